@@ -1,4 +1,4 @@
-"""One-vs-all protocol: learn from normal images of one domain, be tested on that domain and on shifted ones."""
+"""One-vs-all protocol: learn from normal images of one domain, be tested on it and on shifted domains."""
 
 import dataclasses
 import hashlib
@@ -106,7 +106,7 @@ def check_test(test: LabelledImages, *, name: str) -> None:
     anomalous = int(test.anomalous.sum())
     if anomalous in (0, n):
         raise ValueError(
-            f"{name}: one class missing from the test: {n - anomalous} normal and {anomalous} anomalous images"
+            f"{name}: one class missing from the test: {n - anomalous} normal, {anomalous} anomalous images"
         )
 
 
@@ -135,6 +135,13 @@ def normal_labels(
     raise ValueError(
         f"normal: dataset {dataset!r} has no class {normal!r}, expected one of {[*classes, *groups]}"
     )
+
+
+def check_shifts(shifts: Sequence[str], valid: Sequence[str], *, dataset: str) -> None:
+    """Raises `ValueError`, listing the valid names, where a dataset has no such shift."""
+    unknown = [shift for shift in shifts if shift not in valid]
+    if unknown:
+        raise ValueError(f"shifts: dataset {dataset!r} has no {unknown}, expected some of {list(valid)}")
 
 
 def one_vs_all(
