@@ -1,0 +1,212 @@
+"""How well scores and score maps separate anomalous from normal; exact for tied scores."""
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy import ndimage, stats
+
+
+def auroc(scores: np.ndarray, anomalous: np.ndarray) -> float:
+    """Area under the ROC curve: how often an anomalous image scores higher than a normal one, ties half.
+
+    Equal to scikit-learn's `roc_auc_score`; computed as the Mann-Whitney statistic from average ranks.
+
+    Args:
+        scores: floats [n], higher is more anomalous.
+        anomalous: bool [n].
+
+    Returns:
+        A fraction in [0, 1].
+
+    Raises:
+        ValueError: a score that is not finite; only one class; shapes that differ.
+    """
+    scores, anomalous = _checked(scores, anomalous)
+    negatives, positives = _counts(anomalous)
+    ranks = stats.rankdata(scores)
+    return float((ranks[anomalous].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+def average_precision(scores: np.ndarray, anomalous: np.ndarray) -> float:
+    """Sum over distinct thresholds of precision times the gain in recall; scikit-learn's definition.
+
+    Arguments, range and errors as `auroc`.
+    """
+    true, false = _counts_above(*_checked(scores, anomalous))
+    gain = np.diff(true, prepend=0) / true[-1]
+    return float(np.sum(gain * true / (true + false)))
+
+
+def f1_max(scores: np.ndarray, anomalous: np.ndarray) -> float:
+    """The largest F1 over all thresholds; an upper bound, as its threshold is chosen on the test set.
+
+    Arguments, range and errors as `auroc`.
+    """
+    true, false = _counts_above(*_checked(scores, anomalous))
+    return float(np.max(2 * true / (true + false + true[-1])))
+
+
+def pixel_auroc(maps: np.ndarray, masks: np.ndarray) -> float:
+    """AUROC of all pixels of all images together.
+
+    Args:
+        maps: floats [n h w], higher is more anomalous.
+        masks: bool [n h w], True on the defect.
+
+    Returns:
+        A fraction in [0, 1].
+
+    Raises:
+        ValueError: as `auroc`.
+    """
+    return auroc(np.ravel(maps), np.ravel(masks))
+
+
+def aupro(maps: np.ndarray, masks: np.ndarray, limit: float = 0.3) -> float:
+    """Area under the per-region overlap, up to a false-positive rate; the localisation metric of MVTec AD.
+
+    A threshold finds some fraction of the pixels of each defect (an 8-connected region of a mask) and some
+    fraction of the normal pixels, the false-positive rate. The curve of the former, averaged over all defects
+    of all images, against the latter has a vertex at every distinct score and straight lines between.
+
+    Args:
+        maps: floats [n h w], higher is more anomalous.
+        masks: bool [n h w], True on the defect.
+        limit: largest false-positive rate, in (0, 1].
+
+    Returns:
+        The area up to the limit, divided by the limit, a fraction in [0, 1].
+
+    Raises:
+        ValueError: as `auroc`; a limit outside (0, 1].
+    """
+    maps, masks = _checked(maps, masks)
+    if maps.ndim != 3:
+        raise ValueError(f"maps: got shape {maps.shape}, expected [n h w]")
+    if not 0 < limit <= 1:
+        raise ValueError(f"limit: got {limit}, expected a false-positive rate in (0, 1]")
+    normal = masks.size - np.count_nonzero(masks)
+    # The first threshold whose false-positive rate reaches the limit; below it nothing is integrated.
+    reach = int(np.ceil(limit * normal))
+    kept = maps >= np.partition(maps[~masks], normal - reach)[normal - reach]
+    order, last = _descending(maps[kept])
+    false_rate = np.append(0, np.cumsum(~masks[kept][order])[last] / normal)
+    overlap = np.append(0, np.cumsum(_region_weights(masks)[kept][order])[last])
+    overlap[-1] = np.interp(limit, false_rate, overlap)
+    false_rate[-1] = limit
+    return float(np.trapezoid(overlap, false_rate) / limit)
+
+
+def false_alarm_rate(normal_scores: np.ndarray, threshold: float) -> float:
+    """The fraction of normal images that score above a threshold.
+
+    Args:
+        normal_scores: floats [n], of normal images only.
+        threshold: an image is called anomalous when its score is above it.
+
+    Raises:
+        ValueError: no scores, or one that is not finite; a threshold that is NaN.
+    """
+    scores = np.asarray(normal_scores)
+    if scores.size == 0:
+        raise ValueError("normal_scores: got none, expected at least one")
+    if np.isnan(threshold):
+        raise ValueError("threshold: got NaN")
+    _check_finite(scores)
+    return float(np.mean(scores > threshold))
+
+
+def bootstrap_interval(
+    scores: np.ndarray,
+    anomalous: np.ndarray,
+    *,
+    metric: Callable[[np.ndarray, np.ndarray], float] = auroc,
+    level: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """A percentile bootstrap interval of a metric, over the draw of the test images.
+
+    Normal and anomalous images are resampled apart: every resample holds as many of each as the test set.
+
+    Args:
+        scores: floats [n].
+        anomalous: bool [n].
+        metric: function of scores and labels.
+        level: coverage aimed at, in (0, 1).
+        resamples: how many.
+        seed: of the resampling; the interval is a function of it.
+
+    Returns:
+        (low, high).
+
+    Raises:
+        ValueError: as `auroc`; a level outside (0, 1); no resamples.
+    """
+    scores, anomalous = _checked(scores, anomalous)
+    if not 0 < level < 1:
+        raise ValueError(f"level: got {level}, expected a coverage in (0, 1)")
+    if resamples < 1:
+        raise ValueError(f"resamples: got {resamples}, expected at least 1")
+    rng = np.random.default_rng(seed)
+    normals, anomalies = scores[~anomalous], scores[anomalous]
+    labels = np.arange(len(scores)) >= len(normals)
+    values = [
+        metric(
+            np.concatenate([rng.choice(normals, len(normals)), rng.choice(anomalies, len(anomalies))]), labels
+        )
+        for _ in range(resamples)
+    ]
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def _checked(scores: np.ndarray, anomalous: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    scores, anomalous = np.asarray(scores), np.asarray(anomalous)
+    if anomalous.dtype != np.bool_ or anomalous.shape != scores.shape:
+        raise ValueError(f"labels: got {anomalous.dtype} {anomalous.shape}, expected bool {scores.shape}")
+    _check_finite(scores)
+    _counts(anomalous)
+    return scores, anomalous
+
+
+def _check_finite(scores: np.ndarray) -> None:
+    (bad,) = np.nonzero(~np.isfinite(scores.ravel()))
+    if len(bad):
+        at = tuple(int(i) for i in np.unravel_index(bad[0], scores.shape))
+        raise ValueError(f"scores: {len(bad)} of {scores.size} are not finite, the first at {at}")
+
+
+def _counts(anomalous: np.ndarray) -> tuple[int, int]:
+    positives = int(np.count_nonzero(anomalous))
+    negatives = anomalous.size - positives
+    if positives == 0 or negatives == 0:
+        raise ValueError(
+            f"one class missing from the test: {negatives} normal and {positives} anomalous, "
+            "expected at least one of each"
+        )
+    return negatives, positives
+
+
+def _descending(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The order from the highest score down, and the last position of every run of equal scores in it."""
+    order = np.argsort(scores)[::-1]
+    (last,) = np.nonzero(np.append(np.diff(scores[order]) != 0, True))
+    return order, last
+
+
+def _counts_above(scores: np.ndarray, anomalous: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Anomalous and normal counts at or above each distinct score, from the highest score down."""
+    order, last = _descending(scores)
+    true = np.cumsum(anomalous[order])[last]
+    return true, last + 1 - true
+
+
+def _region_weights(masks: np.ndarray) -> np.ndarray:
+    """What finding a pixel adds to the mean overlap: 1 / (regions * pixels in its region), 0 if normal."""
+    neighbours = np.zeros((3, 3, 3), bool)
+    neighbours[1] = True  # the eight within an image; none across images
+    regions, count = ndimage.label(masks, neighbours)
+    weights = 1 / (count * np.bincount(regions.ravel()))
+    weights[0] = 0
+    return weights[regions]
