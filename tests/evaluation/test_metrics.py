@@ -1,4 +1,4 @@
-"""Metrics against scikit-learn, brute force and hand-worked cases; scores from small sets, so that many tie."""
+"""Metrics against scikit-learn, brute force and cases worked by hand; many of the scores are tied."""
 
 import itertools
 
