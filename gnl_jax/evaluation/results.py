@@ -156,8 +156,8 @@ class Summary(NamedTuple):
     Fields:
         labels: "Dataset", "Method", "Teacher" and "Matching", in words.
         runs: number of pairs of class and seed; of two rows of one pair the later counts.
-        auroc: test set to (mean, standard deviation), fractions. The mean is over classes, then over seeds; the
-            deviation is that of the seeds, None with one seed or where the seeds cover different classes.
+        auroc: test set to (mean, standard deviation), fractions. The mean is over classes, then over seeds;
+            the deviation is that of the seeds, None with one seed or where the seeds cover different classes.
     """
 
     labels: dict[str, str]
