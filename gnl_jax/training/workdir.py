@@ -1,0 +1,206 @@
+"""The run folder: one process at a time, files whole or absent, and the config that resuming must match."""
+
+import contextlib
+import fcntl
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import ml_collections
+
+
+@contextlib.contextmanager
+def open_workdir(path: str | os.PathLike) -> Iterator[Path]:
+    """Creates the folder if need be and holds it for this process alone until the block or the process ends.
+
+    The lock is `flock` on `.lock`, which the kernel frees however the process ends; the file itself stays and
+    says who held it last. Raises ValueError if the folder cannot be written or another process, named by its
+    id, holds it.
+    """
+    folder = Path(path).expanduser()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise ValueError(f"workdir {folder}: {error.strerror}, expected a folder to write in") from error
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.pread(lock, 32, 0).decode() or "unknown"
+            raise ValueError(f"workdir {folder}: in use by process {holder}, expected a free one") from error
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, str(os.getpid()).encode(), 0)
+        for left_by_a_kill in folder.glob(".*.tmp"):
+            left_by_a_kill.unlink()
+        try:
+            yield folder
+        finally:
+            # Closing alone would leave the lock with any child forked in the meantime.
+            fcntl.flock(lock, fcntl.LOCK_UN)
+    finally:
+        os.close(lock)
+
+
+def write_atomic(path: str | os.PathLike, data: bytes | str) -> None:
+    """Replaces the file in one step: readers, after a crash too, find the old content or the new.
+
+    Text is written as UTF-8. Raises OSError naming the file; what was there before is then untouched.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        # The rename itself reaches the disk with the folder.
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def plain_config(config: Mapping[str, Any], *, name: str = "") -> dict[str, Any]:
+    """The config as nested dicts of None, bool, int, finite float, str and lists: what JSON holds exactly.
+
+    Raises ValueError naming the field that holds anything else.
+    """
+    return {str(key): _plain(value, name=f"{name}{key}") for key, value in config.items()}
+
+
+def _plain(value: Any, *, name: str) -> Any:
+    if isinstance(value, Mapping | ml_collections.ConfigDict):
+        return plain_config(value, name=f"{name}.")
+    if isinstance(value, tuple | list):
+        return [_plain(item, name=f"{name}[{i}]") for i, item in enumerate(value)]
+    finite = type(value) is float and math.isfinite(value)
+    if not (finite or value is None or type(value) in (bool, int, str)):
+        raise ValueError(
+            f"config.{name}: got {value!r} ({type(value).__name__}), "
+            "expected None, bool, int, finite float, str, a tuple or a group of these"
+        )
+    return value
+
+
+def _tuples(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _tuples(item) for key, item in value.items()}
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+
+
+def save_config(workdir: str | os.PathLike, config: ml_collections.ConfigDict) -> None:
+    """Writes `config.json`, atomically. Raises ValueError naming a field that JSON cannot hold exactly."""
+    write_atomic(Path(workdir) / "config.json", json.dumps(plain_config(config), indent=2) + "\n")
+
+
+def load_config(workdir: str | os.PathLike) -> ml_collections.ConfigDict:
+    """Reads what `save_config` wrote, sequences as tuples. Raises ValueError naming a file it cannot read."""
+    path = Path(workdir) / "config.json"
+    try:
+        config = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: {error}; expected the config of an earlier run") from error
+    if not isinstance(config, dict):
+        raise ValueError(f"{path}: got a JSON {type(config).__name__}, expected the config of an earlier run")
+    return ml_collections.ConfigDict(_tuples(config))
+
+
+def check_resume(saved: Mapping[str, Any], requested: Mapping[str, Any]) -> None:
+    """A run goes on under the config it began with: only `eval.*` may differ, and `train.epochs` may grow.
+
+    Both arguments are configs, plain or ConfigDict. Raises ValueError listing every other difference.
+    """
+    old, new = (dict(_leaves(plain_config(config))) for config in (saved, requested))
+    differences = []
+    for name in sorted(old.keys() | new.keys()):
+        if name.startswith("eval.") or (name in old and name in new and old[name] == new[name]):
+            continue
+        if name == "train.epochs" and name in old and name in new and new[name] > old[name]:
+            continue
+        had, wants = (repr(side[name]) if name in side else "absent" for side in (old, new))
+        differences.append(f"{name}: saved {had}, requested {wants}")
+    if differences:
+        raise ValueError(
+            "config: this workdir was begun with other settings ("
+            + "; ".join(differences)
+            + "); expected the same, except eval.* and a larger train.epochs, or another workdir"
+        )
+
+
+def _leaves(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in config.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+class MetricsLog:
+    """`metrics.jsonl`: one JSON object per line, appended, each with its "step".
+
+    Lines sit in memory until `sync` or `close`; call `sync` before saving the checkpoint of the same step, so
+    that what is restored is never ahead of the log.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = Path(path)
+        self._open()
+
+    def _open(self) -> None:
+        self._file = self.path.open("a", encoding="utf-8")
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Adds a line; scalars may be NumPy's or JAX's. ValueError unless "step" is int and all is finite."""
+        if not isinstance(row.get("step"), int):
+            raise ValueError(f"row: got step={row.get('step')!r}, expected an int")
+        try:
+            line = json.dumps(dict(row), allow_nan=False, default=lambda scalar: scalar.item())
+        except ValueError as error:
+            raise ValueError(f"row: {error}, got {dict(row)}, expected finite numbers") from error
+        self._file.write(line + "\n")
+
+    def drop_after(self, step: int) -> None:
+        """Forgets, atomically, the lines past `step` and a last line that a crash cut short.
+
+        Raises ValueError naming the file and line if any other line is not a row.
+        """
+        self._file.close()
+        text = self.path.read_text(encoding="utf-8", errors="replace")
+        lines = text.splitlines(keepends=True)
+        steps = [_step(line) for line in lines]
+        if None in steps[:-1]:
+            bad = steps.index(None)
+            raise ValueError(
+                f"{self.path}, line {bad + 1}: got {lines[bad][:60]!r}, expected a row with a step"
+            )
+        kept = "".join(line for line, at in zip(lines, steps) if at is not None and at <= step)
+        if kept != text:
+            write_atomic(self.path, kept)
+        self._open()
+
+    def sync(self) -> None:
+        """Puts every line so far on the disk."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        self.sync()
+        self._file.close()
+
+
+def _step(line: str) -> int | None:
+    """The step of a whole line, None for anything else."""
+    try:
+        return json.loads(line)["step"] if line.endswith("\n") else None
+    except (ValueError, TypeError, KeyError):
+        return None
