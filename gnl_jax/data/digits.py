@@ -19,7 +19,7 @@ def digits_task(
     normal: str,
     *,
     size: int = NATIVE,
-    shifts: Sequence[str] = SHIFTS,
+    shifts: Sequence[str] = ("photo", "brightness", "contrast", "defocus_blur", "gaussian_noise"),
     severity: int = 3,
     seed: int = 0,
     limit_train: int = 0,

@@ -84,7 +84,11 @@ def plot_scores(
     tests = list(dict.fromkeys(test for cases in panels.values() for test in cases))
     if not tests:
         raise ValueError("panels: got none, expected at least one method with one test set")
-    aurocs = {(m, t): auroc(*case) for m, cases in panels.items() for t, case in cases.items()}
+    titles = {
+        (method, test): f"{_title(test)}, AUROC {100 * auroc(*case):.1f}"
+        for method, cases in panels.items()
+        for test, case in cases.items()
+    }
     with _picture(path, width=1.7 * len(tests) + 0.4, height=1.25 * len(panels) + 0.5) as figure:
         grid = figure.subplots(len(panels), len(tests), squeeze=False, sharex="row")
         for row, (method, cases) in zip(grid, panels.items()):
@@ -92,12 +96,8 @@ def plot_scores(
             for axes, test in zip(row, tests):
                 axes.set_yticks([])
                 if test in cases:
-                    _draw_histograms(
-                        axes,
-                        *cases[test],
-                        edges,
-                        title=f"{_title(test)}, AUROC {100 * aurocs[method, test]:.1f}",
-                    )
+                    _draw_histograms(axes, *cases[test], edges)
+                    axes.set_title(titles[method, test])
                 else:
                     axes.set_visible(False)
             row[0].set_ylabel(method)
@@ -106,16 +106,13 @@ def plot_scores(
         figure.legend(handles, labels, loc="outside upper center", ncols=2, frameon=False)
 
 
-def _draw_histograms(
-    axes: "Axes", scores: np.ndarray, anomalous: np.ndarray, edges: np.ndarray, *, title: str
-) -> None:
+def _draw_histograms(axes: "Axes", scores: np.ndarray, anomalous: np.ndarray, edges: np.ndarray) -> None:
     for label, colour, members in (("normal", NORMAL, ~anomalous), ("anomalous", ANOMALOUS, anomalous)):
         axes.hist(
             scores[members], edges, density=True, histtype="stepfilled", label=label,
             facecolor=(colour, 0.35), edgecolor=colour, linewidth=0.8,
         )  # fmt: skip
     axes.locator_params(axis="x", nbins=4)
-    axes.set_title(title)
 
 
 def plot_gallery(path: str | os.PathLike, items: Sequence[GalleryItem], *, columns: int = 2) -> None:
