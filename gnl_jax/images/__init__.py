@@ -1,0 +1,1 @@
+"""Functions on images: augmentation and views in JAX, resizing and corruption on the host."""

@@ -1,0 +1,184 @@
+"""AugMix as in the published GNL code: random chains of Pillow operations, mixed with the image."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gnl_jax.images import pillow
+
+MVTEC_OPERATIONS = ("autocontrast", "equalize", "posterize", "solarize", "color", "sharpness")
+PACS_OPERATIONS = (*MVTEC_OPERATIONS, "contrast", "brightness")
+
+_MAX_DEPTH = 3
+
+
+class AugMixOptions(NamedTuple):
+    """The options of `augmix`; the defaults are those of the published GNL training on MVTec AD."""
+
+    operations: tuple[str, ...] = MVTEC_OPERATIONS
+    severity: float | str = "published"
+    width: int = 3
+    depth: int | None = None
+    alpha: float = 1.0
+    sticky_depth: bool = True
+
+
+class AugMixSample(NamedTuple):
+    """Everything that is random in the augmentation of one image; steps = the greatest depth."""
+
+    operation: jax.Array  # int32 [width steps], index into the tuple of operations
+    bits: jax.Array  # int32 [width steps], of posterize
+    threshold: jax.Array  # int32 [width steps], of solarize
+    factor: jax.Array  # float32 [width steps], of color, contrast, brightness and sharpness
+    depth: jax.Array  # int32 [width], steps of the chain that count
+    weights: jax.Array  # float32 [width], of the chains; they sum to one
+    mix: jax.Array  # float32 [], weight of the mixed chains against the image
+
+
+class _Step(NamedTuple):
+    image: jax.Array
+    bits: jax.Array
+    threshold: jax.Array
+    factor: jax.Array
+
+
+def _identity(step):
+    return jnp.arange(256, dtype=jnp.uint8)
+
+
+# Every operation is one lookup and one blend: name -> (its table, uint8 [256] or [256 3];
+# the image to blend with, or None for a plain lookup).
+_OPERATIONS: dict[str, tuple[Callable, Callable | None]] = {
+    "autocontrast": (lambda step: pillow.autocontrast_table(pillow.histogram(step.image)), None),
+    "equalize": (lambda step: pillow.equalize_table(pillow.histogram(step.image)), None),
+    "posterize": (lambda step: pillow.posterize_table(step.bits), None),
+    "solarize": (lambda step: pillow.solarize_table(step.threshold), None),
+    "color": (_identity, lambda step: pillow.greyscale(step.image)),
+    "sharpness": (_identity, lambda step: pillow.smooth(step.image)),
+    "contrast": (lambda step: pillow.contrast_table(pillow.mean_luma(step.image), step.factor), None),
+    "brightness": (lambda step: pillow.brightness_table(step.factor), None),
+}
+
+
+def augmix(key, images, **options):
+    """Augment each image of a batch by AugMix (Hendrycks et al. 2020, as in the published GNL code).
+
+    `images` uint8 [b h w 3]; returns float32 [b h w 3] in [0, 255] (to rounding), not normalised. Mixing is
+    affine and its weights sum to one, so normalising afterwards equals the published order: normalise, then
+    mix. Image i is a function of `fold_in(key, i)` alone. `options` are the fields of `AugMixOptions`:
+
+    operations    names to draw from, uniformly and with replacement
+    severity      upper end of the level's range [0.1, severity), at most 10; "published" draws it from
+                  {0, 1, 2, 3} for each image. Lower is stronger for color, contrast, brightness, sharpness.
+    width         number of chains
+    depth         operations in a chain; None draws it from {1, 2, 3}
+    alpha         parameter of the Dirichlet (chain weights) and Beta (mixing weight) distributions
+    sticky_depth  True: all chains have the depth drawn for the first
+
+    Raises ValueError for an option out of range or images of another shape or type.
+    """
+    options = AugMixOptions(**options)
+    if images.dtype != jnp.uint8 or images.ndim != 4 or images.shape[-1] != 3:
+        raise ValueError(f"images: expected uint8 [b h w 3], got {images.dtype} {list(images.shape)}")
+
+    def draw(position):
+        return sample_augmix(jax.random.fold_in(key, position), **options._asdict())
+
+    samples = jax.vmap(draw)(jnp.arange(images.shape[0]))
+
+    def form(over):
+        return over(partial(apply_augmix, operations=options.operations, over=over))
+
+    # Vectorised, every operation is computed for every chain and all but one discarded. One chain at a time
+    # computes only what it needs, which is faster on CPU; an accelerator would mostly wait for small kernels.
+    return jax.lax.platform_dependent(samples, images, cpu=form(_one_by_one), default=form(jax.vmap))
+
+
+def _one_by_one(function):
+    return lambda *arguments: jax.lax.map(lambda each: function(*each), arguments)
+
+
+def sample_augmix(key, **options) -> AugMixSample:
+    """Draw the parameters for one image; `options` as for `augmix`."""
+    options = AugMixOptions(**options)
+    _check(options)
+    keys = jax.random.split(key, 5)
+    severity = options.severity
+    if severity == "published":
+        # Paper: AugMix with its fixed severity. Published code: an integer from 0 to 3, drawn for each image.
+        severity = jax.random.randint(keys[0], (), 0, 4)
+    depth = options.depth
+    if depth is None:
+        # Paper: each chain has its own depth (as in AugMix). Published code: the depth drawn for the first
+        # chain overwrites the option, and all later chains use it.
+        draws = 1 if options.sticky_depth else options.width
+        depth = jax.random.randint(keys[1], (draws,), 1, _MAX_DEPTH + 1)
+    shape = (options.width, options.depth or _MAX_DEPTH)
+    # With severity 0 the range is reversed, (0, 0.1], as NumPy's uniform(0.1, 0) gives it.
+    level = 0.1 + (severity - 0.1) * jax.random.uniform(keys[2], shape)
+    # Normalised Gamma variables are Dirichlet, and two of them Beta, distributed.
+    log_gamma = jax.random.loggamma(keys[4], options.alpha, (options.width + 2,))
+    return AugMixSample(
+        operation=jax.random.randint(keys[3], shape, 0, len(options.operations)),
+        bits=4 - (0.4 * level).astype(jnp.int32),
+        threshold=256 - (25.6 * level).astype(jnp.int32),
+        factor=0.18 * level + 0.1,
+        depth=jnp.broadcast_to(jnp.asarray(depth, jnp.int32), (options.width,)),
+        weights=jax.nn.softmax(log_gamma[:-2]),
+        mix=jax.nn.softmax(log_gamma[-2:])[0],
+    )
+
+
+def apply_augmix(sample, image, *, operations, over=jax.vmap):
+    """Augment one image, uint8 [h w 3], with drawn parameters; float32 [h w 3] in [0, 255] (to rounding).
+
+    `over` maps a function over the chains: `jax.vmap` or an equivalent.
+    """
+    chains = augmix_chains(sample, image, operations=operations, over=over).astype(jnp.float32)
+    mixed = jnp.sum(sample.weights[:, None, None, None] * chains, axis=0)
+    return (1 - sample.mix) * image.astype(jnp.float32) + sample.mix * mixed
+
+
+def augmix_chains(sample, image, *, operations, over=jax.vmap):
+    """The ends of the chains before mixing, uint8 [width h w 3], bit for bit as Pillow computes them."""
+
+    def chain(operation, bits, threshold, factor, depth):
+        def step(i, x):
+            return _operate(operation[i], _Step(x, bits[i], threshold[i], factor[i]), operations)
+
+        return jax.lax.fori_loop(0, depth, step, image)
+
+    return over(chain)(sample.operation, sample.bits, sample.threshold, sample.factor, sample.depth)
+
+
+def _operate(operation, step, operations):
+    """Apply the operation chosen at run time: choose its table and its partner, gather once, blend once."""
+    tables, partners = zip(*(_OPERATIONS[name] for name in operations), strict=True)
+
+    def table(make):
+        return lambda step: jnp.broadcast_to(make(step).reshape(256, -1), (256, 3))
+
+    looked_up = pillow.lookup(step.image, jax.lax.switch(operation, [table(make) for make in tables], step))
+    if not any(partners):
+        return looked_up
+    # Without a partner the blend is the identity: image + 1 (looked_up - image).
+    degenerate = jax.lax.switch(operation, [make or (lambda step: step.image) for make in partners], step)
+    blends = jnp.asarray([make is not None for make in partners])[operation]
+    return pillow.blend(degenerate, looked_up, jnp.where(blends, step.factor, 1.0))
+
+
+def _check(options):
+    unknown = [name for name in options.operations if name not in _OPERATIONS]
+    if unknown or not options.operations:
+        raise ValueError(f"operations: expected names from {sorted(_OPERATIONS)}, got {options.operations!r}")
+    if options.severity != "published" and not 0 <= options.severity <= 10:
+        raise ValueError(f'severity: expected "published" or a number in [0, 10], got {options.severity!r}')
+    if options.width < 1:
+        raise ValueError(f"width: expected at least 1, got {options.width!r}")
+    if options.depth is not None and options.depth < 1:
+        raise ValueError(f"depth: expected None or at least 1, got {options.depth!r}")
+    if not options.alpha > 0:
+        raise ValueError(f"alpha: expected a positive number, got {options.alpha!r}")

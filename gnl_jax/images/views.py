@@ -1,0 +1,86 @@
+"""Views of an image: what the network sees of it in training, normalised."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gnl_jax.images.augmix import AugMixOptions
+from gnl_jax.images.augmix import augmix as augment
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+_GREY_WEIGHTS = (0.2989, 0.587, 0.114)  # torchvision's Grayscale on tensors; they sum to 0.9999
+
+
+def _unit(images):
+    return jnp.asarray(images, jnp.float32) / 255
+
+
+def _imagenet(images):
+    shape = (1,) * (images.ndim - 1) + (3,)
+    mean, std = (np.float32(moment).reshape(shape) for moment in (IMAGENET_MEAN, IMAGENET_STD))
+    return (_unit(images) - mean) / std
+
+
+_NORMALISERS = {"imagenet": _imagenet, "none": _unit}
+
+
+def normalise(images, kind):
+    """Scale images as torchvision does: to [0, 1] (`kind` "none"), then by ImageNet's moments ("imagenet").
+
+    `images` uint8 or float32 in [0, 255], [... h w 3]; returns float32 of the same shape. Raises ValueError
+    for another kind.
+    """
+    return _chosen(_NORMALISERS, kind, "normalise")(images)
+
+
+def grey(normalised):
+    """Grey version of normalised images, float32 [... h w 3] with three equal channels.
+
+    Published code: the weights (which sum to 0.9999) are applied after the normalisation, so this is not the
+    normalisation of a grey image. Paper: no such view.
+    """
+    r, g, b = (weight * normalised[..., i : i + 1] for i, weight in enumerate(_GREY_WEIGHTS))
+    return jnp.broadcast_to(r + g + b, normalised.shape)
+
+
+def _clean_view(key, images, normalise, augmix):
+    return normalise(images)
+
+
+def _augmix_view(key, images, normalise, augmix):
+    return normalise(augment(key, images, **augmix._asdict()))
+
+
+def _grey_view(key, images, normalise, augmix):
+    return grey(normalise(images))
+
+
+_PUBLISHED = AugMixOptions()
+_VIEWS = {"clean": _clean_view, "augmix": _augmix_view, "grey": _grey_view}
+
+
+def make_views(
+    key,
+    images,
+    *,
+    views=("clean", "augmix", "grey"),
+    normalise="imagenet",
+    augmix=_PUBLISHED,
+):
+    """Make the views of a batch, in the order of `views`: "clean", "augmix", "grey", each as often as wanted.
+
+    `images` uint8 [b h w 3]; returns float32 [v b h w 3], normalised as `normalise` ("imagenet" or "none")
+    says. `augmix` holds the options of the "augmix" views; each occurrence is an independent draw. Raises
+    ValueError for an unknown view or normalisation.
+    """
+    functions = [_chosen(_VIEWS, view, "views") for view in views]
+    scale = _chosen(_NORMALISERS, normalise, "normalise")
+    return jnp.stack([f(jax.random.fold_in(key, i), images, scale, augmix) for i, f in enumerate(functions)])
+
+
+def _chosen(table, name, argument):
+    if name not in table:
+        raise ValueError(f"{argument}: expected one of {list(table)}, got {name!r}")
+    return table[name]

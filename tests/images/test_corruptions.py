@@ -1,0 +1,65 @@
+"""Corruptions against the published implementation's own outputs."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gnl_jax.images.corruptions import CORRUPTIONS, SEVERITIES, corrupt, corruption_rng
+
+# Three inputs, uint8 [64 80 3], and what imagecorruptions 1.1.2 made of them; noise drew from RandomState(11).
+GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "corruptions.npz")
+PUBLISHED = ("brightness", "contrast", "defocus_blur", "gaussian_noise")
+
+
+@pytest.mark.parametrize("severity", SEVERITIES)
+@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("image", ["photo", "edge", "white"])
+def test_equals_published(image, name, severity):
+    suffix = "_seed11" if name == "gaussian_noise" else ""
+    got = corrupt(np.random.RandomState(11), GOLDEN[f"{image}/input"], name, severity)  # noqa: NPY002
+    np.testing.assert_array_equal(got, GOLDEN[f"{image}/{name}_{severity}{suffix}"])
+    assert got.dtype == np.uint8
+
+
+def test_golden_file_is_covered():
+    outputs = [key for key in GOLDEN.files if not key.endswith("/input")]
+    assert len(outputs) == 3 * len(PUBLISHED) * len(SEVERITIES)
+
+
+def test_noise_is_a_function_of_seed_and_path():
+    image = GOLDEN["photo/input"]
+    first = corrupt(corruption_rng(0, "test/good/000.png"), image, "gaussian_noise", 3)
+    again = corrupt(corruption_rng(0, "test/good/000.png"), image, "gaussian_noise", 3)
+    np.testing.assert_array_equal(first, again)
+    for seed, path in ((1, "test/good/000.png"), (0, "test/good/001.png")):
+        assert np.mean(first != corrupt(corruption_rng(seed, path), image, "gaussian_noise", 3)) > 0.9
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_grey_image_is_stacked_first(name):
+    grey = GOLDEN["photo/input"][..., 0]
+    stacked = np.stack([grey] * 3, axis=-1)
+    got = corrupt(np.random.default_rng(5), grey, name, 3)
+    np.testing.assert_array_equal(got, corrupt(np.random.default_rng(5), stacked, name, 3))
+    channels_differ = bool(np.any(got[..., 0] != got[..., 1]))
+    assert channels_differ == (name == "gaussian_noise")
+
+
+def test_input_is_left_alone():
+    image = GOLDEN["photo/input"].copy()
+    for name in CORRUPTIONS:
+        corrupt(np.random.default_rng(0), image, name, 5)
+    np.testing.assert_array_equal(image, GOLDEN["photo/input"])
+
+
+def test_errors_name_what_is_valid():
+    image, rng = GOLDEN["photo/input"], np.random.default_rng(0)
+    with pytest.raises(ValueError, match=r"name: expected one of .*defocus_blur.*, got 'fog'"):
+        corrupt(rng, image, "fog", 1)
+    for severity in (0, 6, 2.5, "3"):
+        with pytest.raises(ValueError, match=r"severity: expected one of \[1, 2, 3, 4, 5\]"):
+            corrupt(rng, image, "contrast", severity)
+    for bad in (image.astype(np.float32), image[..., :2], image[None]):
+        with pytest.raises(ValueError, match="image: expected uint8"):
+            corrupt(rng, bad, "contrast", 1)
