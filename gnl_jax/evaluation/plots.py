@@ -90,7 +90,7 @@ def plot_scores(
         for test, case in cases.items()
     }
     with _picture(path, width=1.7 * len(tests) + 0.4, height=1.25 * len(panels) + 0.5) as figure:
-        grid = figure.subplots(len(panels), len(tests), squeeze=False, sharex="row")
+        grid = figure.subplots(len(panels), len(tests), squeeze=False)
         for row, (method, cases) in zip(grid, panels.items()):
             edges = np.histogram_bin_edges(np.concatenate([scores for scores, _ in cases.values()]), bins)
             for axes, test in zip(row, tests):

@@ -25,7 +25,7 @@ def panels():
             test: (rng.normal(size=60) + gap * labels + shift, labels)
             for test, shift in [("id", 0), ("photo", 5)]
         }
-        for method, gap in [("rd4ad", 1), ("costs $5_a", 3)]
+        for method, gap in [("rd4ad", 1), ("costs $5_a$", 3)]
     }
 
 
@@ -42,6 +42,7 @@ def test_each_panel_holds_the_histograms_of_both_classes_with_the_bins_of_its_ro
     for row, (method, cases) in zip(axes, data.items(), strict=True):
         edges = np.histogram_bin_edges(np.concatenate([scores for scores, _ in cases.values()]), 12)
         assert row[0].get_ylabel() == method
+        assert not row[0].yaxis.label.get_parse_math()  # a name is no formula
         assert row[0].get_xlim() == row[1].get_xlim()
         for panel, (test, (scores, labels)) in zip(row, cases.items(), strict=True):
             name = {"id": "ID", "photo": "photo"}[test]
