@@ -1,0 +1,211 @@
+"""Teacher weights: the catalogue of published files, the readers, and what is checked on every load."""
+
+import hashlib
+import io
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+from absl import logging
+
+from gnl_jax.nn.blocks import ARCHITECTURES, architecture
+from gnl_jax.nn.resnet import init_teacher
+from gnl_jax.nn.torch_keys import from_torch, torch_shapes
+
+CHOICES = "'imagenet', 'random', or a path to a .safetensors, .npz or .pth file"
+
+
+class Published(NamedTuple):
+    """Where the hub keeps `model.safetensors`, and the SHA-256 it must have."""
+
+    repository: str
+    revision: str
+    sha256: str
+
+
+# torchvision's IMAGENET1K_V1 weights under torchvision's keys (BSD-3-Clause by their model cards).
+CATALOGUE = {
+    "resnet18": Published(
+        "timm/resnet18.tv_in1k",
+        "a987fd6b60f845221bfff84b6f0191273ba56ead",
+        "694f673df6520a3158624e8a89af086f59923ee4cd7436fe5bc3bc71d295ad81",
+    ),
+    "resnet50": Published(
+        "timm/resnet50.tv_in1k",
+        "aa6c2d36d56bc0209040c02b5a7b7d7bf11d57b8",
+        "5d061a3c593d795bfe682d9b152bafbcf550579873492def3515b46db1189888",
+    ),
+    # Only the short form a616519 of the revision is known and the hub wants whole ones; `main` holds the same
+    # file, and the SHA-256 pins it.
+    "wide_resnet50_2": Published(
+        "timm/wide_resnet50_2.tv_in1k",
+        "main",
+        "df6fb6c4824769769de18e14088475fd6ee94236849aa4e5d8022ba9d9a9a16c",
+    ),
+    "vgg16": Published(
+        "timm/vgg16.tv_in1k",
+        "3394518cba29aee1ea82a49d971be90d2dd1dab7",
+        "57b026918159a6bf9faf8405c3a551903768e7138989d9c6224a14227203fad8",
+    ),
+}
+
+
+def load_teacher(arch: str, source: str, *, seed: int = 0) -> dict[str, Any]:
+    """Variables of `ResNet(arch)`, float32: {"params", "batch_stats"}.
+
+    arch: resnet18, resnet50 or wide_resnet50_2. source: "imagenet" (downloaded once, SHA-256 checked on every
+    load), "random" (the initialisation, from `seed`; for tests), a path (torchvision's keys, with or without
+    layer4 and fc), or "" for the environment variable GNL_JAX_TEACHER. Raises ValueError naming the source
+    and what is wrong with it; nothing ever stands in for it.
+    """
+    architecture(arch)
+    source = resolve_source(source)
+    if source == "random":
+        return init_teacher(jax.random.key(seed), arch)
+    state_dict, name = load_state_dict(arch, source)
+    try:
+        variables = from_torch(state_dict, _expected(arch), ignore=("layer4.", "fc."), source=name)
+    except ValueError as error:
+        for other in ARCHITECTURES:
+            if other != arch and _fits(state_dict, _expected(other)):
+                raise ValueError(f"{name}: got the weights of {other}, expected {arch}") from error
+        raise ValueError(f"{error} (expected the weights of {arch})") from error
+    return jax.tree.map(jnp.asarray, variables)
+
+
+def resolve_source(source: str) -> str:
+    """`source`, or GNL_JAX_TEACHER if it is empty; ValueError with the choices if that is empty too."""
+    source = source or os.environ.get("GNL_JAX_TEACHER", "")
+    if not source:
+        raise ValueError(
+            f"teacher.weights: got nothing, expected {CHOICES} (or set GNL_JAX_TEACHER to one of them)"
+        )
+    return source
+
+
+def load_state_dict(arch: str, source: str) -> tuple[dict[str, np.ndarray], str]:
+    """Arrays under torch's keys from "imagenet" (arch: a key of CATALOGUE) or a path, and the file's name.
+
+    Raises ValueError naming the file if it is missing, unreadable, damaged or not the published one.
+    """
+    if source == "imagenet":
+        path = _download(arch)
+        data = _read_bytes(path)
+        found, wanted = hashlib.sha256(data).hexdigest(), CATALOGUE[arch].sha256
+        if found != wanted:
+            raise ValueError(
+                f"{path}: got SHA-256 {found}, expected {wanted} for {arch}; delete it and try again"
+            )
+    else:
+        path = Path(source).expanduser()
+        if path.suffix not in READERS:
+            raise ValueError(f"teacher weights {source!r}: expected {CHOICES}")
+        data = _read_bytes(path)
+    logging.info("teacher weights: %s", path)
+    return READERS[path.suffix](data, path), str(path)
+
+
+def _expected(arch: str) -> dict[str, Any]:
+    return jax.eval_shape(lambda: init_teacher(jax.random.key(0), arch))
+
+
+def _fits(state_dict: Mapping[str, np.ndarray], expected: Mapping[str, Any]) -> bool:
+    shapes = torch_shapes(expected)
+    return all(key in state_dict and state_dict[key].shape == shape for key, shape in shapes.items())
+
+
+def _download(arch: str) -> Path:
+    """The hub's copy in the local cache, downloaded if it is not there and HF_HUB_OFFLINE is not set."""
+    try:
+        import huggingface_hub
+    except ImportError as error:
+        raise ValueError(
+            "teacher.weights=imagenet needs the hub client, expected `pip install gnl-jax[hub]` or a path"
+        ) from error
+    published = CATALOGUE[arch]
+    file = (published.repository, "model.safetensors")
+    # Asked for a file it has, the client may still open a connection (agent detection, in 2.4); this does not.
+    cached = huggingface_hub.try_to_load_from_cache(*file, revision=published.revision)
+    if isinstance(cached, str):
+        return Path(cached)
+    try:
+        if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+            raise OSError("HF_HUB_OFFLINE is set")
+        return Path(huggingface_hub.hf_hub_download(*file, revision=published.revision))
+    except Exception as error:  # the client's own errors, its HTTP library's, OSError
+        raise ValueError(
+            f"teacher.weights=imagenet: {published.repository} is not in the cache and cannot be downloaded "
+            f"({_reason(error)}); expected a connection, or the path of a copy"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """The first line of the message, or the type if there is none."""
+    return str(error).partition("\n")[0].strip() or type(error).__name__
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}, expected a file of weights") from error
+    if not data:
+        raise ValueError(f"{path}: got an empty file, expected weights")
+    return data
+
+
+def _read_safetensors(data: bytes, path: Path) -> dict[str, np.ndarray]:
+    types = {"F16": np.float16, "BF16": jnp.bfloat16, "F32": np.float32, "F64": np.float64, "I64": np.int64}
+    try:
+        tensors = safetensors.deserialize(data)
+    except safetensors.SafetensorError as error:
+        raise ValueError(
+            f"{path}: got a damaged or cut safetensors file ({error}), expected a whole one"
+        ) from error
+    for key, tensor in tensors:
+        if tensor["dtype"] not in types:
+            raise ValueError(f"{path}: {key} has type {tensor['dtype']}, expected one of {', '.join(types)}")
+    return {
+        key: np.frombuffer(tensor["data"], types[tensor["dtype"]]).reshape(tensor["shape"])
+        for key, tensor in tensors
+    }
+
+
+def _read_npz(data: bytes, path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            return {key: arrays[key] for key in arrays.files}
+    except Exception as error:  # BadZipFile, zlib.error, ValueError, ...: whichever part is damaged
+        raise ValueError(f"{path}: got a damaged npz file ({error}), expected a whole one") from error
+
+
+def _read_pth(data: bytes, path: Path) -> dict[str, np.ndarray]:
+    try:
+        import torch
+    except ImportError as error:
+        raise ValueError(
+            f"{path}: needs PyTorch, expected `pip install gnl-jax[torch]` or the weights as .safetensors"
+        ) from error
+    try:
+        # weights_only: a pickle from elsewhere may otherwise run anything.
+        tensors = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except Exception as error:  # UnpicklingError, RuntimeError, EOFError, ...: whichever part is damaged
+        raise ValueError(
+            f"{path}: got no file of plain weights ({_reason(error)}), expected a state dict"
+        ) from error
+    if not isinstance(tensors, Mapping) or not all(
+        isinstance(value, torch.Tensor) for value in tensors.values()
+    ):
+        raise ValueError(f"{path}: expected a flat state dict of tensors")
+    return {
+        key: (value.float() if value.is_floating_point() else value).detach().numpy()
+        for key, value in tensors.items()
+    }
+
+
+READERS = {".safetensors": _read_safetensors, ".npz": _read_npz, ".pth": _read_pth}
