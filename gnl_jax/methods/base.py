@@ -1,0 +1,51 @@
+"""What a method is: phases that train a state, and a pure function that scores images with what they leave."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+PyTree = Any
+
+
+class Prediction(NamedTuple):
+    """What is said of n images: score [n] (higher is more anomalous), anomaly map [n s s] and drift [n], or None."""
+
+    score: jax.Array | np.ndarray
+    map: jax.Array | np.ndarray | None = None
+    drift: jax.Array | np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One stretch of training with its own state.
+
+    `init(key, previous, images) -> state`: arrays only; `previous` is the last phase's state or None.
+    `step(key, state, frozen, images, valid) -> (state, metrics)`: pure; images uint8 [b s s 3], valid bool [b]; its
+    randomness is a function of (key, state.step); metrics are scalars, one of them "loss".
+    `min_valid`: a last batch with fewer valid rows is skipped, because a BatchNorm would see one value.
+    """
+
+    name: str
+    epochs: int
+    batch_size: int
+    init: Callable[[jax.Array, PyTree, np.ndarray], PyTree]
+    step: Callable[[jax.Array, PyTree, PyTree, jax.Array, jax.Array], tuple[PyTree, dict[str, jax.Array]]]
+    min_valid: int = 1
+
+
+@dataclass(frozen=True)
+class Method:
+    """A detector's learning and scoring, as functions; `frozen` holds the arrays that training never changes.
+
+    `finish(frozen, state, images) -> variables`: what scoring needs, from the last phase's state and the training images.
+    `score_batch(variables, images uint8 [b s s 3]) -> Prediction`: pure, each row independent of the others.
+    """
+
+    name: str
+    frozen: PyTree
+    phases: tuple[Phase, ...]
+    finish: Callable[[PyTree, PyTree, np.ndarray], PyTree]
+    score_batch: Callable[[PyTree, jax.Array], Prediction]

@@ -1,0 +1,133 @@
+"""Reverse distillation: RD4AD, GNL and everything between, as configurations of one training step.
+
+Which views, which loss weights: training. Which matching: scoring (`methods/scoring.py`).
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from gnl_jax.methods.losses import LossWeights, masked_mean, reconstruction_loss, similarity_loss
+from gnl_jax.nn.decoder import Student
+from gnl_jax.nn.layers import fold_statistics
+from gnl_jax.nn.resnet import ResNet
+
+PyTree = Any
+VIEWS_STREAM = 1  # number of the random stream the views are drawn from; 0 is initialisation
+
+
+class TrainState(NamedTuple):
+    """Everything training changes: arrays only."""
+
+    step: jax.Array  # int32 []
+    params: PyTree  # {"bottleneck", "decoder"}, float32
+    batch_stats: PyTree
+    opt_state: PyTree
+
+
+class Model(NamedTuple):
+    """The networks: teacher and student of one architecture, and the dtype convolutions run in."""
+
+    teacher: ResNet
+    student: Student
+    dtype: Any = jnp.float32
+
+    @classmethod
+    def create(cls, arch: str, dtype: Any = jnp.float32) -> "Model":
+        return cls(ResNet(arch), Student(arch), dtype)
+
+
+def torch_adam(learning_rate: float, *, b1: float, b2: float) -> optax.GradientTransformation:
+    """torch.optim.Adam without weight decay (epsilon 1e-8 outside the root)."""
+    return optax.adam(learning_rate, b1=b1, b2=b2, eps=1e-8)
+
+
+def init_state(key: jax.Array, *, model: Model, tx: optax.GradientTransformation, size: int) -> TrainState:
+    """A fresh student for images [s s 3], the published initialisation, and its optimiser."""
+
+    def init(key):
+        images = jnp.zeros((1, size, size, 3))
+        stages = jax.eval_shape(lambda k: model.teacher.init_with_output(k, images)[0], key)
+        variables = model.student.init(key, tuple(jnp.zeros(s.shape) for s in stages))
+        params = variables["params"]
+        return TrainState(jnp.zeros((), jnp.int32), params, variables["batch_stats"], tx.init(params))
+
+    return jax.jit(init)(key)
+
+
+def teacher_stages(teacher: PyTree, views: jax.Array, *, model: Model) -> tuple[jax.Array, ...]:
+    """Teacher features of every view: [v b s s 3] -> (E1, E2, E3), each [v b h w c]; no gradient passes.
+
+    Published code: the teacher is not detached, but it is in no optimiser, so the result is the same.
+    """
+    flat = views.reshape(-1, *views.shape[2:]).astype(model.dtype)
+    stages = model.teacher.apply(teacher, flat)
+    return tuple(jax.lax.stop_gradient(s.reshape(*views.shape[:2], *s.shape[1:])) for s in stages)
+
+
+def view_losses(
+    params: PyTree,
+    batch_stats: PyTree,
+    stages: tuple[jax.Array, ...],
+    valid: jax.Array,
+    *,
+    model: Model,
+    reduction: str,
+) -> tuple[dict[str, jax.Array], PyTree]:
+    """The three losses of a batch in one pass vmapped over its views, and the views' BatchNorm statistics.
+
+    stages: teacher features [v b h w c], view 0 the one that is reconstructed; valid bool [b].
+    -> ({"ori", "abs", "lowf"}: [b] each, statistics: the tree of batch_stats with a leading v). Each view is normalised
+    by its own batch statistics, as in the published separate passes.
+    """
+
+    def student(view):
+        variables = {"params": params, "batch_stats": batch_stats}
+        return model.student.apply(variables, view, valid, mutable=["statistics"])
+
+    (embedding, decoded), updates = jax.vmap(student)(stages)
+    losses = {
+        "ori": reconstruction_loss([e[0] for e in stages], [d[0] for d in decoded]),
+        "abs": similarity_loss(embedding, reduction=reduction),
+        "lowf": similarity_loss(decoded[0], reduction=reduction),
+    }
+    return losses, updates["statistics"]
+
+
+def train_step(
+    key: jax.Array,
+    state: TrainState,
+    images: jax.Array,
+    valid: jax.Array,
+    *,
+    model: Model,
+    tx: optax.GradientTransformation,
+    teacher: PyTree,
+    make_views: Callable[[jax.Array, jax.Array], jax.Array],
+    loss_weights: LossWeights,
+    reduction: str = "sum",
+) -> tuple[TrainState, dict[str, jax.Array]]:
+    """One optimiser step of L = l_ori L_ori + l_abs L_abs + l_lowf L_lowf (Eq. 3, Algorithm 1).
+
+    key: the run's key (the step is folded in here); images uint8 [b s s 3], valid bool [b]; `make_views(key, images)
+    -> [v b s s 3]`. Rows that are not valid change nothing. -> (state, {"loss", "ori", "abs", "lowf"} scalars).
+    """
+    key = jax.random.fold_in(jax.random.fold_in(key, VIEWS_STREAM), state.step)
+    stages = teacher_stages(teacher, make_views(key, images), model=model)
+
+    def objective(params):
+        losses, statistics = view_losses(
+            params, state.batch_stats, stages, valid, model=model, reduction=reduction
+        )
+        metrics = {name: masked_mean(values, valid) for name, values in losses.items()}
+        loss = sum(weight * metrics[name] for name, weight in loss_weights._asdict().items())
+        return loss, ({"loss": loss, **metrics}, statistics)
+
+    gradients, (metrics, statistics) = jax.grad(objective, has_aux=True)(state.params)
+    updates, opt_state = tx.update(gradients, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    batch_stats = fold_statistics(state.batch_stats, statistics)
+    return TrainState(state.step + 1, params, batch_stats, opt_state), metrics

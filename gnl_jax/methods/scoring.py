@@ -1,0 +1,97 @@
+"""Scoring with a teacher and its student, with or without feature matching (Eq. 4 to 8)."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gnl_jax.methods.base import Prediction
+from gnl_jax.methods.reverse_distillation import Model
+from gnl_jax.ops.matching import MATCHINGS, sort_features
+from gnl_jax.ops.scoremap import image_score, score_map
+
+PyTree = Any
+ANCHORS = ("first", "random", "barycentre")
+_CHUNK = 16  # training images per pass while references are made
+
+
+def anchor_images(n: int, *, anchor: str, k: int, seed: int) -> np.ndarray:
+    """Indices of the training images whose features become references: int [m].
+
+    "first": the first image (Published code: the first file); "random": k drawn once from the seed (Paper: a fresh one
+    per test image); "barycentre": all of them, to be averaged.
+    """
+    if anchor not in ANCHORS:
+        raise ValueError(f"eval.anchor: got {anchor!r}, expected one of {', '.join(ANCHORS)}")
+    if anchor == "random":
+        if not 1 <= k <= n:
+            raise ValueError(f"eval.anchors: got {k}, expected 1 to {n}, the number of training images")
+        return np.sort(np.random.default_rng([seed, 1]).choice(n, size=k, replace=False))
+    return np.arange(1 if anchor == "first" else n)
+
+
+def make_references(
+    teacher: PyTree, images: np.ndarray, *, model: Model, preprocess, anchor: str, k: int = 1, seed: int = 0
+) -> tuple[jax.Array, jax.Array]:
+    """Sorted teacher features of the anchors at stages 1 and 2: float32 [k h1*w1 c1], [k h2*w2 c2].
+
+    images: the training images, uint8 [n s s 3]. "barycentre" gives k = 1: the mean of the sorted features, which is
+    the one-dimensional Wasserstein barycentre of the images' feature distributions. The anchors' own path through the
+    teacher is never matched.
+    """
+
+    @jax.jit
+    def sorted_stages(teacher, images):
+        stages = model.teacher.apply(teacher, preprocess(images).astype(model.dtype))
+        return tuple(sort_features(s.astype(jnp.promote_types(s.dtype, jnp.float32))) for s in stages[:2])
+
+    chosen = anchor_images(len(images), anchor=anchor, k=k, seed=seed)
+    chunks = [chosen[i : i + _CHUNK] for i in range(0, len(chosen), _CHUNK)]
+    if anchor != "barycentre":
+        parts = [sorted_stages(teacher, images[c]) for c in chunks]
+        return tuple(jnp.concatenate(stage) for stage in zip(*parts, strict=True))
+    totals = None
+    for chunk in chunks:
+        sums = tuple(
+            np.asarray(s, np.float64).sum(0, keepdims=True) for s in sorted_stages(teacher, images[chunk])
+        )
+        totals = sums if totals is None else tuple(a + b for a, b in zip(totals, sums, strict=True))
+    return tuple(jnp.asarray(t / len(chosen), jnp.float32) for t in totals)
+
+
+def score_batch(
+    variables: PyTree, images: jax.Array, *, model: Model, preprocess, matching: str
+) -> Prediction:
+    """Anomaly score and map of images uint8 [b s s 3] -> score [b], map [b s s].
+
+    variables: {"teacher", "student"}, and for a matching other than "none" {"references", "alpha"}. The matched
+    features feed the student and are what its reconstruction is compared with; score and map are averaged over the k
+    references. Rows do not influence each other.
+    """
+    x = preprocess(images).astype(model.dtype)
+    size = images.shape[1:3]
+
+    def maps(match):
+        stages = model.teacher.apply(variables["teacher"], x, match)
+        _, decoded = model.student.apply(variables["student"], stages)
+        return score_map(stages, decoded, size=size)
+
+    if matching == "none":
+        result = maps(None)
+        return Prediction(image_score(result), result)
+    if matching not in MATCHINGS:
+        raise ValueError(f"eval.matching: got {matching!r}, expected one of none, {', '.join(MATCHINGS)}")
+
+    def matched(references):
+        def match(stage, features):
+            wide = features.astype(jnp.promote_types(features.dtype, jnp.float32))  # bfloat16 would make ties
+            return MATCHINGS[matching](wide, references[stage - 1], alpha=variables["alpha"]).astype(
+                features.dtype
+            )
+
+        result = maps(match)
+        return image_score(result), result
+
+    scores, results = jax.vmap(matched)(variables["references"])
+    return Prediction(scores.mean(0), results.mean(0))

@@ -1,0 +1,41 @@
+"""The student decoder: a ResNet run backwards, from the embedding to the teacher's three stages."""
+
+import flax.linen as nn
+import jax
+
+from gnl_jax.nn.blocks import architecture, stage
+from gnl_jax.nn.bottleneck import Bottleneck
+
+
+class Decoder(nn.Module):
+    """phi [b s/32 s/32 512e] -> (D1, D2, D3), shaped as the teacher's (E1, E2, E3): the last stage comes first."""
+
+    arch: str = "resnet18"
+
+    @nn.compact
+    def __call__(
+        self, embedding: jax.Array, valid: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        arch = architecture(self.arch)
+        x, stages = embedding, []
+        for k, planes in ((1, 256), (2, 128), (3, 64)):
+            # [3, 4, 6] blocks from coarse to fine, the same order as the teacher's.
+            x = stage(
+                x, valid, arch=arch, planes=planes, blocks=arch.blocks[k - 1], change="up", name=f"layer{k}"
+            )
+            stages.append(x)
+        return tuple(reversed(stages))
+
+
+class Student(nn.Module):
+    """Everything that is trained: (E1, E2, E3) -> (phi, (D1, D2, D3))."""
+
+    arch: str = "resnet18"
+
+    def setup(self):
+        self.bottleneck = Bottleneck(self.arch)
+        self.decoder = Decoder(self.arch)
+
+    def __call__(self, stages: tuple[jax.Array, jax.Array, jax.Array], valid: jax.Array | None = None):
+        embedding = self.bottleneck(stages, valid)
+        return embedding, self.decoder(embedding, valid)

@@ -1,0 +1,57 @@
+"""The teacher: an ImageNet ResNet up to its third stage."""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from gnl_jax.nn.blocks import architecture, stage
+from gnl_jax.nn.layers import BatchNorm, Conv
+
+Match = Callable[[int, jax.Array], jax.Array]
+
+
+class ResNet(nn.Module):
+    """The first three stages of a torchvision ResNet, always with stored statistics (methods: the frozen teacher).
+
+    images [b s s 3], normalised as the weights expect, s a multiple of 32 -> (E1 [b s/4 s/4 64e], E2 [b s/8 s/8 128e],
+    E3 [b s/16 s/16 256e]) with e = 1 (ResNet-18) or 4. layer4 and the classifier take no part and are left out.
+
+    `match(stage, features)` (stage 1 or 2), if given, replaces the output of that stage before it is returned and
+    before the next stage sees it: feature distribution matching (Eq. 4) is this hook.
+    """
+
+    arch: str = "resnet18"
+
+    @nn.compact
+    def __call__(
+        self, images: jax.Array, match: Match | None = None
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        arch = architecture(self.arch)
+        if images.ndim != 4 or images.shape[1] % 32 or images.shape[2] % 32:
+            raise ValueError(f"images: got shape {images.shape}, expected [b s s 3] with s a multiple of 32")
+        x = Conv(64, 7, stride=2, name="conv1")(images)
+        x = nn.relu(BatchNorm(name="bn1")(x))
+        x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+        stages = []
+        for k in (1, 2, 3):
+            change = "same" if k == 1 else "down"
+            x = stage(
+                x,
+                None,
+                arch=arch,
+                planes=32 * 2**k,
+                blocks=arch.blocks[k - 1],
+                change=change,
+                name=f"layer{k}",
+            )
+            if match is not None and k < 3:
+                x = match(k, x)
+            stages.append(x)
+        return tuple(stages)
+
+
+def init_teacher(key: jax.Array, arch: str):
+    """Random teacher variables (torchvision's initialisation) for `ResNet(arch)`."""
+    return jax.jit(ResNet(arch).init)(key, jnp.zeros((1, 32, 32, 3)))

@@ -1,0 +1,86 @@
+"""Feature distribution matching: give a test image's features the per-channel distribution of a reference.
+
+`content` is [*b h w c]; a reference is kept as `sort_features` leaves it, [h*w c], ascending in each channel, so that it
+is sorted once and no training image has to be stored. `alpha` in [0, 1] is the weight of the training style (the
+published `lamda` is 1 - alpha) and may be traced.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+
+def sort_features(features: jax.Array) -> jax.Array:
+    """Per-channel ascending values of features [*b h w c] -> [*b h*w c]: a reference for `efdm` and `mixstyle`."""
+    *lead, h, w, c = features.shape
+    return jnp.sort(features.reshape(*lead, h * w, c), axis=-2)
+
+
+def _check(content: jax.Array, reference: jax.Array) -> None:
+    *_, h, w, c = content.shape
+    if reference.shape != (h * w, c):
+        raise ValueError(
+            f"reference: got shape {reference.shape}, expected {(h * w, c)} for content {content.shape}"
+        )
+
+
+def stable_order(values: jax.Array) -> jax.Array:
+    """Indices that sort the last axis ascending, equal values in their order: float32 [... n] -> int32 [... n].
+
+    (order-preserving float bits, index) packed in one 64-bit integer and sorted as such: exact, stable and, on a CPU,
+    8 times faster than `jnp.argsort`. -0.0 equals 0.0; NaN comes last (as a positive NaN). Other dtypes use argsort.
+    """
+    if values.dtype != jnp.float32:
+        return jnp.argsort(values, axis=-1, stable=True).astype(jnp.int32)
+    bits = lax.bitcast_convert_type(jnp.where(values == 0, 0.0, values), jnp.uint32)
+    bits = jnp.where(bits >> 31, ~bits, bits | jnp.uint32(1 << 31))
+    with jax.enable_x64(True):
+        index = lax.broadcasted_iota(jnp.uint64, values.shape, values.ndim - 1)
+        packed = (bits.astype(jnp.uint64) << jnp.uint64(32)) | index
+        packed = lax.sort(packed, dimension=-1, is_stable=False)
+        return (packed & jnp.uint64(0xFFFFFFFF)).astype(jnp.int32)
+
+
+def efdm(content: jax.Array, reference: jax.Array, *, alpha: jax.Array | float) -> jax.Array:
+    """Exact feature distribution matching, Eq. 5: (1 - alpha) c + alpha v, v the reference value of c's rank.
+
+    content [*b h w c], reference [h*w c] sorted -> [*b h w c]. Ties (ReLU zeros) take their ranks in raster order;
+    torch's default sort leaves that order open. Per channel and image one sort, then the ranks are scattered back.
+    """
+    _check(content, reference)
+    *lead, h, w, c = content.shape
+    values = jnp.moveaxis(content.reshape(-1, h * w, c), 1, 2).reshape(-1, h * w)
+    order = stable_order(values)
+    ranks = jnp.arange(h * w, dtype=jnp.int32)
+    rank = jax.vmap(lambda o: jnp.zeros_like(ranks).at[o].set(ranks, unique_indices=True))(order)
+    rank = rank.reshape(-1, c, h * w)
+    style = jax.vmap(lambda r: jnp.take_along_axis(reference.T, r, axis=1, mode="clip"))(rank)
+    style = jnp.moveaxis(style, 1, 2).reshape(content.shape)
+    return content + alpha * (style - content)
+
+
+def mixstyle(content: jax.Array, reference: jax.Array, *, alpha: jax.Array | float) -> jax.Array:
+    """Matching of mean and standard deviation only: both statistics move to the reference's by alpha.
+
+    content [*b h w c], reference [h*w c] -> [*b h w c]; sigma = sqrt(unbiased variance + 1e-6), as published.
+    """
+    _check(content, reference)
+
+    def moments(x: jax.Array, axes: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
+        return x.mean(axes, keepdims=True), jnp.sqrt(x.var(axes, ddof=1, keepdims=True) + 1e-6)
+
+    mean, sigma = moments(content, (-3, -2))
+    style_mean, style_sigma = (m.reshape((1,) * (content.ndim - 1) + (-1,)) for m in moments(reference, (0,)))
+    normal = (content - mean) / sigma
+    return normal * ((1 - alpha) * sigma + alpha * style_sigma) + (1 - alpha) * mean + alpha * style_mean
+
+
+def efdm_and_mixstyle(content: jax.Array, reference: jax.Array, *, alpha: jax.Array | float) -> jax.Array:
+    """The published "both": the average of `efdm` and `mixstyle` at the same alpha.
+
+    Published code: always at alpha 0.5, whatever the setting, because its argument is not forwarded.
+    """
+    return 0.5 * (efdm(content, reference, alpha=alpha) + mixstyle(content, reference, alpha=alpha))
+
+
+MATCHINGS = {"efdm": efdm, "mixstyle": mixstyle, "both": efdm_and_mixstyle}
