@@ -105,31 +105,39 @@ def sample_augmix(key, **options) -> AugMixSample:
     """Draw the parameters for one image; `options` as for `augmix`."""
     options = AugMixOptions(**options)
     _check(options)
-    keys = jax.random.split(key, 5)
+    steps = options.depth or _MAX_DEPTH
+    uniform_key, gamma_key = jax.random.split(key)
+    # One block of uniform numbers, cut up below: a separate draw for each would triple the time to compile.
+    uniform = jax.random.uniform(uniform_key, (options.width, 2 + 2 * steps), jnp.float32)
     severity = options.severity
     if severity == "published":
         # Paper: AugMix with its fixed severity. Published code: an integer from 0 to 3, drawn for each image.
-        severity = jax.random.randint(keys[0], (), 0, 4)
-    depth = options.depth
-    if depth is None:
+        severity = jnp.floor(4 * uniform[0, 0])
+    depth = jnp.full(options.width, steps)
+    if options.depth is None:
         # Paper: each chain has its own depth (as in AugMix). Published code: the depth drawn for the first
         # chain overwrites the option, and all later chains use it.
-        draws = 1 if options.sticky_depth else options.width
-        depth = jax.random.randint(keys[1], (draws,), 1, _MAX_DEPTH + 1)
-    shape = (options.width, options.depth or _MAX_DEPTH)
+        draws = uniform[:1, 1] if options.sticky_depth else uniform[:, 1]
+        depth = jnp.broadcast_to(1 + jnp.floor(_MAX_DEPTH * draws), (options.width,))
     # With severity 0 the range is reversed, (0, 0.1], as NumPy's uniform(0.1, 0) gives it.
-    level = 0.1 + (severity - 0.1) * jax.random.uniform(keys[2], shape)
-    # Normalised Gamma variables are Dirichlet, and two of them Beta, distributed.
-    log_gamma = jax.random.loggamma(keys[4], options.alpha, (options.width + 2,))
+    level = 0.1 + (severity - 0.1) * uniform[:, 2 : 2 + steps]
+    log_gamma = _log_gamma(gamma_key, options.alpha, (options.width + 2,))
     return AugMixSample(
-        operation=jax.random.randint(keys[3], shape, 0, len(options.operations)),
+        operation=(len(options.operations) * uniform[:, 2 + steps :]).astype(jnp.int32),
         bits=4 - (0.4 * level).astype(jnp.int32),
         threshold=256 - (25.6 * level).astype(jnp.int32),
         factor=0.18 * level + 0.1,
-        depth=jnp.broadcast_to(jnp.asarray(depth, jnp.int32), (options.width,)),
+        depth=depth.astype(jnp.int32),
+        # Normalised Gamma variables are Dirichlet, and two of them Beta, distributed.
         weights=jax.nn.softmax(log_gamma[:-2]),
         mix=jax.nn.softmax(log_gamma[-2:])[0],
     )
+
+
+def _log_gamma(key, alpha, shape):
+    if alpha == 1:  # an exponential variable, whose logarithm needs no rejection loop
+        return -jax.random.gumbel(key, shape, jnp.float32)
+    return jax.random.loggamma(key, alpha, shape, jnp.float32)
 
 
 def apply_augmix(sample, image, *, operations, over=jax.vmap):
@@ -174,8 +182,9 @@ def _check(options):
     unknown = [name for name in options.operations if name not in _OPERATIONS]
     if unknown or not options.operations:
         raise ValueError(f"operations: expected names from {sorted(_OPERATIONS)}, got {options.operations!r}")
-    if options.severity != "published" and not 0 <= options.severity <= 10:
-        raise ValueError(f'severity: expected "published" or a number in [0, 10], got {options.severity!r}')
+    severity = options.severity
+    if severity != "published" and (isinstance(severity, str) or not 0 <= severity <= 10):
+        raise ValueError(f'severity: expected "published" or a number in [0, 10], got {severity!r}')
     if options.width < 1:
         raise ValueError(f"width: expected at least 1, got {options.width!r}")
     if options.depth is not None and options.depth < 1:

@@ -88,9 +88,7 @@ def _rgb_to_hsv(x):
     spread = value - x.min(axis=-1)
     chroma = np.where(spread > 0, spread, 1)
     # Where two channels share the maximum the later one decides.
-    sector = np.select(
-        [b == value, g == value], [4 + (r - g) / chroma, 2 + (b - r) / chroma], (g - b) / chroma
-    )
+    sector = np.select([b == value, g == value], [4 + (r - g) / chroma, 2 + (b - r) / chroma], (g - b) / chroma)
     hue = np.where(spread > 0, sector / 6 % 1, 0)
     saturation = np.where(spread > 0, spread / np.where(value > 0, value, 1), 0)
     return hue, saturation, value

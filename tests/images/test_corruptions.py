@@ -7,7 +7,7 @@ import pytest
 
 from gnl_jax.images.corruptions import CORRUPTIONS, SEVERITIES, corrupt, corruption_rng
 
-# Three inputs, uint8 [64 80 3], and what imagecorruptions 1.1.2 made of them; noise drew from RandomState(11).
+# Three inputs, uint8 [64 80 3], and what imagecorruptions 1.1.2 made of them; noise: RandomState(11).
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "corruptions.npz")
 PUBLISHED = ("brightness", "contrast", "defocus_blur", "gaussian_noise")
 
@@ -17,7 +17,7 @@ PUBLISHED = ("brightness", "contrast", "defocus_blur", "gaussian_noise")
 @pytest.mark.parametrize("image", ["photo", "edge", "white"])
 def test_equals_published(image, name, severity):
     suffix = "_seed11" if name == "gaussian_noise" else ""
-    got = corrupt(np.random.RandomState(11), GOLDEN[f"{image}/input"], name, severity)  # noqa: NPY002
+    got = corrupt(np.random.RandomState(11), GOLDEN[f"{image}/input"], name, severity)
     np.testing.assert_array_equal(got, GOLDEN[f"{image}/{name}_{severity}{suffix}"])
     assert got.dtype == np.uint8
 

@@ -74,7 +74,7 @@ def test_vmapped_equals_one_by_one():
 
 
 def test_autocontrast_table_for_every_pair_of_extremes():
-    """All 32,640 ranges lo < hi, all 256 entries, against the float64 arithmetic of `ImageOps.autocontrast`."""
+    """All 32,640 ranges lo < hi, all 256 entries, against `ImageOps.autocontrast`'s float64 arithmetic."""
     lo, hi = np.triu_indices(256, k=1)
     counts = np.zeros((len(lo), 256), np.int32)
     counts[np.arange(len(lo)), lo] = counts[np.arange(len(lo)), hi] = 1
@@ -109,6 +109,4 @@ def test_histogram_and_luma():
     for image in images():
         counts = np.stack([np.bincount(image[..., c].ravel(), minlength=256) for c in range(3)], axis=-1)
         np.testing.assert_array_equal(np.asarray(pillow.histogram(jnp.asarray(image))), counts)
-        np.testing.assert_array_equal(
-            np.asarray(pillow.luma(image)), np.asarray(Image.fromarray(image).convert("L"))
-        )
+        np.testing.assert_array_equal(np.asarray(pillow.luma(image)), np.asarray(Image.fromarray(image).convert("L")))

@@ -9,7 +9,7 @@ from gnl_jax.images.resize import resize
 
 
 def along_first_axis(x, size):
-    """Pillow's bilinear filter in 22-bit fixed point: triangle of the width of one output pixel, at least one."""
+    """Pillow's bilinear filter in 22-bit fixed point; its triangle is at least one input pixel wide."""
     length = x.shape[0]
     if size == length:
         return x
@@ -32,9 +32,7 @@ def reference(image, size):
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    h=st.integers(1, 90), w=st.integers(1, 90), size=st.sampled_from([1, 7, 32, 64]), seed=st.integers(0, 999)
-)
+@given(h=st.integers(1, 90), w=st.integers(1, 90), size=st.sampled_from([1, 7, 32, 64]), seed=st.integers(0, 999))
 def test_equals_two_passes_width_first(h, w, size, seed):
     image = np.random.default_rng(seed).integers(0, 256, (h, w, 3), dtype=np.uint8)
     np.testing.assert_array_equal(resize(image, size), reference(image, size))
@@ -53,9 +51,7 @@ def test_the_order_of_the_passes_matters():
     assert np.any(resize(image, 64) != height_first)
 
 
-@pytest.mark.parametrize(
-    "bad", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4, 3))]
-)
+@pytest.mark.parametrize("bad", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4, 3))])
 def test_errors(bad):
     with pytest.raises(ValueError, match=r"image: expected uint8 \[h w 3\]"):
         resize(bad, 8)
