@@ -82,9 +82,7 @@ def resolve_source(source: str) -> str:
     """`source`, or GNL_JAX_TEACHER if it is empty; ValueError with the choices if that is empty too."""
     source = source or os.environ.get("GNL_JAX_TEACHER", "")
     if not source:
-        raise ValueError(
-            f"teacher.weights: got nothing, expected {CHOICES} (or set GNL_JAX_TEACHER to one of them)"
-        )
+        raise ValueError(f"teacher.weights: got nothing, expected {CHOICES} (or set GNL_JAX_TEACHER to one of them)")
     return source
 
 
@@ -98,9 +96,7 @@ def load_state_dict(arch: str, source: str) -> tuple[dict[str, np.ndarray], str]
         data = _read_bytes(path)
         found, wanted = hashlib.sha256(data).hexdigest(), CATALOGUE[arch].sha256
         if found != wanted:
-            raise ValueError(
-                f"{path}: got SHA-256 {found}, expected {wanted} for {arch}; delete it and try again"
-            )
+            raise ValueError(f"{path}: got SHA-256 {found}, expected {wanted} for {arch}; delete it and try again")
     else:
         path = Path(source).expanduser()
         if path.suffix not in READERS:
@@ -120,7 +116,7 @@ def _fits(state_dict: Mapping[str, np.ndarray], expected: Mapping[str, Any]) -> 
 
 
 def _download(arch: str) -> Path:
-    """The hub's copy in the local cache, downloaded if it is not there and HF_HUB_OFFLINE is not set."""
+    """The hub's copy in the local cache; if it is not there, downloaded, unless HF_HUB_OFFLINE is set."""
     try:
         import huggingface_hub
     except ImportError as error:
@@ -164,15 +160,12 @@ def _read_safetensors(data: bytes, path: Path) -> dict[str, np.ndarray]:
     try:
         tensors = safetensors.deserialize(data)
     except safetensors.SafetensorError as error:
-        raise ValueError(
-            f"{path}: got a damaged or cut safetensors file ({error}), expected a whole one"
-        ) from error
+        raise ValueError(f"{path}: got a damaged or cut safetensors file ({error}), expected a whole one") from error
     for key, tensor in tensors:
         if tensor["dtype"] not in types:
             raise ValueError(f"{path}: {key} has type {tensor['dtype']}, expected one of {', '.join(types)}")
     return {
-        key: np.frombuffer(tensor["data"], types[tensor["dtype"]]).reshape(tensor["shape"])
-        for key, tensor in tensors
+        key: np.frombuffer(tensor["data"], types[tensor["dtype"]]).reshape(tensor["shape"]) for key, tensor in tensors
     }
 
 
@@ -194,17 +187,14 @@ def _read_pth(data: bytes, path: Path) -> dict[str, np.ndarray]:
     try:
         # weights_only: a pickle from elsewhere may otherwise run anything.
         tensors = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except Exception as error:  # UnpicklingError, RuntimeError, EOFError, ...: whichever part is damaged
+    except Exception as error:  # UnpicklingError (with advice on how to load it all the same), RuntimeError, ...
         raise ValueError(
-            f"{path}: got no file of plain weights ({_reason(error)}), expected a state dict"
+            f"{path}: got no file of plain weights ({type(error).__name__}), expected a state dict"
         ) from error
-    if not isinstance(tensors, Mapping) or not all(
-        isinstance(value, torch.Tensor) for value in tensors.values()
-    ):
+    if not isinstance(tensors, Mapping) or not all(isinstance(value, torch.Tensor) for value in tensors.values()):
         raise ValueError(f"{path}: expected a flat state dict of tensors")
     return {
-        key: (value.float() if value.is_floating_point() else value).detach().numpy()
-        for key, value in tensors.items()
+        key: (value.float() if value.is_floating_point() else value).detach().numpy() for key, value in tensors.items()
     }
 
 

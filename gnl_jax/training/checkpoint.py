@@ -36,8 +36,9 @@ class Checkpoints:
     """The `keep` newest checkpoints of one run, in one folder; use as a context manager or call `close`.
 
     A checkpoint is written under a temporary name and renamed when whole, so a killed save leaves nothing
-    that `restore` would see. Each array's SHA-256 is stored with it and compared on restore. Opening and
-    restoring change nothing on disk: a finished or running run can be read from another process.
+    that `restore` would see. What goes wrong later, on the disk or in a power cut, is noticed: each array's
+    SHA-256 is stored with it and compared on restore. Opening and restoring change nothing on disk: a finished
+    or running run can be read from another process.
     """
 
     def __init__(self, directory: str | Path, *, keep: int = 2):
@@ -59,7 +60,7 @@ class Checkpoints:
         self.close()
 
     def latest_step(self) -> int | None:
-        """The newest step on disk, damaged or not; None if there is none."""
+        """The newest step saved or being saved, damaged or not; None if there is none."""
         return max(self._manager.all_steps(), default=None)
 
     def save(self, step: int, state: Any, config: Mapping[str, Any]) -> None:
@@ -76,9 +77,7 @@ class Checkpoints:
         try:
             self._manager.save(
                 step,
-                args=ocp.args.Composite(
-                    state=ocp.args.StandardSave(arrays), record=ocp.args.JsonSave(record)
-                ),
+                args=ocp.args.Composite(state=ocp.args.StandardSave(arrays), record=ocp.args.JsonSave(record)),
             )
         except Exception as error:
             raise self._not_written(error) from error
@@ -170,6 +169,8 @@ def _host_arrays(state: Any) -> dict[str, np.ndarray]:
     """The leaves by path, copied: on CPU `np.asarray` would alias a buffer that the next step overwrites."""
     leaves = jax.tree_util.tree_leaves_with_path(state)
     arrays = {_name(path): np.array(leaf, copy=True, order="C") for path, leaf in leaves}
+    if len(arrays) < len(leaves) or "" in arrays:
+        raise ValueError(f"state: got leaves {sorted(_name(path) for path, _ in leaves)}, expected distinct names")
     for name, array in arrays.items():
         if jax.numpy.issubdtype(array.dtype, np.inexact) and np.isnan(array).any():
             raise ValueError(f"state: {name} holds a NaN, expected a state worth keeping")
@@ -202,12 +203,9 @@ def _fit(arrays: dict[str, np.ndarray], template: Any, *, source: str) -> Any:
     expected = {_name(path): leaf for path, leaf in leaves}
     for name in sorted(expected.keys() | arrays.keys()):
         saved, wanted = (
-            f"{side[name].dtype}{list(side[name].shape)}" if name in side else "nothing"
-            for side in (arrays, expected)
+            f"{side[name].dtype}{list(side[name].shape)}" if name in side else "nothing" for side in (arrays, expected)
         )
         if saved != wanted:
             raise ValueError(f"{source}: {name} is {saved}, the template expects {wanted}")
-    placed = [
-        jax.device_put(arrays[name], getattr(leaf, "sharding", None)) for name, leaf in expected.items()
-    ]
+    placed = [jax.device_put(arrays[name], getattr(leaf, "sharding", None)) for name, leaf in expected.items()]
     return jax.tree_util.tree_unflatten(treedef, placed)

@@ -180,9 +180,7 @@ class MetricsLog:
         steps = [_step(line) for line in lines]
         if None in steps[:-1]:
             bad = steps.index(None)
-            raise ValueError(
-                f"{self.path}, line {bad + 1}: got {lines[bad][:60]!r}, expected a row with a step"
-            )
+            raise ValueError(f"{self.path}, line {bad + 1}: got {lines[bad][:60]!r}, expected a row with a step")
         kept = "".join(line for line, at in zip(lines, steps) if at is not None and at <= step)
         if kept != text:
             write_atomic(self.path, kept)

@@ -21,9 +21,7 @@ def weights() -> dict[str, np.ndarray]:
     """A ResNet-18 state dict as torchvision's files have it: counters, layer4 and classifier included."""
     rng = np.random.default_rng(3)
     expected = jax.eval_shape(lambda: init_teacher(jax.random.key(0), "resnet18"))
-    state_dict = {
-        key: rng.standard_normal(shape, np.float32) for key, shape in torch_shapes(expected).items()
-    }
+    state_dict = {key: rng.standard_normal(shape, np.float32) for key, shape in torch_shapes(expected).items()}
     extra = {
         "layer4.0.conv1.weight": np.zeros((512, 256, 3, 3), np.float32),
         "fc.bias": np.zeros(1000, np.float32),
@@ -60,9 +58,7 @@ def test_file(weights, tmp_path, suffix):
 
 @pytest.mark.parametrize("dtype", [np.float16, jnp.bfloat16, np.float64])
 def test_other_precisions_become_float32(weights, tmp_path, dtype):
-    narrow = {
-        key: value.astype(dtype) if value.dtype == np.float32 else value for key, value in weights.items()
-    }
+    narrow = {key: value.astype(dtype) if value.dtype == np.float32 else value for key, value in weights.items()}
     save_file(narrow, tmp_path / "w.safetensors")
     variables = load_teacher("resnet18", str(tmp_path / "w.safetensors"))
     kernel = variables["params"]["conv1"]["kernel"]
@@ -79,9 +75,7 @@ def test_random_is_the_initialisation_from_the_seed(monkeypatch):
 
 
 def test_environment_names_a_default(weights, tmp_path, monkeypatch):
-    with pytest.raises(
-        ValueError, match=r"teacher.weights: got nothing, expected 'imagenet', 'random', or a path .*"
-    ):
+    with pytest.raises(ValueError, match=r"teacher.weights: got nothing, expected 'imagenet', 'random', or a path .*"):
         load_teacher("resnet18", "")
     np.savez(tmp_path / "w.npz", **weights)
     monkeypatch.setenv("GNL_JAX_TEACHER", str(tmp_path / "w.npz"))
@@ -100,9 +94,7 @@ def test_another_architecture_is_named(weights, tmp_path):
 def test_file_that_lacks_an_array(weights, tmp_path):
     short = {key: value for key, value in weights.items() if key != "layer3.1.bn2.running_var"}
     np.savez(tmp_path / "w.npz", **short)
-    with pytest.raises(
-        ValueError, match=r"w\.npz: layer3\.1\.bn2\.running_var: missing, expected shape \(256,\)"
-    ):
+    with pytest.raises(ValueError, match=r"w\.npz: layer3\.1\.bn2\.running_var: missing, expected shape \(256,\)"):
         load_teacher("resnet18", str(tmp_path / "w.npz"))
 
 
@@ -199,9 +191,7 @@ def test_pth(weights, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"w\.pth: expected a flat state dict of tensors"):
         load_teacher("resnet18", str(path))
     path.write_bytes(b"broken")
-    with pytest.raises(
-        ValueError, match=r"w\.pth: got no file of plain weights \(PytorchStreamReader failed\)"
-    ):
+    with pytest.raises(ValueError, match=r"w\.pth: got no file of plain weights \(RuntimeError\), expected a state"):
         load_teacher("resnet18", str(path))
 
 
@@ -248,26 +238,20 @@ def test_imagenet_is_checked_on_every_load(hub_cache: Path, no_network):
     data = bytearray(hub_cache.read_bytes())
     data[-1] ^= 1
     hub_cache.write_bytes(data)
-    with pytest.raises(
-        ValueError, match=r"model\.safetensors: got SHA-256 [0-9a-f]{64}, expected [0-9a-f]{64}"
-    ):
+    with pytest.raises(ValueError, match=r"model\.safetensors: got SHA-256 [0-9a-f]{64}, expected [0-9a-f]{64}"):
         load_teacher("resnet18", "imagenet")
 
 
 def test_imagenet_not_in_the_cache_and_offline(hub_cache: Path, no_network, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(
-        ValueError, match=r"resnet50\.tv_in1k is not in the cache .*\(HF_HUB_OFFLINE is set\)"
-    ):
+    with pytest.raises(ValueError, match=r"resnet50\.tv_in1k is not in the cache .*\(HF_HUB_OFFLINE is set\)"):
         load_teacher("resnet50", "imagenet")
 
 
 def test_imagenet_is_downloaded_at_the_pinned_revision(hub_cache: Path, monkeypatch):
     published, asked = CATALOGUE["resnet18"], []
     elsewhere = hub_cache.rename(hub_cache.with_name("downloaded.safetensors"))
-    monkeypatch.setattr(
-        "huggingface_hub.hf_hub_download", lambda *a, **k: asked.append((*a, k)) or str(elsewhere)
-    )
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *a, **k: asked.append((*a, k)) or str(elsewhere))
     load_teacher("resnet18", "imagenet")
     assert asked == [(published.repository, "model.safetensors", {"revision": published.revision})]
 

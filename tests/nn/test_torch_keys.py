@@ -37,9 +37,7 @@ def test_names_and_shapes_are_those_of_the_published_networks(arch):
         for key, shape in torch_shapes(expected).items()
     }
     assert set(ours) == published
-    assert all(
-        sizes[key] == 1 + min(8, np.prod(shape)) for key, shape in ours.items()
-    )  # [norm, first 8 values]
+    assert all(sizes[key] == 1 + min(8, np.prod(shape)) for key, shape in ours.items())  # [norm, first 8 values]
 
 
 def test_there_and_back():
@@ -48,9 +46,7 @@ def test_there_and_back():
         *expected_student("resnet18", 1).values(),
         jax.eval_shape(lambda: init_teacher(jax.random.key(0), "resnet50")),
     ):
-        state_dict = {
-            k: rng.standard_normal(shape, np.float32) for k, shape in torch_shapes(expected).items()
-        }
+        state_dict = {k: rng.standard_normal(shape, np.float32) for k, shape in torch_shapes(expected).items()}
         variables = from_torch(state_dict, expected)
         assert jax.tree.map(np.shape, variables) == jax.tree.map(np.shape, dict(expected))
         back = to_torch(variables)
@@ -79,9 +75,7 @@ def test_transposed_convolution_means_the_same():
     x, weight = rng.standard_normal((1, 2, 3, 4), np.float32), rng.standard_normal((4, 5, 2, 2), np.float32)
     y = conv2d_transpose_2x2(jnp.asarray(x), kernel_of(weight, (2, 2, 4, 5)))
     brute = np.zeros((1, 4, 6, 5))
-    for i, j, a, b in np.ndindex(
-        2, 3, 2, 2
-    ):  # torch's definition of ConvTranspose2d with kernel and stride 2
+    for i, j, a, b in np.ndindex(2, 3, 2, 2):  # torch's definition of ConvTranspose2d with kernel and stride 2
         brute[0, 2 * i + a, 2 * j + b] += x[0, i, j] @ weight[:, :, a, b]
     np.testing.assert_allclose(y, brute, rtol=1e-5, atol=1e-5)
 
@@ -91,9 +85,7 @@ def struct(*shape: int) -> jax.ShapeDtypeStruct:
 
 
 EXPECTED = {
-    "params": {
-        "layer1_0": {"conv1": {"kernel": struct(1, 1, 2, 3)}, "bn1": {"scale": struct(3), "bias": struct(3)}}
-    },
+    "params": {"layer1_0": {"conv1": {"kernel": struct(1, 1, 2, 3)}, "bn1": {"scale": struct(3), "bias": struct(3)}}},
     "batch_stats": {"layer1_0": {"bn1": {"mean": struct(3), "var": struct(3)}}},
 }
 GOOD = {

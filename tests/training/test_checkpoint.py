@@ -127,6 +127,12 @@ def test_nan_is_not_saved(tmp_path):
         assert checkpoints.restore({}) is None
 
 
+@pytest.mark.parametrize("state", [np.ones(2), {"a/b": np.ones(2), "a": {"b": np.ones(2)}}])
+def test_leaves_without_a_name_of_their_own(tmp_path, state):
+    with Checkpoints(tmp_path) as checkpoints, pytest.raises(ValueError, match="expected distinct names"):
+        checkpoints.save(1, state, {})
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -221,8 +227,6 @@ def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with (
         Checkpoints(tmp_path / "file" / "checkpoints") as checkpoints,
-        pytest.raises(
-            CheckpointError, match=r"file/checkpoints: checkpoint not written .*the last good step is None"
-        ),
+        pytest.raises(CheckpointError, match=r"file/checkpoints: checkpoint not written .*the last good step is None"),
     ):
         checkpoints.save(1, {"x": jnp.ones(1)}, {})

@@ -23,9 +23,7 @@ def stop_save(tmp_path_factory):
     if compiler is None or sys.platform != "linux":
         pytest.skip("needs Linux and a C compiler (cc) for the library that stops system calls")
     shim = tmp_path_factory.mktemp("shim") / "shim.so"
-    subprocess.run(
-        [compiler, "-O1", "-shared", "-fPIC", "-o", shim, HERE / "crash_shim.c", "-ldl"], check=True
-    )
+    subprocess.run([compiler, "-O1", "-shared", "-fPIC", "-o", shim, HERE / "crash_shim.c", "-ldl"], check=True)
     server = subprocess.Popen(
         [sys.executable, HERE / "crash_server.py"],
         # One OpenBLAS thread is none beside the main one, so that forking is safe.

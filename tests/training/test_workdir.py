@@ -20,19 +20,13 @@ from gnl_jax.training.workdir import (
     write_atomic,
 )
 
-scalars = (
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
-)
+scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 names = st.text("abcdefgh_", min_size=1, max_size=6)
 configs = st.dictionaries(
     names,
-    st.recursive(
-        scalars | st.tuples(scalars, scalars), lambda inner: st.dictionaries(names, inner), max_leaves=8
-    ),
+    st.recursive(scalars | st.tuples(scalars, scalars), lambda inner: st.dictionaries(names, inner), max_leaves=8),
 )
-in_one_folder = settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=25
-)
+in_one_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=25)
 
 
 def test_lock_names_its_holder(tmp_path):
@@ -130,9 +124,7 @@ def test_config_round_trip(tmp_path, values):
     check_resume(loaded, config)
 
 
-@pytest.mark.parametrize(
-    "value", [float("nan"), float("inf"), np.float32(1), jnp.float32, {1, 2}, (1, (object(),))]
-)
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), np.float32(1), jnp.float32, {1, 2}, (1, (object(),))])
 def test_config_that_json_cannot_hold(tmp_path, value):
     with pytest.raises(ValueError, match=r"config.group.field.*: got .* expected None, bool"):
         save_config(tmp_path, ml_collections.ConfigDict({"group": {"field": value}}, convert_dict=True))
