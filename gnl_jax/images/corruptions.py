@@ -1,19 +1,25 @@
-"""The corruptions that make shifted test sets, on the host, as published in `imagecorruptions` 1.1.2."""
+"""The corruptions that make shifted test sets, on the host: the published four, and `shifts.py` beside them.
+
+Brightness, contrast, defocus blur and noise equal `imagecorruptions` 1.1.2 value for value.
+"""
 
 import zlib
 from functools import cache
+from pathlib import PurePath
 
 import numpy as np
 from scipy import ndimage
+
+from gnl_jax.images.shifts import SHIFTS
 
 
 def corrupt(rng, image, name, severity):
     """Corrupt one image.
 
     `image` uint8 [h w 3], or [h w], which becomes three equal channels first (noise then differs in each);
-    returns uint8 [h w 3], computed in float64 and truncated, not rounded. `name` is one of `CORRUPTIONS`,
-    `severity` 1 to 5. `rng` is a `numpy.random.Generator` (see `corruption_rng`) or the published
-    `RandomState`; only noise draws from it. Raises ValueError for another name, severity, shape or type.
+    returns uint8 [h w 3], computed in float64 and truncated, not rounded. `name` is one of `CORRUPTIONS` or
+    `SHIFTS`, `severity` 1 to 5. `rng` is a `numpy.random.Generator` (see `corruption_rng`) or, for the published
+    noise, its `RandomState`. Raises ValueError for another name, severity, shape or type.
     """
     if name not in _FAMILIES:
         raise ValueError(f"name: expected one of {list(_FAMILIES)}, got {name!r}")
@@ -25,13 +31,13 @@ def corrupt(rng, image, name, severity):
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
         raise ValueError(f"image: expected uint8 [h w 3] or [h w], got {image.dtype} {list(image.shape)}")
     function, parameters = _FAMILIES[name]
-    corrupted = function(rng, image / 255.0, parameters[severity - 1])
+    corrupted = function(rng, image / 255.0, parameters[int(severity) - 1])
     return (np.clip(corrupted, 0, 1) * 255).astype(np.uint8)
 
 
 def corruption_rng(seed, relative_path):
     """The generator for one image file: reproducible, and independent of the order files are read in."""
-    return np.random.default_rng([seed, zlib.crc32(str(relative_path).encode())])
+    return np.random.default_rng([seed, zlib.crc32(PurePath(relative_path).as_posix().encode())])
 
 
 def _brightness(rng, x, amount):
@@ -114,11 +120,13 @@ def _hsv_to_rgb(hue, saturation, value):
 
 SEVERITIES = (1, 2, 3, 4, 5)
 
-# name -> (function(rng, x, parameter) on float64 [h w 3] in [0, 1], the parameter of each severity)
-_FAMILIES = {
+# name -> (function(rng, x, parameter) on float64 [h w 3] in [0, 1], the parameter of severities 1 to 5)
+_PUBLISHED = {
     "brightness": (_brightness, (0.1, 0.2, 0.3, 0.4, 0.5)),
     "contrast": (_contrast, (0.4, 0.3, 0.2, 0.1, 0.05)),
     "defocus_blur": (_defocus_blur, ((3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5))),
     "gaussian_noise": (_gaussian_noise, (0.08, 0.12, 0.18, 0.26, 0.38)),
 }
-CORRUPTIONS = tuple(_FAMILIES)
+_FAMILIES = {**_PUBLISHED, **SHIFTS}
+
+CORRUPTIONS = tuple(_PUBLISHED)
