@@ -1,0 +1,87 @@
+"""The one way from images to scores: used by evaluation, export, the command line and users alike."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from gnl_jax.methods.base import Method, Prediction
+
+PyTree = Any
+
+
+@dataclass(frozen=True)
+class Detector:
+    """Arrays and the compiled function that scores with them; call it on images, or see `predict`."""
+
+    variables: PyTree
+    score_batch: Callable[[PyTree, jax.Array], Prediction]
+    size: int
+    batch_size: int = 32
+
+    def __call__(self, images: np.ndarray) -> Prediction:
+        return predict(self, images)
+
+
+def make_detector(
+    method: Method, state: PyTree, images: np.ndarray, *, size: int, batch_size: int = 32, precision: str = "float32"
+) -> Detector:
+    """A detector from a trained state and the training images uint8 [n s s 3] (for the anchors of matching).
+
+    precision: JAX's setting for products of float32 arrays (`matmul_precision`).
+    """
+    if batch_size < 1:
+        raise ValueError(f"eval.batch_size: got {batch_size}, expected at least 1")
+
+    @jax.jit
+    def score_batch(variables, batch):
+        with jax.default_matmul_precision(precision):
+            return method.score_batch(variables, batch)
+
+    with jax.default_matmul_precision(precision):
+        variables = method.finish(method.frozen, state, images)
+    return Detector(variables, score_batch, size, batch_size)
+
+
+def check_images(images: np.ndarray, size: int) -> None:
+    """ValueError unless images are uint8 [n size size 3]."""
+    shape, dtype = getattr(images, "shape", None), getattr(images, "dtype", None)
+    if shape is None or len(shape) != 4 or shape[1:] != (size, size, 3) or dtype != np.uint8:
+        found = f"{dtype} {list(shape)}" if shape is not None else type(images).__name__
+        raise ValueError(f"images: got {found}, expected uint8 [n {size} {size} 3] (RGB)")
+
+
+def predict(
+    detector: Detector, images: np.ndarray, *, advance: Callable[[int], None] = lambda n: None
+) -> Prediction:
+    """Scores images uint8 [n s s 3], any n: score float32 [n], map float32 [n s s], as NumPy arrays.
+
+    Every batch has the full shape, the last one filled up with rows that are dropped again, so the compiled program,
+    and with it every score, is the same whatever n is. `advance(n)` is called after each batch. Raises ValueError for
+    other images, or naming the first image whose score is not finite.
+    """
+    check_images(images, detector.size)
+    parts, waiting = [], None
+    for start in range(0, len(images), detector.batch_size):
+        batch = np.asarray(images[start : start + detector.batch_size])
+        fill = np.zeros((detector.batch_size - len(batch), *batch.shape[1:]), np.uint8)
+        result = detector.score_batch(detector.variables, np.concatenate([batch, fill]))
+        if waiting is not None:  # read one batch late, so that the next one is already under way
+            parts.append(_rows(*waiting))
+            advance(waiting[1])
+        waiting = (result, len(batch))
+    if waiting is None:
+        return Prediction(np.zeros(0, np.float32), np.zeros((0, detector.size, detector.size), np.float32))
+    parts.append(_rows(*waiting))
+    advance(waiting[1])
+    prediction = Prediction(*(None if p[0] is None else np.concatenate(p) for p in zip(*parts, strict=True)))
+    broken = np.flatnonzero(~np.isfinite(prediction.score))
+    if broken.size:
+        raise ValueError(f"score of image {broken[0]}: got {prediction.score[broken[0]]}, expected a finite number")
+    return prediction
+
+
+def _rows(result: Prediction, n: int) -> Prediction:
+    return Prediction(*(None if a is None else np.asarray(a)[:n] for a in result))

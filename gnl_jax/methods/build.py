@@ -1,0 +1,116 @@
+"""From a configuration to a method: the one place that turns field values into functions."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from gnl_jax.images.augmix import MVTEC_OPERATIONS, PACS_OPERATIONS, AugMixOptions
+from gnl_jax.images.views import make_views, normalise
+from gnl_jax.methods.base import Method, Phase
+from gnl_jax.methods.losses import LossWeights
+from gnl_jax.methods.reverse_distillation import Model, TrainState, init_state, torch_adam, train_step
+from gnl_jax.methods.scoring import make_references, score_batch
+from gnl_jax.nn.pretrained import load_teacher
+
+PyTree = Any
+OPERATIONS = {"mvtec": MVTEC_OPERATIONS, "pacs": PACS_OPERATIONS}
+# precision -> (dtype of the convolutions, JAX's setting for products of float32)
+PRECISIONS = {
+    "float32": (jnp.float32, "float32"),
+    "tf32": (jnp.float32, "tensorfloat32"),
+    "bfloat16": (jnp.bfloat16, "float32"),
+}
+INIT_STREAM = 0
+
+
+def _choose(table, value, field: str):
+    if value not in table:
+        raise ValueError(f"{field}: got {value!r}, expected one of {', '.join(map(str, table))}")
+    return table[value]
+
+
+def matmul_precision(config: ConfigDict) -> str:
+    """JAX's precision for products of float32 arrays under this configuration."""
+    return _choose(PRECISIONS, config.precision, "precision")[1]
+
+
+def augmix_options(config: ConfigDict) -> AugMixOptions:
+    """The group `method.augmix` as options."""
+    severity = config.severity
+    if severity != "published":
+        try:
+            severity = float(severity)
+        except ValueError:
+            raise ValueError(f"method.augmix.severity: got {severity!r}, expected 'published' or a number") from None
+    return AugMixOptions(
+        operations=_choose(OPERATIONS, config.operations, "method.augmix.operations"),
+        severity=severity,
+        width=config.width,
+        depth=config.depth or None,
+        alpha=config.alpha,
+        sticky_depth=config.sticky_depth,
+    )
+
+
+def build_method(config: ConfigDict, *, matching: str = "none", frozen: PyTree | None = None) -> Method:
+    """Reverse distillation as `config` describes it, scoring with one `matching`.
+
+    `frozen`: the teacher's variables, if they are already at hand; otherwise `config.teacher` says where they are.
+    Raises ValueError naming a field and the choices.
+    """
+    dtype, _ = _choose(PRECISIONS, config.precision, "precision")
+    model = Model.create(config.teacher.arch, dtype)
+    tx = torch_adam(config.train.learning_rate, b1=config.train.beta1, b2=config.train.beta2)
+    weights = LossWeights(config.method.loss_ori, config.method.loss_abs, config.method.loss_lowf)
+    preprocess = functools.partial(normalise, kind=config.method.normalise)
+    views = functools.partial(
+        make_views,
+        views=tuple(config.method.views),
+        normalise=config.method.normalise,
+        augmix=augmix_options(config.method.augmix),
+    )
+    size, seed = config.dataset.size, config.seed
+    alpha, anchor, k = config.eval.alpha, config.eval.anchor, config.eval.anchors
+
+    def init(key: jax.Array, previous: PyTree, images) -> TrainState:
+        return init_state(jax.random.fold_in(key, INIT_STREAM), model=model, tx=tx, size=size)
+
+    def step(key: jax.Array, state: TrainState, frozen: PyTree, images: jax.Array, valid: jax.Array):
+        return train_step(
+            key,
+            state,
+            images,
+            valid,
+            model=model,
+            tx=tx,
+            teacher=frozen,
+            make_views=views,
+            loss_weights=weights,
+            reduction=config.method.reduction,
+        )
+
+    def finish(frozen: PyTree, state: TrainState, images) -> PyTree:
+        student = {"params": state.params, "batch_stats": state.batch_stats}
+        variables = {"teacher": frozen, "student": student}
+        if matching != "none":
+            references = make_references(
+                frozen, images, model=model, preprocess=preprocess, anchor=anchor, k=k, seed=seed
+            )
+            variables |= {"references": references, "alpha": jnp.float32(alpha)}
+        return variables
+
+    if frozen is None:
+        frozen = load_teacher(config.teacher.arch, config.teacher.weights, seed=config.teacher.seed)
+    phase = Phase(
+        name="distillation",
+        epochs=config.train.epochs,
+        batch_size=config.train.batch_size,
+        init=init,
+        step=step,
+        min_valid=2 if size == 32 else 1,  # the embedding is 1x1 there: one image is one value per channel
+    )
+    score = functools.partial(score_batch, model=model, preprocess=preprocess, matching=matching)
+    return Method(config.method.name, frozen, (phase,), finish, score)
