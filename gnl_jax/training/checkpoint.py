@@ -66,7 +66,7 @@ class Checkpoints:
     def save(self, step: int, state: Any, config: Mapping[str, Any]) -> None:
         """Starts writing a checkpoint, once the one before is finished, and returns while it is written.
 
-        state: pytree of arrays, each copied to the host before this returns, so its buffers may be donated at
+        state: pytree of arrays, all copied to the host before this returns, so its buffers may be donated at
         once. config: as `plain_config` takes it. Raises ValueError if a float array holds a NaN or `step` is
         not past the newest checkpoint; CheckpointError if this or the previous one cannot be written.
         """
@@ -166,9 +166,9 @@ class Checkpoints:
 
 
 def _host_arrays(state: Any) -> dict[str, np.ndarray]:
-    """The leaves by path, copied: on CPU `np.asarray` would alias a buffer that the next step overwrites."""
+    """The leaves by path, on the host; on CPU they alias the state until Orbax has copied them in its `save`."""
     leaves = jax.tree_util.tree_leaves_with_path(state)
-    arrays = {_name(path): np.array(leaf, copy=True, order="C") for path, leaf in leaves}
+    arrays = {_name(path): np.asarray(leaf) for path, leaf in leaves}
     if len(arrays) < len(leaves) or "" in arrays:
         raise ValueError(f"state: got leaves {sorted(_name(path) for path, _ in leaves)}, expected distinct names")
     for name, array in arrays.items():

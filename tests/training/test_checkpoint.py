@@ -82,7 +82,9 @@ def test_state_may_be_donated_while_it_is_written(tmp_path):
     overwrite = jax.jit(lambda state: jax.tree.map(lambda x: x * 0, state), donate_argnums=0)
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(1, state, {})
+        address = state["x"].unsafe_buffer_pointer()
         state = overwrite(state)
+        assert state["x"].unsafe_buffer_pointer() == address  # donated indeed: nobody still holds the buffer
         checkpoints.wait()
         np.testing.assert_array_equal(checkpoints.restore(state).state["x"], 1)
 

@@ -89,6 +89,20 @@ def test_write_atomic(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["results.json"]
 
 
+def test_write_atomic_replaces_and_never_overwrites(tmp_path, monkeypatch):
+    path = tmp_path / "results.json"
+    write_atomic(path, "old")
+    calls, fsync, replace = [], os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda fd: calls.append(os.readlink(f"/proc/self/fd/{fd}")) or fsync(fd))
+    monkeypatch.setattr(os, "replace", lambda a, b: calls.append("replace") or replace(a, b))
+    with path.open() as reader:
+        write_atomic(path, "new")
+        assert reader.read() == "old"
+    assert path.read_text() == "new"
+    # The content is on the disk before it has the name, and then the name is.
+    assert calls == [str(tmp_path / f".results.json.{os.getpid()}.tmp"), "replace", str(tmp_path)]
+
+
 def test_write_atomic_keeps_the_old_file_when_the_disk_is_full(tmp_path):
     path = tmp_path / "results.json"
     write_atomic(path, "old")
