@@ -74,14 +74,10 @@ def check_options(*, white: float | None, alpha: Alpha, max_megapixels: float) -
 def check_array(images: np.ndarray, *, name: str = "images") -> None:
     """Raises `ValueError` unless `images` is a NumPy array uint8 [h w 3] or [n h w 3], n alone may be 0."""
     if not isinstance(images, np.ndarray):
-        raise ValueError(
-            f"{name}: got {type(images).__name__}, expected a NumPy array uint8 [h w 3] or [n h w 3]"
-        )
+        raise ValueError(f"{name}: got {type(images).__name__}, expected a NumPy array uint8 [h w 3] or [n h w 3]")
     shape = images.shape
     if images.dtype != np.uint8 or len(shape) not in (3, 4) or shape[-1] != 3 or 0 in shape[-3:]:
-        raise ValueError(
-            f"{name}: got {images.dtype} {list(shape)}, expected RGB, uint8 [h w 3] or [n h w 3]"
-        )
+        raise ValueError(f"{name}: got {images.dtype} {list(shape)}, expected RGB, uint8 [h w 3] or [n h w 3]")
 
 
 def to_uint8(values: np.ndarray, white: float) -> np.ndarray:

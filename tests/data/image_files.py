@@ -9,7 +9,7 @@ PNG_COLOUR_TYPES = {1: 0, 3: 2, 2: 4, 4: 6}  # channels to colour type: grey, RG
 
 
 def png16(values, *, key=None, filters=(0,)):
-    """A 16-bit PNG of integers [h w c], transparent where it is `key`; the row `filters` (0 to 2) take turns."""
+    """A 16-bit PNG of integers [h w c], transparent where `key`; `filters` (0 to 2) take turns by row."""
     h, w, c = values.shape
     rows = values.astype(">u2").reshape(h, -1).view(np.uint8).astype(np.int64)
     body, above = b"", np.zeros_like(rows[0])
@@ -34,9 +34,7 @@ def png_header(width, height):
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
 
 
-def tiff(
-    values, *, order="<", photometric=None, deflate=False, bits=None, planes=False, extra=None, data=None
-):
+def tiff(values, *, order="<", photometric=None, deflate=False, bits=None, planes=False, extra=None, data=None):
     """A TIFF of an array [h w] or [h w c] of any type; `data` replaces the pixels' bytes."""
     h, w = values.shape[:2]
     c = 1 if values.ndim == 2 else values.shape[2]
@@ -75,8 +73,6 @@ def _directory(tags, order, data):
         content = struct.pack(f"{order}{len(numbers)}{kind}", *numbers)
         if len(content) > 4:
             content, after = struct.pack(f"{order}I", 8 + size + len(after)), after + content
-        entries += struct.pack(f"{order}HHI", tag, {"H": 3, "I": 4}[kind], len(numbers)) + content.ljust(
-            4, b"\0"
-        )
+        entries += struct.pack(f"{order}HHI", tag, {"H": 3, "I": 4}[kind], len(numbers)) + content.ljust(4, b"\0")
     head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}IH", 8, len(tags))
     return head + entries + struct.pack(f"{order}I", 0) + after + data

@@ -145,9 +145,7 @@ def test_grey_tiff_is_exact_or_refused(dtype, deflate, order):
 def test_twelve_bit_tiff():
     values = RNG.integers(0, 4096, (3, 4)).astype(np.uint16)
     pairs = values.reshape(-1, 2).astype(np.int64)
-    packed = np.stack(
-        [pairs[:, 0] >> 4, (pairs[:, 0] & 15) << 4 | pairs[:, 1] >> 8, pairs[:, 1] & 255], axis=1
-    )
+    packed = np.stack([pairs[:, 0] >> 4, (pairs[:, 0] & 15) << 4 | pairs[:, 1] >> 8, pairs[:, 1] & 255], axis=1)
     samples = decode(tiff(values, bits=12, data=packed.astype(np.uint8).tobytes()))
     np.testing.assert_array_equal(samples.colour, values)
     assert samples.white == 4095
@@ -218,9 +216,7 @@ def test_exif_orientation_of_deep_images():
 
 @pytest.mark.parametrize(("width", "megapixels"), [(9_500, 100), (11_000, 100), (20_000, 100), (100, 0.5)])
 def test_too_many_megapixels_are_refused_by_the_header_without_a_warning(width, megapixels):
-    reason = (
-        "truncated|broken" if width == 9_500 else f"{width}x10000 pixels, more than {megapixels} megapixels"
-    )
+    reason = "truncated|broken" if width == 9_500 else f"{width}x10000 pixels, more than {megapixels} megapixels"
     with pytest.raises(ImageError, match=reason):
         decode(png_header(width, 10_000), max_megapixels=megapixels)
 

@@ -1,0 +1,46 @@
+"""Defect masks from image files."""
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+from absl import logging
+
+from gnl_jax.data.pixels import read_image
+from gnl_jax.data.progress import progress
+
+
+def read_mask(path: str | os.PathLike) -> np.ndarray:
+    """True where a mask file is not black, bool [h w]; `ImageError` as `read_image`."""
+    return read_image(path, white=1, alpha="drop").any(axis=2)  # white=1: the label 1 of a deep file counts
+
+
+def resize_nearest(mask: np.ndarray, size: int) -> np.ndarray:
+    """Resizes a mask of any shape to a square: the value at each new pixel's centre, bool [size size]."""
+    rows, columns = ((2 * np.arange(size) + 1) * n // (2 * size) for n in mask.shape)
+    return mask[np.ix_(rows, columns)]
+
+
+def load_masks(paths: Sequence[str | None], size: int, *, what: str = "masks") -> np.ndarray:
+    """Reads and resizes masks; logs how many come out without a defect.
+
+    Args:
+        paths: mask files, None for an image without a defect.
+        size: side of the masks in pixels.
+        what: is being read, for the progress bar and the log.
+
+    Returns:
+        bool [n size size].
+
+    Raises:
+        ImageError: a file that cannot be used; it is named.
+    """
+    masks = np.zeros((len(paths), size, size), np.bool_)
+    for index, path in enumerate(progress(paths, total=len(paths), what=what)):
+        if path is not None:
+            masks[index] = resize_nearest(read_mask(path), size)
+    defective = np.array([path is not None for path in paths], np.bool_)
+    empty = int((defective & ~masks.any(axis=(1, 2))).sum())
+    if empty:
+        logging.warning("%s: %d of %d are empty at %d x %d pixels", what, empty, int(defective.sum()), size, size)
+    return masks

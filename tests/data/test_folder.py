@@ -1,0 +1,189 @@
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gnl_jax.data.folder import FolderOptions, folder_task, load_test, mvtec_task, pacs_task
+from gnl_jax.data.layouts import find_layout
+from gnl_jax.data.pixels import read_image
+from gnl_jax.images.corruptions import corrupt, corruption_rng
+from gnl_jax.images.resize import resize
+
+SIZE = 32
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def write(root, *names, low=0, high=256):
+    for name in names:
+        rng = np.random.default_rng(len(name) + sum(name.encode()))
+        h, w = rng.integers(33, 50, 2)
+        os.makedirs(os.path.dirname(os.path.join(root, name)), exist_ok=True)
+        Image.fromarray(rng.integers(low, high, (h, w, 3)).astype(np.uint8)).save(os.path.join(root, name))
+
+
+def write_mask(root, name, shape=(40, 44)):
+    mask = np.zeros(shape, np.uint8)
+    mask[: shape[0] // 2] = 255
+    os.makedirs(os.path.dirname(os.path.join(root, name)), exist_ok=True)
+    Image.fromarray(mask).save(os.path.join(root, name))
+
+
+@pytest.fixture
+def mvtec(tmp_path):
+    """A root with the category "nut", and the same category in another light under another root."""
+    root = str(tmp_path / "mvtec")
+    write(root, *(f"nut/train/good/{i}.png" for i in range(4)))
+    for folder in (root, str(tmp_path / "lamp")):
+        write(folder, "nut/test/good/a.png", "nut/test/hole/b.png", "nut/test/hole/c.png", "nut/test/rust/d.png")
+    for name in ("hole/b", "hole/c", "rust/d"):
+        write_mask(root, f"nut/ground_truth/{name}_mask.png")
+    return root
+
+
+def test_a_category_of_mvtec(mvtec):
+    task = mvtec_task(mvtec, "nut", options=FolderOptions(size=SIZE))
+    assert (task.dataset, task.normal, list(task.tests)) == ("mvtec", "nut", ["id"])
+    assert task.train_names == tuple(f"train/good/{i}.png" for i in range(4))
+    expected = [resize(read_image(f"{mvtec}/nut/{name}"), SIZE) for name in task.train_names]
+    np.testing.assert_array_equal(task.train, expected)
+    test = task.load_test("id")
+    assert test.names == ("test/good/a.png", "test/hole/b.png", "test/hole/c.png", "test/rust/d.png")
+    np.testing.assert_array_equal(test.anomalous, [False, True, True, True])
+    assert not test.masks[0].any()
+    assert test.masks[1:, : SIZE // 2].all()
+    assert not test.masks[1:, SIZE // 2 :].any()
+
+
+@pytest.mark.parametrize("corrupt_at", ["native", "resized"])
+@pytest.mark.parametrize("shift", ["brightness", "gaussian_noise", "defocus_blur"])
+def test_corruptions_at_native_size_or_after_the_resize(shift, corrupt_at, mvtec):
+    options = FolderOptions(size=SIZE, shifts=(shift,), severity=4, corrupt_at=corrupt_at, seed=7)
+    task = mvtec_task(mvtec, "nut", options=options)
+    assert list(task.tests) == ["id", shift]
+    for _ in range(2):  # decoded, then from the cache
+        test = task.load_test(shift)
+        for image, name in zip(test.images, test.names):
+            rng, native = corruption_rng(7, name), read_image(f"{mvtec}/nut/{name}")
+            if corrupt_at == "native":
+                expected = resize(corrupt(rng, native, shift, 4), SIZE)
+            else:
+                expected = corrupt(rng, resize(native, SIZE), shift, 4)
+            np.testing.assert_array_equal(image, expected)
+        clean = task.load_test("id")
+        np.testing.assert_array_equal(test.anomalous, clean.anomalous)
+        np.testing.assert_array_equal(test.masks, clean.masks)
+
+
+def test_noise_depends_on_seed_severity_and_name_alone(mvtec):
+    files = find_layout(f"{mvtec}/nut").test
+    loaded = {
+        (severity, seed, limit): load_test(
+            files, FolderOptions(size=SIZE, severity=severity, seed=seed, limit_test=limit), shift="gaussian_noise"
+        )
+        for severity, seed, limit in [(1, 0, 0), (2, 0, 0), (1, 1, 0), (1, 0, 3)]
+    }
+    images = [loaded[key].images for key in [(1, 0, 0), (2, 0, 0), (1, 1, 0)]]
+    assert len({image.tobytes() for image in images}) == 3
+    few, every = loaded[1, 0, 3], loaded[1, 0, 0]
+    assert len(few.names) == 3
+    for image, name in zip(few.images, few.names):
+        np.testing.assert_array_equal(image, every.images[every.names.index(name)])
+
+
+def test_shifted_folders_with_or_without_categories(mvtec, tmp_path):
+    lamp = str(tmp_path / "lamp")
+    options = FolderOptions(size=SIZE, shifts=("contrast",), shifted=(f"a={lamp}", f"b={lamp}/nut"))
+    task = mvtec_task(mvtec, "nut", options=options)
+    assert list(task.tests) == ["id", "contrast", "a", "b"]
+    for name in ("a", "b"):
+        test = task.load_test(name)
+        np.testing.assert_array_equal(test.images, task.load_test("id").images)
+        assert test.masks is None
+    own = FolderOptions(size=SIZE, shifted=(f"other = lamp={lamp}/nut",))
+    with pytest.raises(ValueError, match="cannot list the folder ' lamp="):
+        folder_task(f"{mvtec}/nut", options=own)
+
+
+def test_a_flat_folder_with_bad_images_and_an_own_shift(tmp_path):
+    write(tmp_path / "good", *(f"{i:02d}.png" for i in range(11)))
+    write(tmp_path / "bad", "x.png", "y/z.png")
+    write(tmp_path / "night", "good/1.png", "hole/2.png", high=99)
+    options = FolderOptions(size=SIZE, shifted=(f"night={tmp_path}/night",))
+    task = folder_task(str(tmp_path / "good"), bad=str(tmp_path / "bad"), options=options)
+    assert (task.dataset, task.normal, task.train.shape) == ("folder", "good", (9, SIZE, SIZE, 3))
+    test = task.load_test("id")
+    assert test.names == ("00.png", "10.png", "bad/x.png", "bad/y/z.png")
+    np.testing.assert_array_equal(test.anomalous, [False, False, True, True])
+    assert test.masks is None
+    assert task.load_test("night").images.max() < 99
+
+
+def test_pacs(tmp_path):
+    root = str(tmp_path / "pacs")
+    write(root, *(f"photo/{name}/{i:02d}.png" for name in ("dog", "horse") for i in range(12)))
+    write(
+        root, *(f"{domain}/{name}/{i}.png" for domain in ("art", "sketch") for name in ("dog", "horse") for i in "12")
+    )
+    options = FolderOptions(size=SIZE, shifts=("sketch", "contrast", "art"), limit_train=5)
+    task = pacs_task(root, "horse", options=options)
+    assert list(task.tests) == ["id", "sketch", "contrast", "art"]
+    assert len(task.train) == 5
+    assert all(name.startswith("photo/horse/") for name in task.train_names)
+    np.testing.assert_array_equal(task.load_test("id").anomalous, [True, True, False, False])
+    sketch = task.load_test("sketch")
+    assert sketch.names == ("sketch/dog/1.png", "sketch/dog/2.png", "sketch/horse/1.png", "sketch/horse/2.png")
+    np.testing.assert_array_equal(sketch.images[3], resize(read_image(f"{root}/sketch/horse/2.png"), SIZE))
+    tenth = pacs_task(root, "horse", ood="tenth", options=options)
+    assert tenth.load_test("art").names == ("art/dog/1.png", "art/horse/1.png")
+    learned_elsewhere = pacs_task(root, "dog", domain="art", options=FolderOptions(size=SIZE, shifts=("photo",)))
+    assert learned_elsewhere.train_names == ("art/dog/2.png",)
+    with pytest.raises(ValueError, match=r"'pacs' has no \['photo'\], expected some of \['art', 'sketch', "):
+        pacs_task(root, "dog", options=FolderOptions(size=SIZE, shifts=("photo",)))
+
+
+def test_unreadable_images_are_left_out_with_their_labels_and_masks(mvtec):
+    for name in ("train/good/1.png", "test/good/a.png"):
+        with open(f"{mvtec}/nut/{name}", "wb") as file:
+            file.write(b"broken")
+    with pytest.raises(ValueError, match=r"train/good/1\.png"):
+        mvtec_task(mvtec, "nut", options=FolderOptions(size=SIZE))
+    options = FolderOptions(size=SIZE, skip_unreadable=True, shifts=("contrast",))
+    task = mvtec_task(mvtec, "nut", options=options)
+    assert task.train_names == tuple(f"train/good/{i}.png" for i in (0, 2, 3))
+    test = task.tests["contrast"]()
+    assert test.anomalous.all()
+    assert test.masks.any(axis=(1, 2)).all()
+    assert test.names == ("test/hole/b.png", "test/hole/c.png", "test/rust/d.png")
+    assert len(test.images) == 3
+
+
+def test_a_dark_folder_is_said_once(tmp_path, caplog):
+    write(tmp_path / "dark", *(f"{i}.png" for i in range(3)), high=20)
+    folder_task(str(tmp_path / "dark"), options=FolderOptions(size=SIZE))
+    assert caplog.text.count("in the whole folder") == 1
+    write(tmp_path / "bright", *(f"{i}.png" for i in range(3)))
+    folder_task(str(tmp_path / "bright"), options=FolderOptions(size=SIZE))
+    assert caplog.text.count("in the whole folder") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"severity": 6}, "severity: got 6"),
+        ({"corrupt_at": "late"}, "corrupt_at: got 'late'"),
+        ({"shifts": ("rain",)}, r"has no \['rain'\]"),
+        ({"shifted": ("lamp",)}, "got 'lamp', expected 'name=folder'"),
+        ({"shifted": ("id=x",)}, "the name 'id' is taken"),
+        ({"shifted": ("contrast=x",), "shifts": ("contrast",)}, "the name 'contrast' is taken"),
+        ({"shifted": ("a=x", "a=y")}, "the name 'a' is taken"),
+        ({"shifted": ("a=/nowhere",)}, "cannot list the folder '/nowhere"),
+    ],
+)
+def test_options_without_a_meaning(options, named, mvtec):
+    with pytest.raises(ValueError, match=named):
+        folder_task(f"{mvtec}/nut", options=FolderOptions(**options))
