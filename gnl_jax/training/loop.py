@@ -135,13 +135,15 @@ def _steps(run, phase, key, frozen, state, images, schedule, checkpoints, span) 
     dispatch = make_dispatch(phase.step)
     feed = device_feed(images, schedule, start=start, stop=total, group=group)
     pending: _Dispatched | None = None
-    saved, step = time.monotonic(), start
+    saved, settled, step = time.monotonic(), time.monotonic(), start
 
     def settle() -> str:
-        """Waits for the metrics of the last dispatch, checks and logs them."""
+        """Waits for the metrics of the last dispatch, checks and logs them; a step's seconds end where the next begin."""
+        nonlocal settled
         rows = list(_rows(pending, phase, schedule, offset))
+        seconds, settled = (time.monotonic() - settled) / len(rows), time.monotonic()
         for row in rows:
-            run.log.append(row)
+            run.log.append(row | {"seconds": seconds})
         return f"loss {rows[-1]['loss']:.4f}"
 
     def save() -> None:
@@ -150,11 +152,10 @@ def _steps(run, phase, key, frozen, state, images, schedule, checkpoints, span) 
 
     with progress_bar(f"{phase.name}", total, start=start) as advance:
         for indices, batch, valid in feed:
-            begun = time.perf_counter()
             state, metrics = dispatch(key, state, frozen, batch, valid)
             if pending is not None:  # one dispatch late, so that the device is never kept waiting
                 advance(len(pending.indices), settle())
-            pending = _Dispatched(step, indices, metrics, begun)
+            pending = _Dispatched(step, indices, metrics)
             step += len(indices)
             stopping = run.stop.signal is not None
             if stopping or step == total or time.monotonic() - saved >= run.config.train.checkpoint_seconds:
@@ -175,13 +176,11 @@ class _Dispatched(NamedTuple):
     step: int
     indices: np.ndarray
     metrics: dict[str, jax.Array]
-    begun: float
 
 
 def _rows(dispatched: _Dispatched, phase: Phase, schedule: Schedule, offset: int) -> Iterator[dict[str, Any]]:
     """A line of metrics.jsonl per step. TrainingError for a loss that is not finite, naming step and batch."""
     metrics = {name: np.asarray(values) for name, values in dispatched.metrics.items()}
-    seconds = (time.perf_counter() - dispatched.begun) / len(dispatched.indices)
     for i, batch in enumerate(dispatched.indices):
         step = dispatched.step + i
         values = {name: float(v[i]) for name, v in metrics.items()}
@@ -191,4 +190,4 @@ def _rows(dispatched: _Dispatched, phase: Phase, schedule: Schedule, offset: int
                 f"the batch is training images {sorted({int(j) for j in batch})}"
             )
         epoch = step // schedule.steps_per_epoch
-        yield {"step": offset + step + 1, "phase": phase.name, "epoch": epoch, **values, "seconds": seconds}
+        yield {"step": offset + step + 1, "phase": phase.name, "epoch": epoch, **values}
