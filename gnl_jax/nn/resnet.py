@@ -1,5 +1,6 @@
 """The teacher: an ImageNet ResNet up to its third stage."""
 
+import functools
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -52,6 +53,7 @@ class ResNet(nn.Module):
         return tuple(stages)
 
 
+@functools.partial(jax.jit, static_argnames="arch")
 def init_teacher(key: jax.Array, arch: str):
     """Random teacher variables (torchvision's initialisation) for `ResNet(arch)`."""
-    return jax.jit(ResNet(arch).init)(key, jnp.zeros((1, 32, 32, 3)))
+    return ResNet(arch).init(key, jnp.zeros((1, 32, 32, 3)))

@@ -121,8 +121,8 @@ def _run_phase(
         start = 0
         if restored is not None:
             start, state = restored.step, restored.state
-        run.log.drop_after(offset + start)
         if start < total:
+            run.log.drop_after(offset + start)
             logging.info("%s: steps %d to %d", phase.name, start, total)
             state = _steps(run, phase, key, frozen, state, images, schedule, checkpoints, (offset, start, total))
     return state, total

@@ -1,0 +1,30 @@
+# Every target sets up what it needs; `make demo` and `make test` work in a fresh clone.
+PYTHON ?= python3
+PY := .venv/bin/python
+
+.PHONY: demo test test-prepare lint speed clean
+
+.venv/installed: pyproject.toml requirements/dev.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
+	test -x $(PY) || $(PYTHON) -m venv .venv
+	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+demo: .venv/installed
+	$(PY) experiments/train.py --config=configs/digits.py:0,rd4ad --workdir=runs/digits/rd4ad
+	$(PY) experiments/train.py --config=configs/digits.py:0,gnl --workdir=runs/digits/gnl
+	$(PY) experiments/evaluate.py --workdir=runs/digits/rd4ad,runs/digits/gnl --out=runs/digits
+
+test: .venv/installed
+	$(PY) -m pytest
+
+lint: .venv/installed
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+speed: .venv/installed
+	$(PY) experiments/speed.py
+
+clean:
+	rm -rf .venv .venv-prepare runs
