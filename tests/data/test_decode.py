@@ -1,4 +1,5 @@
 import io
+import warnings
 
 import numpy as np
 import pytest
@@ -107,6 +108,8 @@ def test_sixteen_bit_png_with_a_transparent_colour(channels):
     values = RNG.integers(0, 65536, (4, 4, channels))
     values[1, 2] = values[0, 0]
     values[3, 3] = values[0, 0] ^ 1  # another colour, though equal to 8 bits
+    if channels == 3:
+        values[2, 2] = values[0, 0] + np.array([0, 0, 1])  # equal in two channels
     opacity = decode(png16(values, key=values[0, 0])).opacity
     np.testing.assert_array_equal(np.argwhere(opacity == 0), [[0, 0], [1, 2]])
     assert opacity.max() == 65535
@@ -227,7 +230,9 @@ def test_no_warning_of_large_images_leaks(format, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
     with pytest.raises(Image.DecompressionBombWarning):  # warnings are errors in this suite
         Image.open(io.BytesIO(data))
+    filters = list(warnings.filters)
     assert decode(data).colour.shape == (24, 32, 3)
+    assert warnings.filters == filters
 
 
 @pytest.mark.parametrize("format", FORMATS)

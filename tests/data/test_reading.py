@@ -61,7 +61,7 @@ def test_whatever_changes_the_pixels_is_in_the_key(tmp_path, monkeypatch):
         (clear, {"alpha": "drop"}),
         (clear, {"alpha": (0, 0, 0)}),
         (clear, {"alpha": (9, 0, 0)}),
-        (deep, {"white": 4095, "transform": INVERT}),
+        (deep, {"white": 4095, "transform": INVERT, "names": ["a"]}),
         (deep, {"white": 4095, "transform": scale, "names": ["a"]}),
         (deep, {"white": 4095, "transform": scale, "names": ["bb"]}),
     ]
