@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from ml_collections import ConfigDict
 
+from gnl_jax.data.cifar10 import cifar10_task
 from gnl_jax.data.digits import digits_task
 from gnl_jax.data.mnist import mnist_task
 from gnl_jax.data.protocol import Task
@@ -41,9 +42,13 @@ def _mnist(dataset: ConfigDict, seed: int) -> Task:
     return mnist_task(dataset.root, dataset.normal, mnist_m=dataset.mnist_m, **_common(dataset, seed))
 
 
+def _cifar10(dataset: ConfigDict, seed: int) -> Task:
+    return cifar10_task(dataset.root, dataset.normal, severity=dataset.severity, **_common(dataset, seed))
+
+
 def _common(dataset: ConfigDict, seed: int) -> dict:
     fields = ("size", "shifts", "limit_train", "limit_test")
     return {"seed": seed} | {field: dataset[field] for field in fields}
 
 
-DATASETS: dict[str, Callable[[ConfigDict, int], Task]] = {"digits": _digits, "mnist": _mnist}
+DATASETS: dict[str, Callable[[ConfigDict, int], Task]] = {"digits": _digits, "mnist": _mnist, "cifar10": _cifar10}

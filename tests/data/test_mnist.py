@@ -1,87 +1,41 @@
 """MNIST and MNIST-M, read from small folders in the published formats."""
 
-import io
-import json
-
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
 from PIL import Image
+from prepared_files import image_feature, label_feature, png, write_prepared
 
 from gnl_jax.data.load import load_task
 from gnl_jax.data.mnist import mnist_task, read_labels
 
 LABELS = {"train": [3, 1, 3, 4, 0, 3], "test": [3, 5, 1, 3, 9]}
 MNIST_M_LABELS = [7, 3, 1, 3]
-FEATURES = {
-    "pythonClassName": "tensorflow_datasets.core.features.features_dict.FeaturesDict",
-    "featuresDict": {
-        "features": {
-            "image": {
-                "pythonClassName": "tensorflow_datasets.core.features.image_feature.Image",
-                "image": {"shape": {"dimensions": ["28", "28", "1"]}, "dtype": "uint8"},
-            },
-            "label": {
-                "pythonClassName": "tensorflow_datasets.core.features.class_label_feature.ClassLabel",
-                "classLabel": {"numClasses": "10"},
-            },
-        }
-    },
-}
 
 
 def digit(split, index):
     return np.random.default_rng([len(split), index]).integers(0, 256, (28, 28), np.uint8)
 
 
-def png(array):
-    file = io.BytesIO()
-    Image.fromarray(array).save(file, "png")
-    return file.getvalue()
-
-
 def resized(array):
     return np.asarray(Image.fromarray(array).convert("RGB").resize((32, 32), Image.Resampling.BILINEAR))
 
 
-def write_tfds(folder, *, broken=None):
-    """The folder that TFDS prepares for MNIST, with a handful of images; what follows is its format."""
-    array_record = pytest.importorskip("array_record.python.array_record_module", reason="Linux only")
-    from tensorflow_datasets.proto import tf_example_pb2
-
-    folder.mkdir(parents=True)
-    for split, labels in LABELS.items():
-        name = folder / f"mnist-{split}.array_record-00000-of-00001"
-        writer = array_record.ArrayRecordWriter(str(name), "group_size:1")
-        for index, label in enumerate(labels):
-            example = tf_example_pb2.Example()
-            content = b"no image" if (split, index) == broken else png(digit(split, index))
-            example.features.feature["image"].bytes_list.value.append(content)
-            example.features.feature["label"].int64_list.value.append(label)
-            writer.write(example.SerializeToString())
-        writer.close()
-    info = {
-        "name": "mnist",
-        "version": "3.0.1",
-        "moduleName": "tensorflow_datasets.image_classification.mnist",
-        "fileFormat": "array_record",
-        "splits": [
-            {
-                "name": split,
-                "shardLengths": [str(len(labels))],
-                "numBytes": "1",
-                "filepathTemplate": "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
-            }
-            for split, labels in LABELS.items()
-        ],
+def write_mnist(folder, *, broken=None):
+    """The folder that TFDS prepares for MNIST, with a handful of images."""
+    splits = {
+        split: [
+            {"image": b"no image" if (split, index) == broken else png(digit(split, index)), "label": label}
+            for index, label in enumerate(labels)
+        ]
+        for split, labels in LABELS.items()
     }
-    (folder / "dataset_info.json").write_text(json.dumps(info))
-    (folder / "features.json").write_text(json.dumps(FEATURES))
+    write_prepared(folder, splits, features={"image": image_feature(28, 28, 1), "label": label_feature(10)})
 
 
 @pytest.fixture
 def mnist(tmp_path):
-    write_tfds(tmp_path / "tfds" / "mnist" / "3.0.1")
+    write_mnist(tmp_path / "tfds" / "mnist" / "3.0.1")
     return str(tmp_path / "tfds")
 
 
@@ -139,23 +93,19 @@ def test_the_configuration_reaches_the_task(mnist, mnist_m):
 
 
 def test_a_missing_folder_is_an_error_before_anything_is_read_and_says_what_to_do(tmp_path, mnist, mnist_m):
-    with pytest.raises(
-        ValueError, match=r"dataset\.root: no prepared MNIST in '.*nowhere/mnist/3.0.1'; prepare it"
-    ):
+    with pytest.raises(ValueError, match=r"dataset\.root: no prepared data in '.*nowhere/mnist/3.0.1'; prepare it"):
         mnist_task(str(tmp_path / "nowhere"), "3", shifts=())
-    with pytest.raises(ValueError, match=r"dataset\.root: no prepared MNIST"):
+    with pytest.raises(ValueError, match=r"dataset\.root: no prepared data"):
         mnist_task("", "3", shifts=())
     for folder in ("", str(tmp_path / "nowhere"), mnist):
-        with pytest.raises(
-            ValueError, match=rf"dataset\.mnist_m: no MNIST-M in '{folder}', expected .*mnist_m_test/"
-        ):
+        with pytest.raises(ValueError, match=rf"dataset\.mnist_m: no MNIST-M in '{folder}', expected .*mnist_m_test/"):
             mnist_task(mnist, "3", mnist_m=folder)
 
 
 def test_data_that_needs_tensorflow_is_an_error_that_says_so(tmp_path, mnist):
     path = tmp_path / "tfds" / "mnist" / "3.0.1" / "dataset_info.json"
     path.write_text(path.read_text().replace("array_record", "tfrecord"))
-    with pytest.raises(ValueError, match=r"is in format 'tfrecord'; prepare it .*file_format='array_record'"):
+    with pytest.raises(ValueError, match=r"is in the format 'tfrecord'; prepare it .*file_format='array_record'"):
         mnist_task(mnist, "3", shifts=())
 
 
@@ -167,13 +117,13 @@ def test_a_broken_image_is_named(mnist, mnist_m, damage):
     path = mnist_m / "mnist_m_test" / "00000001.png"
     path.unlink() if damage is None else path.write_bytes(damage)
     task = mnist_task(mnist, "3", mnist_m=str(mnist_m))
-    with pytest.raises(ValueError, match=r"cannot read the image '.*mnist_m_test/00000001\.png'"):
+    with pytest.raises(ValueError, match=r"'.*mnist_m_test/00000001\.png'"):
         task.load_test("mnist_m")
 
 
 def test_a_broken_record_is_named(tmp_path):
-    write_tfds(tmp_path / "mnist" / "3.0.1", broken=("train", 2))
-    with pytest.raises(ValueError, match="cannot read the image 'MNIST train 2'"):
+    write_mnist(tmp_path / "mnist" / "3.0.1", broken=("train", 2))
+    with pytest.raises(ValueError, match="'MNIST train 2': not a PNG"):
         mnist_task(str(tmp_path), "3", shifts=())
 
 

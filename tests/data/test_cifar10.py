@@ -1,0 +1,78 @@
+"""CIFAR-10, read from a small folder in TFDS's format."""
+
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+from PIL import Image
+from prepared_files import image_feature, label_feature, png, text_feature, write_prepared
+
+from gnl_jax.data.cifar10 import cifar10_task
+from gnl_jax.data.load import load_task
+from gnl_jax.images.corruptions import CORRUPTIONS, corrupt, corruption_rng
+
+LABELS = {"train": [5, 0, 5, 9, 5], "test": [9, 5, 1, 5]}  # 5 is "dog"
+
+
+def picture(split, index):
+    return np.random.default_rng([len(split), index]).integers(0, 256, (32, 32, 3), np.uint8)
+
+
+@pytest.fixture
+def root(tmp_path):
+    splits = {
+        split: [
+            {"id": f"{split}_{i:05d}".encode(), "image": png(picture(split, i)), "label": label}
+            for i, label in enumerate(labels)
+        ]
+        for split, labels in LABELS.items()
+    }
+    features = {"id": text_feature(), "image": image_feature(32, 32, 3), "label": label_feature(10)}
+    write_prepared(tmp_path / "cifar10" / "3.0.2", splits, features=features)
+    return str(tmp_path)
+
+
+def test_the_normal_class_of_the_training_split_is_learned(root):
+    task = cifar10_task(root, "dog", shifts=())
+    assert task.train_names == ("train/00000", "train/00002", "train/00004")
+    np.testing.assert_array_equal(task.train, [picture("train", i) for i in (0, 2, 4)])
+
+
+def test_the_test_split_and_its_corruptions_are_one_vs_all(root):
+    task = cifar10_task(root, "dog", seed=7)
+    assert list(task.tests) == ["id", *CORRUPTIONS]
+    assert task.load_test("id").anomalous.tolist() == [True, False, True, False]
+    np.testing.assert_array_equal(task.load_test("id").images, [picture("test", i) for i in range(4)])
+    for shift in CORRUPTIONS:
+        test = task.load_test(shift)
+        expected = [corrupt(corruption_rng(7, f"test/0000{i}"), picture("test", i), shift, 5) for i in range(4)]
+        np.testing.assert_array_equal(test.images, expected)
+        assert test.anomalous.tolist() == [True, False, True, False]
+
+
+def test_an_image_keeps_its_noise_in_a_subset(root):
+    whole = cifar10_task(root, "dog", shifts=("gaussian_noise",)).load_test("gaussian_noise")
+    part = cifar10_task(root, "dog", shifts=("gaussian_noise",), limit_test=2).load_test("gaussian_noise")
+    assert sorted(part.anomalous.tolist()) == [False, True]
+    for name, image in zip(part.names, part.images):
+        np.testing.assert_array_equal(image, whole.images[whole.names.index(name)])
+
+
+def test_the_configuration_reaches_the_task_and_the_resize_follows_the_corruption(root):
+    config = ConfigDict(
+        {"name": "cifar10", "normal": "dog", "size": 64, "root": root, "shifts": ("contrast",), "severity": 2}
+        | {"limit_train": 2, "limit_test": 0}
+    )
+    task = load_task(config, seed=3)
+    assert task.train.shape == (2, 64, 64, 3)
+    corrupted = Image.fromarray(corrupt(corruption_rng(3, "test/00001"), picture("test", 1), "contrast", 2))
+    expected = np.asarray(corrupted.resize((64, 64), Image.Resampling.BILINEAR))
+    np.testing.assert_array_equal(task.load_test("contrast").images[1], expected)
+
+
+def test_what_is_wrong_is_named(root, tmp_path):
+    with pytest.raises(ValueError, match=r"'cifar10' has no class 'cow', expected one of .*'airplane'"):
+        cifar10_task(root, "cow")
+    with pytest.raises(ValueError, match=r"'cifar10' has no \['fog'\]"):
+        cifar10_task(root, "dog", shifts=("fog",))
+    with pytest.raises(ValueError, match=r"dataset\.root: no prepared data in '.*none/cifar10/3\.0\.2'"):
+        cifar10_task(str(tmp_path / "none"), "dog")
