@@ -2,5 +2,11 @@
 # Locks versions and hashes for every supported Python and platform (no index address); needs uv.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-uv pip compile pyproject.toml --extra dev --extra hub --universal --python-version 3.11 --generate-hashes \
-  --no-emit-index-url --no-emit-find-links --no-annotate --no-header --output-file requirements/dev.txt "$@"
+lock() {
+  local file=$1
+  shift
+  uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+    --no-emit-index-url --no-emit-find-links --no-annotate --no-header --output-file "requirements/$file" "$@"
+}
+lock dev.txt --extra dev --extra hub "$@"
+lock prepare.txt --extra dev --extra test-prepare --constraint requirements/dev.txt "$@"
