@@ -12,9 +12,10 @@ from ml_collections import ConfigDict, config_flags
 
 from gnl_jax import console
 from gnl_jax.config import default_config
-from gnl_jax.evaluation.evaluate import evaluate, gallery_choice
-from gnl_jax.evaluation.plots import GalleryItem, plot_gallery, plot_scores
-from gnl_jax.evaluation.results import print_results, write_results
+from gnl_jax.evaluation.evaluate import evaluate
+from gnl_jax.evaluation.plots import plot_gallery, plot_scores
+from gnl_jax.evaluation.results import write_results
+from gnl_jax.evaluation.summary import print_results
 from gnl_jax.training.workdir import load_config
 
 WORKDIR = flags.DEFINE_list("workdir", None, "Folders of trained runs, comma-separated.")
@@ -37,16 +38,8 @@ def run():
     out = Path(OUT.value or WORKDIR.value[0])
     out.mkdir(parents=True, exist_ok=True)
     write_results(out / "results.json", [e.row for e in evaluations])
-    panels = {
-        label(e.row): {name: (p.score, test.anomalous) for name, (test, p) in e.tests.items()} for e in evaluations
-    }
-    plot_scores(out / "scores.png", panels)
-    items = [
-        GalleryItem(test.images[i], p.map[i], float(p.score[i]), bool(test.anomalous[i]), name)
-        for name, (test, p) in evaluations[-1].tests.items()
-        for i in gallery_choice(test, p)
-    ]
-    plot_gallery(out / "gallery.png", items, columns=4)
+    plot_scores(out / "scores.png", {label(e.row): e.tests for e in evaluations})
+    plot_gallery(out / "gallery.png", evaluations[-1].gallery, columns=4)
     print_results([e.row for e in evaluations])
     print(f"wrote {out}/results.json, scores.png and gallery.png ({label(evaluations[-1].row)})")
 

@@ -54,13 +54,18 @@ def check_images(images: np.ndarray, size: int) -> None:
 
 
 def predict(
-    detector: Detector, images: np.ndarray, *, advance: Callable[[int], None] = lambda n: None
+    detector: Detector,
+    images: np.ndarray,
+    *,
+    maps: bool = True,
+    advance: Callable[[int], None] = lambda n: None,
 ) -> Prediction:
     """Scores images uint8 [n s s 3], any n: score float32 [n], map float32 [n s s], as NumPy arrays.
 
     Every batch has the full shape, the last one filled up with rows that are dropped again, so the compiled program,
-    and with it every score, is the same whatever n is. `advance(n)` is called after each batch. Raises ValueError for
-    other images, or naming the first image whose score is not finite.
+    and with it every score, is the same whatever n is. With `maps=False` no map is brought to the host or kept: 256 KiB
+    each at 256x256. `advance(n)` is called after each batch. Raises ValueError for other images, or naming the first
+    image whose score is not finite.
     """
     check_images(images, detector.size)
     parts, waiting = [], None
@@ -68,12 +73,15 @@ def predict(
         batch = np.asarray(images[start : start + detector.batch_size])
         fill = np.zeros((detector.batch_size - len(batch), *batch.shape[1:]), np.uint8)
         result = detector.score_batch(detector.variables, np.concatenate([batch, fill]))
+        if not maps:
+            result = result._replace(map=None)
         if waiting is not None:  # read one batch late, so that the next one is already under way
             parts.append(_rows(*waiting))
             advance(waiting[1])
         waiting = (result, len(batch))
     if waiting is None:
-        return Prediction(np.zeros(0, np.float32), np.zeros((0, detector.size, detector.size), np.float32))
+        none = np.zeros((0, detector.size, detector.size), np.float32)
+        return Prediction(np.zeros(0, np.float32), none if maps else None)
     parts.append(_rows(*waiting))
     advance(waiting[1])
     prediction = Prediction(*(None if p[0] is None else np.concatenate(p) for p in zip(*parts, strict=True)))

@@ -1,37 +1,48 @@
-"""Evaluation of a run folder: scores on every test set, AUROC, results.json."""
+"""Evaluation of a run folder: scores and, where there are masks, score maps on every test set."""
 
 import hashlib
 import importlib.metadata
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from absl import logging
 from ml_collections import ConfigDict
 
 from gnl_jax import __version__
 from gnl_jax.data.load import load_task
-from gnl_jax.data.protocol import LabelledImages, Task
+from gnl_jax.data.protocol import LabelledImages, Task, leak_check
 from gnl_jax.detection.detector import Detector, make_detector, predict
-from gnl_jax.evaluation.metrics import auroc
+from gnl_jax.evaluation.metrics import aupro, auroc, pixel_auroc
+from gnl_jax.evaluation.plots import GalleryItem
 from gnl_jax.evaluation.results import make_row
-from gnl_jax.methods.base import Prediction
 from gnl_jax.methods.build import build_method, matmul_precision
 from gnl_jax.progress import progress_bar
 from gnl_jax.training.arrays import load_arrays
 from gnl_jax.training.checkpoint import Checkpoints
 from gnl_jax.training.workdir import load_config, plain_config
 
+AUPRO_LIMITS = (0.3, 0.05)  # false-positive rates: MVTec AD's own, and the stricter one of later benchmarks
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "pillow")
 
 
+class Scored(NamedTuple):
+    """What was said of a test set: score float32 [n], higher is more anomalous, and the truth, anomalous bool [n]."""
+
+    score: np.ndarray
+    anomalous: np.ndarray
+
+
 class Evaluation(NamedTuple):
-    """One row of results.json and what stands behind it: per test set the images and what was predicted."""
+    """One row of results.json and what stands behind it: the scores of each test set, and some of its images."""
 
     row: dict[str, Any]
-    tests: dict[str, tuple[LabelledImages, Prediction]]
+    tests: dict[str, Scored]
+    gallery: list[GalleryItem]
 
 
 def restore_detector(
@@ -66,37 +77,107 @@ def restore_detector(
 def evaluate(workdir: str | Path, *, config: ConfigDict | None = None) -> list[Evaluation]:
     """Evaluates a run folder on every test set of its task, once per `eval.matching`.
 
-    `config`: the folder's with other `eval` fields, if wanted. Nothing is written. Raises ValueError naming a test set
-    without normal or without anomalous images.
+    One test set is in memory at a time, and score maps only where there are masks to compare them with. Nothing is
+    written.
+
+    Args:
+        workdir: the run folder.
+        config: the folder's with other `eval` fields, if wanted.
+
+    Raises:
+        ValueError: a test set without normal or without anomalous images; it is named.
     """
     config = load_config(workdir) if config is None else config
     task = load_task(config.dataset, seed=config.seed)
-    tests = {name: task.load_test(name) for name in task.tests}
     matchings = config.eval.matching
     matchings = (matchings,) if isinstance(matchings, str) else tuple(matchings)
-    total = len(matchings) * sum(len(t.images) for t in tests.values())
-    evaluations = []
-    with progress_bar(f"scoring {workdir}", total) as advance:
-        for matching in matchings:
-            detector, steps = restore_detector(workdir, matching=matching, config=config, task=task)
-            predictions, seconds = {}, 0.0
-            for name, test in tests.items():
-                begun = time.perf_counter()
-                predictions[name] = predict(detector, test.images, advance=advance)
-                seconds += time.perf_counter() - begun
-            row = _row(config, matching, steps, tests, predictions, seconds, _train_seconds(Path(workdir)))
-            evaluations.append(Evaluation(row, {name: (tests[name], predictions[name]) for name in tests}))
-    return evaluations
+    detectors = {m: restore_detector(workdir, matching=m, config=config, task=task) for m in matchings}
+    tested: dict[str, dict[str, _Tested]] = {matching: {} for matching in matchings}
+    for name in task.tests:
+        test = task.load_test(name)
+        if name == "id":
+            warn_of_leaks(task, test)
+        with progress_bar(f"{workdir} {name}", len(matchings) * len(test.images)) as advance:
+            for matching, (detector, _) in detectors.items():
+                tested[matching][name] = _test(detector, test, name=name, advance=advance)
+    train_seconds = _train_seconds(Path(workdir))
+    return [
+        Evaluation(
+            row=_row(config, task, matching, detectors[matching][1], results, train_seconds),
+            tests={name: result.scored for name, result in results.items()},
+            gallery=[item for result in results.values() for item in result.gallery],
+        )
+        for matching, results in tested.items()
+    ]
 
 
-def _row(config, matching, steps, tests, predictions, score_seconds, train_seconds) -> dict[str, Any]:
-    areas = {name: float(auroc(predictions[name].score, test.anomalous)) for name, test in tests.items()}
+class _Tested(NamedTuple):
+    scored: Scored
+    pixel: dict[str, float]
+    gallery: list[GalleryItem]
+    seconds: float
+
+
+def _test(detector: Detector, test: LabelledImages, *, name: str, advance: Callable[[int], None]) -> _Tested:
+    begun = time.perf_counter()
+    prediction = predict(detector, test.images, maps=test.masks is not None, advance=advance)
+    seconds = time.perf_counter() - begun
+    scored = Scored(prediction.score, test.anomalous)
+    chosen = gallery_choice(*scored)
+    maps = predict(detector, test.images[chosen]).map  # scored again: a row's result does not depend on the others
+    gallery = [
+        GalleryItem(
+            image=test.images[i],
+            map=score_map,
+            score=float(scored.score[i]),
+            anomalous=bool(test.anomalous[i]),
+            test=name,
+            mask=None if test.masks is None else test.masks[i],
+        )
+        for i, score_map in zip(chosen, () if maps is None else maps)
+    ]
+    return _Tested(scored, pixel_metrics(prediction.map, test.masks, name=name), gallery, seconds)
+
+
+def pixel_metrics(maps: np.ndarray | None, masks: np.ndarray | None, *, name: str) -> dict[str, float]:
+    """How well score maps [n s s] find the defects of masks bool [n s s]: pixel AUROC, and AUPRO for `AUPRO_LIMITS`.
+
+    Empty without maps or masks, or, with a warning that names the test set, where no mask has a defect.
+    """
+    if maps is None or masks is None:
+        return {}
+    if not masks.any():
+        logging.warning("%s: no mask has a defect at this image size, so there are no pixel metrics", name)
+        return {}
+    areas = {f"aupro_{limit:.2f}": aupro(maps, masks, limit) for limit in AUPRO_LIMITS}
+    return {"auroc": pixel_auroc(maps, masks)} | areas
+
+
+def warn_of_leaks(task: Task, test: LabelledImages) -> None:
+    """Logs how many images of a test set are training images too, pixel for pixel."""
+    pairs = leak_check(task.train, test.images)
+    if pairs:
+        first, second = pairs[0]
+        names = [names[i] if names else f"image {i}" for names, i in ((task.train_names, first), (test.names, second))]
+        logging.warning(
+            "%s: %d of %d test images are also among the %d training images, such as %s (training: %s)",
+            task.dataset,
+            len({j for _, j in pairs}),
+            len(test.images),
+            len(task.train),
+            *reversed(names),
+        )
+
+
+def _row(config, task, matching, steps, results: dict[str, _Tested], train_seconds: float) -> dict[str, Any]:
+    areas = {name: auroc(*result.scored) for name, result in results.items()}
+    metrics = dict.fromkeys(metric for result in results.values() for metric in result.pixel)
     matched = matching != "none"
     k = {"first": 1, "random": config.eval.anchors, "barycentre": 1}[config.eval.anchor]
     return make_row(
         method=config.method.name,
-        dataset=config.dataset.name,
-        normal=config.dataset.normal,
+        dataset=task.dataset,
+        normal=task.normal,
         seed=config.seed,
         teacher=f"{config.teacher.arch}, {_weights_name(config)}",
         matching={
@@ -108,8 +189,9 @@ def _row(config, matching, steps, tests, predictions, score_seconds, train_secon
         steps=steps,
         auroc_id=areas.pop("id"),
         auroc_ood=areas,
-        n_test={name: len(test.images) for name, test in tests.items()},
-        seconds={"train": train_seconds, "score": score_seconds},
+        pixel={m: {name: r.pixel[m] for name, r in results.items() if m in r.pixel} for m in metrics},
+        n_test={name: len(result.scored.score) for name, result in results.items()},
+        seconds={"train": train_seconds, "score": sum(result.seconds for result in results.values())},
         device=f"{jax.devices()[0].platform}: {jax.devices()[0].device_kind}",
         versions={name: importlib.metadata.version(name) for name in PACKAGES} | {"gnl_jax": __version__},
         config_sha=hashlib.sha256(json.dumps(plain_config(config), sort_keys=True).encode()).hexdigest(),
@@ -127,9 +209,12 @@ def _train_seconds(workdir: Path) -> float:
         return float(sum(json.loads(line)["seconds"] for line in lines))
 
 
-def gallery_choice(test: LabelledImages, prediction: Prediction) -> np.ndarray:
-    """Indices of four telling images: the median and the highest-scored normal one, the median and lowest anomalous."""
-    normal, anomalous = (np.flatnonzero(test.anomalous == flag) for flag in (False, True))
-    normal = normal[np.argsort(prediction.score[normal], kind="stable")]
-    anomalous = anomalous[np.argsort(prediction.score[anomalous], kind="stable")]
-    return np.array([normal[len(normal) // 2], normal[-1], anomalous[len(anomalous) // 2], anomalous[0]])
+def gallery_choice(score: np.ndarray, anomalous: np.ndarray) -> np.ndarray:
+    """Indices of four telling images: the median and the highest-scored normal one, the median and lowest anomalous.
+
+    score: floats [n]; anomalous: bool [n].
+    """
+    normal, defective = (np.flatnonzero(anomalous == flag) for flag in (False, True))
+    normal = normal[np.argsort(score[normal], kind="stable")]
+    defective = defective[np.argsort(score[defective], kind="stable")]
+    return np.array([normal[len(normal) // 2], normal[-1], defective[len(defective) // 2], defective[0]])
