@@ -3,7 +3,7 @@
 python experiments/train.py --config=configs/digits.py:0 --workdir=runs/digits/gnl [--config.train.epochs=5 ...]
 """
 
-from absl import app, flags, logging
+from absl import app, flags
 from ml_collections import config_flags
 
 from gnl_jax import console
@@ -16,16 +16,9 @@ WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; an unfinished
 def main(argv):
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
-    logging.set_verbosity(logging.INFO)
-    config = CONFIG.value
-    if config.teacher.weights == "random":
-        logging.info(
-            "the teacher is random: fit for a demonstration and for tests. "
-            "--config.teacher.weights=imagenet (or a file) uses trained weights"
-        )
-    console.run(lambda: print(f"trained {train(config, WORKDIR.value).steps} steps: {WORKDIR.value}"))
+    console.run(lambda: print(f"trained {train(CONFIG.value, WORKDIR.value).steps} steps: {WORKDIR.value}"))
 
 
 if __name__ == "__main__":
     flags.mark_flags_as_required(["config", "workdir"])
-    app.run(main)
+    app.run(main, flags_parser=console.parse_flags)

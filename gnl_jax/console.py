@@ -1,12 +1,24 @@
-"""How a program ends: expected failures as one line and an exit status, not a traceback."""
+"""How a program begins and ends: a log to read, compiled programs kept, what was expected to fail as one line."""
 
+import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import absl.logging
+from absl import flags
+
+OURS = str(Path(__file__).parent) + os.sep
 
 
 def run(main: Callable[[], None]) -> None:
-    """Calls `main`. ValueError or OSError: its message on stderr, status 1; Ctrl-C: 130; a closed pipe: 141, silently."""
+    """Calls `main`. ValueError or OSError: its message on stderr, status 1; Ctrl-C: 130; a closed pipe: 141, silently.
+
+    Log lines are shown as `show_log` says and compiled programs kept as `keep_compiled_programs` says.
+    """
+    show_log()
+    keep_compiled_programs()
     try:
         main()
         sys.stdout.flush()
@@ -17,5 +29,68 @@ def run(main: Callable[[], None]) -> None:
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        print("interrupted; the last checkpoint stands", file=sys.stderr)
+        print("interrupted; what was saved stands", file=sys.stderr)
         sys.exit(130)
+
+
+def parse_flags(argv: Sequence[str]) -> list[str]:
+    """For `app.run(main, flags_parser=parse_flags)`: flags that cannot be used are one line on stderr, status 1."""
+    try:
+        return flags.FLAGS(list(argv))
+    except flags.Error as error:
+        # Around an error in a configuration file, ml_collections puts the traceback.
+        lines = str(error).strip().splitlines()
+        sys.exit("error: " + " ".join(dict.fromkeys((lines[0], lines[-1].strip()))))
+    except (AttributeError, KeyError) as error:
+        # So ml_collections reports a field that does not exist; one is wrapped in the other.
+        reason = error
+        while isinstance(reason, Exception):
+            reason = reason.args[0]
+        sys.exit(f"error: --config has no field {reason}".replace("\n", "; "))
+
+
+def show_log() -> None:
+    """Shows log lines as plain text on stderr: this package's, and from any other its warnings and errors.
+
+    At absl's level INFO, unless the flag --verbosity was given.
+    """
+    handler = absl.logging.get_absl_handler()
+    handler.setFormatter(_Lines())
+    handler.addFilter(is_shown)
+    absl.logging.use_absl_handler()
+    if not flags.FLAGS["verbosity"].present:
+        absl.logging.set_verbosity(absl.logging.INFO)
+
+
+def is_shown(record: logging.LogRecord) -> bool:
+    """Whether `show_log` lets a line through: Orbax alone writes some fifty at level INFO for each checkpoint."""
+    return record.levelno >= logging.WARNING or record.pathname.startswith(OURS)
+
+
+class _Lines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        level = "" if record.levelno < logging.WARNING else f"{record.levelname.lower()}: "
+        return level + super().format(record)
+
+
+def keep_compiled_programs() -> None:
+    """Lets JAX keep compiled programs for the next run, in $XDG_CACHE_HOME/gnl_jax/xla (~/.cache by default).
+
+    The environment variable JAX_COMPILATION_CACHE_DIR overrules it; empty, nothing is kept. A folder that cannot be
+    written is no error: compiling then takes as long as the first time.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
+    import jax
+
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "gnl_jax" / "xla"
+    try:
+        if not folder.is_absolute():  # no home folder is known
+            raise OSError(f"{folder} is no absolute path")
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise OSError(f"{folder} cannot be written")
+    except OSError as error:
+        absl.logging.info("compiled programs are not kept: %s", error)
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
