@@ -19,6 +19,16 @@ demo: .venv/installed
 test: .venv/installed
 	$(PY) -m pytest
 
+# The tests of what only TensorFlow can do (building datasets through its own code), in an environment of their own.
+.venv-prepare/installed: pyproject.toml requirements/prepare.txt
+	test -x .venv-prepare/bin/python || $(PYTHON) -m venv .venv-prepare
+	.venv-prepare/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/prepare.txt
+	.venv-prepare/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+test-prepare: .venv-prepare/installed
+	.venv-prepare/bin/python -m pytest tests/prepare
+
 lint: .venv/installed
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
