@@ -71,7 +71,7 @@ class Checkpoints:
         not past the newest checkpoint; CheckpointError if this or the previous one cannot be written.
         """
         self.wait()
-        arrays = _host_arrays(state)
+        arrays = _host_arrays(state, name=f"state of step {step}")
         record = _record(step, arrays, plain_config(config))
         self._make_way(step)
         try:
@@ -165,15 +165,15 @@ class Checkpoints:
         )
 
 
-def _host_arrays(state: Any) -> dict[str, np.ndarray]:
+def _host_arrays(state: Any, *, name: str) -> dict[str, np.ndarray]:
     """The leaves by path, on the host; on CPU they alias the state until Orbax has copied them in its `save`."""
     leaves = jax.tree_util.tree_leaves_with_path(state)
     arrays = {_name(path): np.asarray(leaf) for path, leaf in leaves}
     if len(arrays) < len(leaves) or "" in arrays:
-        raise ValueError(f"state: got leaves {sorted(_name(path) for path, _ in leaves)}, expected distinct names")
-    for name, array in arrays.items():
+        raise ValueError(f"{name}: got leaves {sorted(_name(path) for path, _ in leaves)}, expected distinct names")
+    for leaf, array in arrays.items():
         if jax.numpy.issubdtype(array.dtype, np.inexact) and np.isnan(array).any():
-            raise ValueError(f"state: {name} holds a NaN, expected a state worth keeping")
+            raise ValueError(f"{name}: {leaf} holds a NaN, expected a state worth keeping")
     return arrays
 
 

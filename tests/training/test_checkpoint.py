@@ -124,7 +124,7 @@ def test_a_healthy_checkpoint_is_never_overwritten(folder):
 def test_nan_is_not_saved(tmp_path):
     with Checkpoints(tmp_path) as checkpoints:
         for dtype in (jnp.float32, jnp.bfloat16):
-            with pytest.raises(ValueError, match="state: params/kernel holds a NaN"):
+            with pytest.raises(ValueError, match="state of step 1: params/kernel holds a NaN"):
                 checkpoints.save(1, {"params": {"kernel": jnp.array([0, jnp.nan], dtype)}}, {})
         assert checkpoints.restore({}) is None
 
