@@ -1,40 +1,30 @@
 """From a configuration to a method: the one place that turns field values into functions."""
 
+import contextlib
 import functools
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from gnl_jax.images.augmix import MVTEC_OPERATIONS, PACS_OPERATIONS, AugMixOptions
+from gnl_jax.images.augmix import AugMixOptions, sample_augmix
 from gnl_jax.images.views import make_views, normalise
 from gnl_jax.methods.base import Method, Phase
+from gnl_jax.methods.choices import OPERATIONS, PRECISIONS, check_fields, choose
 from gnl_jax.methods.losses import LossWeights
 from gnl_jax.methods.reverse_distillation import Model, TrainState, init_state, torch_adam, train_step
 from gnl_jax.methods.scoring import make_references, score_batch
 from gnl_jax.nn.pretrained import load_teacher
 
 PyTree = Any
-OPERATIONS = {"mvtec": MVTEC_OPERATIONS, "pacs": PACS_OPERATIONS}
-# precision -> (dtype of the convolutions, JAX's setting for products of float32)
-PRECISIONS = {
-    "float32": (jnp.float32, "float32"),
-    "tf32": (jnp.float32, "tensorfloat32"),
-    "bfloat16": (jnp.bfloat16, "float32"),
-}
 INIT_STREAM = 0
-
-
-def _choose(table, value, field: str):
-    if value not in table:
-        raise ValueError(f"{field}: got {value!r}, expected one of {', '.join(map(str, table))}")
-    return table[value]
 
 
 def matmul_precision(config: ConfigDict) -> str:
     """JAX's precision for products of float32 arrays under this configuration."""
-    return _choose(PRECISIONS, config.precision, "precision")[1]
+    return choose(PRECISIONS, config.precision, "precision")[1]
 
 
 def augmix_options(config: ConfigDict) -> AugMixOptions:
@@ -45,23 +35,36 @@ def augmix_options(config: ConfigDict) -> AugMixOptions:
             severity = float(severity)
         except ValueError:
             raise ValueError(f"method.augmix.severity: got {severity!r}, expected 'published' or a number") from None
-    return AugMixOptions(
-        operations=_choose(OPERATIONS, config.operations, "method.augmix.operations"),
+    options = AugMixOptions(
+        operations=choose(OPERATIONS, config.operations, "method.augmix.operations"),
         severity=severity,
         width=config.width,
         depth=config.depth or None,
         alpha=config.alpha,
         sticky_depth=config.sticky_depth,
     )
+    with _field("method.augmix"):
+        jax.eval_shape(functools.partial(sample_augmix, **options._asdict()), jax.random.key(0))
+    return options
+
+
+@contextlib.contextmanager
+def _field(group: str) -> Iterator[None]:
+    """Within, a ValueError of a function that was asked about its options names them as fields of `group`."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{group}.{error}") from error
 
 
 def build_method(config: ConfigDict, *, matching: str = "none", frozen: PyTree | None = None) -> Method:
     """Reverse distillation as `config` describes it, scoring with one `matching`.
 
     `frozen`: the teacher's variables, if they are already at hand; otherwise `config.teacher` says where they are.
-    Raises ValueError naming a field and the choices.
+    Raises ValueError naming a field and the choices, before the teacher is loaded; `dataset` is not looked at.
     """
-    dtype, _ = _choose(PRECISIONS, config.precision, "precision")
+    check_fields(config)
+    dtype, _ = choose(PRECISIONS, config.precision, "precision")
     model = Model.create(config.teacher.arch, dtype)
     tx = torch_adam(config.train.learning_rate, b1=config.train.beta1, b2=config.train.beta2)
     weights = LossWeights(config.method.loss_ori, config.method.loss_abs, config.method.loss_lowf)
@@ -72,6 +75,8 @@ def build_method(config: ConfigDict, *, matching: str = "none", frozen: PyTree |
         normalise=config.method.normalise,
         augmix=augmix_options(config.method.augmix),
     )
+    with _field("method"):  # asks every view; nothing is computed
+        jax.eval_shape(views, jax.random.key(0), jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.uint8))
     size, seed = config.dataset.size, config.seed
     alpha, anchor, k = config.eval.alpha, config.eval.anchor, config.eval.anchors
 

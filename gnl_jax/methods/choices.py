@@ -1,0 +1,78 @@
+"""What the fields of a configuration may be, so that a wrong one is refused before anything is read or written."""
+
+import flax.traverse_util
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from gnl_jax.images.augmix import MVTEC_OPERATIONS, PACS_OPERATIONS
+from gnl_jax.methods.scoring import ANCHORS
+from gnl_jax.nn.blocks import ARCHITECTURES
+from gnl_jax.ops.matching import MATCHINGS
+
+OPERATIONS = {"mvtec": MVTEC_OPERATIONS, "pacs": PACS_OPERATIONS}
+# precision -> (dtype of the convolutions, JAX's setting for products of float32)
+PRECISIONS = {
+    "float32": (jnp.float32, "float32"),
+    "tf32": (jnp.float32, "tensorfloat32"),
+    "bfloat16": (jnp.bfloat16, "float32"),
+}
+CHOICES = {
+    "precision": PRECISIONS,
+    "teacher.arch": ARCHITECTURES,
+    "method.reduction": ("sum", "mean"),
+    "method.augmix.operations": OPERATIONS,
+    "eval.anchor": ANCHORS,
+}
+INFINITY = float("inf")
+# Smallest and largest value. `load_task` checks the group `dataset`; views and AugMix check their own options.
+RANGES = {
+    "seed": (0, INFINITY),
+    "teacher.seed": (0, INFINITY),
+    "train.epochs": (1, INFINITY),
+    "train.max_steps": (0, INFINITY),
+    "train.batch_size": (1, INFINITY),
+    "train.learning_rate": (0, INFINITY),
+    "train.beta1": (0, 1),
+    "train.beta2": (0, 1),
+    "train.steps_per_dispatch": (0, INFINITY),
+    "train.checkpoint_seconds": (0, INFINITY),
+    "eval.alpha": (0, 1),
+    "eval.anchors": (1, INFINITY),
+    "eval.batch_size": (1, INFINITY),
+}
+
+
+def choose(table, value, field: str):
+    """`table[value]`; ValueError names the field and lists the choices."""
+    _check_choice(table, value, field)
+    return table[value]
+
+
+def matchings(config: ConfigDict) -> tuple[str, ...]:
+    """`eval.matching` as a tuple; ValueError for an unknown one, or none."""
+    given = config.eval.matching
+    given = (given,) if isinstance(given, str) else tuple(given)
+    if not given:
+        raise ValueError(f"eval.matching: got nothing, expected one or more of none, {', '.join(MATCHINGS)}")
+    for matching in given:
+        _check_choice(("none", *MATCHINGS), matching, "eval.matching")
+    return given
+
+
+def check_fields(config: ConfigDict) -> None:
+    """Raises ValueError for the first field whose value no configuration may have; it names the field."""
+    fields = flax.traverse_util.flatten_dict(config.to_dict(), sep=".")
+    for field, table in CHOICES.items():
+        _check_choice(table, fields[field], field)
+    for field, (least, most) in RANGES.items():
+        if not least <= fields[field] <= most:
+            wanted = f"{least} or more" if most == INFINITY else f"{least} to {most}"
+            raise ValueError(f"{field}: got {fields[field]}, expected {wanted}")
+    if not config.method.views:
+        raise ValueError("method.views: got nothing, expected at least one")
+    matchings(config)
+
+
+def _check_choice(table, value, field: str) -> None:
+    if value not in table:
+        raise ValueError(f"{field}: got {value!r}, expected one of {', '.join(table)}")
