@@ -1,6 +1,7 @@
 """Stopping between steps: Ctrl-C and SIGTERM ask, a second Ctrl-C insists."""
 
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -27,6 +28,9 @@ def stop_request() -> Iterator[StopRequest]:
         if number == signal.SIGINT and request.signal == signal.SIGINT:
             raise KeyboardInterrupt
         request.signal = number
+        if number == signal.SIGINT:
+            # Not print: the handler may have come in the middle of one.
+            os.write(2, b"\nstopping after this step; Ctrl-C again stops at once\n")
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

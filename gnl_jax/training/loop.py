@@ -15,6 +15,7 @@ from gnl_jax.data.load import load_task
 from gnl_jax.data.protocol import Task
 from gnl_jax.methods.base import Method, Phase
 from gnl_jax.methods.build import build_method, matmul_precision
+from gnl_jax.methods.scoring import anchor_images
 from gnl_jax.nn.pretrained import resolve_source
 from gnl_jax.progress import progress_bar
 from gnl_jax.training.arrays import load_arrays, save_arrays
@@ -52,6 +53,7 @@ def train(config: ConfigDict, workdir: str | Path, *, task: Task | None = None) 
             task = load_task(config.dataset, seed=config.seed)
         for phase in method.phases:
             phase_schedule(config, phase, len(task.train))
+        anchor_images(len(task.train), anchor=config.eval.anchor, k=config.eval.anchors, seed=config.seed)
         # Everything that can be wrong with the configuration has been found by now: the folder may be begun.
         if frozen is None:
             save_arrays(folder / "frozen.safetensors", method.frozen)
@@ -89,6 +91,11 @@ def _begin(folder: Path, config: ConfigDict) -> tuple[ConfigDict, PyTree | None]
         check_resume(saved, config)
     else:
         config.teacher.weights = resolve_source(config.teacher.weights)
+    if config.teacher.weights == "random":
+        logging.info(
+            "the teacher is random: fit for a demonstration and for tests. "
+            "--config.teacher.weights=imagenet (or a file) uses trained weights"
+        )
     frozen = folder / "frozen.safetensors"
     arrays = load_arrays(frozen) if begun and frozen.exists() else None
     return config, arrays
@@ -121,10 +128,17 @@ def _run_phase(
         start = 0
         if restored is not None:
             start, state = restored.step, restored.state
-        if start < total:
-            run.log.drop_after(offset + start)
-            logging.info("%s: steps %d to %d", phase.name, start, total)
-            state = _steps(run, phase, key, frozen, state, images, schedule, checkpoints, (offset, start, total))
+        if start > total:
+            raise TrainingError(
+                f"{phase.name}: the newest checkpoint is of step {start}, but {schedule.n} training images "
+                f"make {total} steps; expected the images that the run was begun with"
+            )
+        if start == total:
+            logging.info("%s: all %d steps were taken before", phase.name, total)
+            return state, total
+        logging.info("%s: steps %d to %d", phase.name, start, total)
+        run.log.drop_after(offset + start)
+        state = _steps(run, phase, key, frozen, state, images, schedule, checkpoints, (offset, start, total))
     return state, total
 
 
@@ -138,7 +152,7 @@ def _steps(run, phase, key, frozen, state, images, schedule, checkpoints, span) 
     saved, settled, step = time.monotonic(), time.monotonic(), start
 
     def settle() -> str:
-        """Waits for the metrics of the last dispatch, checks and logs them; a step's seconds end where the next begin."""
+        """Waits for the last dispatch's metrics, checks and logs them; a step's seconds end where the next's begin."""
         nonlocal settled
         rows = list(_rows(pending, phase, schedule, offset))
         seconds, settled = (time.monotonic() - settled) / len(rows), time.monotonic()
@@ -163,10 +177,12 @@ def _steps(run, phase, key, frozen, state, images, schedule, checkpoints, span) 
                 pending = None
                 save()
                 saved = time.monotonic()
-            if stopping and step < total:
-                checkpoints.wait()
-                logging.info("stopped by signal %d at step %d; run the same command to go on", run.stop.signal, step)
-                raise SystemExit(128 + run.stop.signal)
+            if stopping:
+                break
+    if step < total:
+        checkpoints.wait()
+        logging.info("stopped by signal %d at step %d; run the same command to go on", run.stop.signal, step)
+        raise SystemExit(128 + run.stop.signal)
     return state
 
 
