@@ -49,13 +49,18 @@ class Schedule(NamedTuple):
 def make_schedule(n: int, *, batch_size: int, seed: int, min_valid: int = 1) -> Schedule:
     """A schedule for n images. Raises ValueError if there is not one batch in an epoch, or nothing to learn from."""
     if n == 0:
-        raise ValueError("images: got none, expected at least one training image")
+        raise ValueError("training images: got none, expected at least one")
     if batch_size < 1:
         raise ValueError(f"train.batch_size: got {batch_size}, expected at least 1")
+    if batch_size < min_valid:
+        raise ValueError(
+            f"train.batch_size: got {batch_size}, expected at least {min_valid}: "
+            "at this image size batch statistics need so many images"
+        )
     schedule = Schedule(n, batch_size, seed, min_valid)
     if schedule.steps_per_epoch == 0:
         raise ValueError(
-            f"images: got {n}, expected at least {min_valid}: at this image size batch statistics need so many"
+            f"training images: got {n}, expected at least {min_valid}: at this image size batch statistics need so many"
         )
     return schedule
 
