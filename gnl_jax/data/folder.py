@@ -26,7 +26,8 @@ from gnl_jax.data.masks import load_masks
 from gnl_jax.data.pixels import Alpha, range_warning
 from gnl_jax.data.protocol import LabelledImages, Task, check_shifts, limited
 from gnl_jax.data.reading import Loaded, Transform, load_images
-from gnl_jax.images.corruptions import CORRUPTIONS, SEVERITIES, corrupt, corruption_rng
+from gnl_jax.images.corruptions import FAMILIES, SEVERITIES, corrupt, corruption_rng, parse_shift
+from gnl_jax.images.shifts import GEOMETRIC
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,12 +36,14 @@ class FolderOptions:
 
     Fields:
         size: side of the images in pixels.
-        shifts: of the test set: members of `CORRUPTIONS`; for PACS its other domains too.
-        severity: of the corruptions, 1 to 5.
+        shifts: of the test set: members of `FAMILIES`, with a severity of their own where one follows, as in
+            "contrast:5"; for PACS its other domains too. Masks move with their images.
+        severity: of all other corruptions, 1 to 5.
         shifted: the user's own shifted test sets, each "name=folder" (`shifted_files`).
         corrupt_at: "native" corrupts an image at its own size, as published, "resized" after the resize.
         white, alpha: as for `read_image`.
         skip_unreadable, cache_dir: as for `load_images`.
+        memory_mb: training images that take more MiB are read again whenever they are needed.
         seed: of noise and of the random subsets.
         limit_train, limit_test: sizes of random subsets; 0 for all.
 
@@ -57,6 +60,7 @@ class FolderOptions:
     alpha: Alpha = "error"
     skip_unreadable: bool = False
     cache_dir: str | None = None
+    memory_mb: float = np.inf
     seed: int = 0
     limit_train: int = 0
     limit_test: int = 0
@@ -80,9 +84,10 @@ def folder_task(root: str, *, normal: str = "", bad: str = "", options: FolderOp
     Raises:
         ValueError: a folder or option without a meaning, a file that cannot be used; it is named.
     """
-    check_shifts(options.shifts, CORRUPTIONS, dataset="folder")
+    _check_shifts(options, dataset="folder")
     shifted = {name: shifted_files(path) for name, path in _named_folders(options).items()}
-    return _task("folder", normal or GOOD, find_layout(root, normal=normal, bad=bad), shifted, options)
+    dataset = f"folder/{os.path.basename(os.path.abspath(root))}"
+    return _task(dataset, normal or GOOD, find_layout(root, normal=normal, bad=bad), shifted, options)
 
 
 def mvtec_task(root: str, category: str, *, options: FolderOptions = FolderOptions()) -> Task:
@@ -91,7 +96,7 @@ def mvtec_task(root: str, category: str, *, options: FolderOptions = FolderOptio
     Raises:
         ValueError: a folder or option without a meaning, a file that cannot be used; it is named.
     """
-    check_shifts(options.shifts, CORRUPTIONS, dataset="mvtec")
+    _check_shifts(options, dataset="mvtec")
     folder = os.path.join(root, category)
     shifted = {}
     for name, path in _named_folders(options).items():
@@ -123,43 +128,49 @@ def pacs_task(
     """
     paths = list_images(root)
     others = [name for name in pacs_domains(paths) if name != domain]
-    check_shifts(options.shifts, [*others, *CORRUPTIONS], dataset="pacs")
+    _check_shifts(options, others, dataset="pacs")
     shifted = {name: pacs_domain(root, paths, normal, name, keep=ood) for name in options.shifts if name in others}
     shifted |= {name: shifted_files(path) for name, path in _named_folders(options).items()}
     return _task("pacs", normal, pacs_layout(root, paths, normal, domain=domain), shifted, options)
 
 
-def corruption(name: str, *, severity: int, seed: int) -> Transform:
-    """A corruption as a transform; an image's noise depends on the seed and on its name alone."""
-    return Transform(
-        apply=lambda image, image_name: corrupt(corruption_rng(seed, image_name), image, name, severity),
-        identity=repr((name, severity, seed, __version__, np.__version__)),
-    )
+def corruption(shift: str, *, severity: int, seed: int) -> Transform:
+    """A shift (`parse_shift`) as a transform; an image's noise depends on the seed and on its name alone."""
+    name, severity = parse_shift(shift, severity=severity)
+
+    def apply(image: np.ndarray, image_name: str) -> np.ndarray:
+        return corrupt(corruption_rng(seed, image_name), image, name, severity)
+
+    def move(mask: np.ndarray, image_name: str) -> np.ndarray:
+        return apply(255 * mask.astype(np.uint8), image_name)[..., 0] > 127
+
+    identity = repr((name, severity, seed, __version__, np.__version__))
+    return Transform(apply, identity, move if name in GEOMETRIC else None)
 
 
 def load_test(files: ImageFiles, options: FolderOptions, *, shift: str = "", what: str = "") -> LabelledImages:
     """Loads a test set, corrupted by `shift` unless that is ""."""
     transform = corruption(shift, severity=options.severity, seed=options.seed) if shift else None
     files = _subset(files, options.limit_test, seed=options.seed)
-    native = options.corrupt_at == "native"
-    images, kept, _ = _load(files, options, transform=transform if native else None, what=what)
-    if transform and not native:
-        images = np.stack([transform.apply(image, files.names[i]) for image, i in zip(images, kept)])
+    before, after = (transform, None) if options.corrupt_at == "native" else (None, transform)
+    images, kept, _ = _load(files, options, transform=before, what=what)
+    names = tuple(files.names[i] for i in kept)
+    if after:
+        images = np.stack([after.apply(image, name) for image, name in zip(images, names)])
     masks = None
     if files.masks is not None:
-        masks = load_masks([files.masks[i] for i in kept], options.size, what=f"{what} masks")
-    return LabelledImages(
-        images=images,
-        anomalous=np.array([files.defects[i] != "" for i in kept], np.bool_),
-        masks=masks,
-        names=tuple(files.names[i] for i in kept),
-    )
+        change = {"change": lambda mask, index: before.move(mask, names[index])} if before and before.move else {}
+        masks = load_masks([files.masks[i] for i in kept], options.size, what=f"{what} masks", **change)
+        if after and after.move:
+            masks = np.stack([after.move(mask, name) for mask, name in zip(masks, names)])
+    return LabelledImages(images, np.array([files.defects[i] != "" for i in kept], np.bool_), masks, names)
 
 
 def _task(dataset: str, normal: str, layout: Layout, shifted: Mapping[str, ImageFiles], options: FolderOptions) -> Task:
     train_files = _subset(layout.train, options.limit_train, seed=options.seed)
-    train, kept, _ = _load(train_files, options, what=f"{dataset} {normal} train")
-    if len(train) and (warning := range_warning(int(train.max()), name=f"{dataset} {normal}")):
+    what = f"{dataset} {normal} train"
+    train, kept, report = _load(train_files, options, memory_mb=options.memory_mb, what=what)
+    if len(train) and (warning := range_warning(report.peak, name=f"{dataset} {normal}")):
         logging.warning(warning)
 
     def loader(files: ImageFiles, name: str, shift: str = "") -> Callable[[], LabelledImages]:
@@ -177,16 +188,10 @@ def _task(dataset: str, normal: str, layout: Layout, shifted: Mapping[str, Image
     )
 
 
-def _load(files: ImageFiles, options: FolderOptions, *, transform: Transform | None = None, what: str) -> Loaded:
+def _load(files: ImageFiles, options: FolderOptions, *, what: str, **others) -> Loaded:
     fields = ("white", "alpha", "skip_unreadable", "cache_dir")
-    return load_images(
-        files.paths,
-        options.size,
-        names=files.names,
-        transform=transform,
-        what=what,
-        **{field: getattr(options, field) for field in fields},
-    )
+    mine = {field: getattr(options, field) for field in fields}
+    return load_images(files.paths, options.size, names=files.names, what=what, **mine, **others)
 
 
 def _subset(files: ImageFiles, limit: int, *, seed: int) -> ImageFiles:
@@ -205,3 +210,10 @@ def _named_folders(options: FolderOptions) -> dict[str, str]:
             raise ValueError(f"shifted: the name {name!r} is taken")
         folders[name] = path
     return folders
+
+
+def _check_shifts(options: FolderOptions, domains: Sequence[str] = (), *, dataset: str) -> None:
+    corruptions = [shift for shift in options.shifts if shift not in domains]
+    check_shifts([shift.partition(":")[0] for shift in corruptions], [*domains, *FAMILIES], dataset=dataset)
+    for shift in corruptions:
+        parse_shift(shift, severity=options.severity)

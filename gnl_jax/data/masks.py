@@ -1,7 +1,7 @@
 """Defect masks from image files."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from absl import logging
@@ -21,12 +21,19 @@ def resize_nearest(mask: np.ndarray, size: int) -> np.ndarray:
     return mask[np.ix_(rows, columns)]
 
 
-def load_masks(paths: Sequence[str | None], size: int, *, what: str = "masks") -> np.ndarray:
+def load_masks(
+    paths: Sequence[str | None],
+    size: int,
+    *,
+    change: Callable[[np.ndarray, int], np.ndarray] = lambda mask, index: mask,
+    what: str = "masks",
+) -> np.ndarray:
     """Reads and resizes masks; logs how many come out without a defect.
 
     Args:
         paths: mask files, None for an image without a defect.
         size: side of the masks in pixels.
+        change: (bool [h w], position in `paths`) -> bool [h w], done before the resize.
         what: is being read, for the progress bar and the log.
 
     Returns:
@@ -38,7 +45,7 @@ def load_masks(paths: Sequence[str | None], size: int, *, what: str = "masks") -
     masks = np.zeros((len(paths), size, size), np.bool_)
     for index, path in enumerate(progress(paths, total=len(paths), what=what)):
         if path is not None:
-            masks[index] = resize_nearest(read_mask(path), size)
+            masks[index] = resize_nearest(change(read_mask(path), index), size)
     defective = np.array([path is not None for path in paths], np.bool_)
     empty = int((defective & ~masks.any(axis=(1, 2))).sum())
     if empty:

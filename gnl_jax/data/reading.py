@@ -1,8 +1,8 @@
-"""Many image files to one array: decoded and resized once, in parallel, through the cache."""
+"""Image files to arrays: decoded and resized once, in parallel, through the cache; kept in memory or read again."""
 
+import dataclasses
 import hashlib
 import os
-from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -25,24 +25,82 @@ class Transform(NamedTuple):
     Fields:
         apply: (uint8 [h w 3], name of the image) -> uint8 [h w 3].
         identity: all that decides the result apart from pixels and name; part of the cache key.
+        move: the same change of a mask, (bool [h w], name of the image) -> bool [h w]; None if no pixel moves.
     """
 
     apply: Callable[[np.ndarray, str], np.ndarray]
     identity: str
+    move: Callable[[np.ndarray, str], np.ndarray] | None = None
 
 
 class Report(NamedTuple):
-    """How many images were decoded and how many came from the cache; path and reason of those skipped."""
+    """What was done.
+
+    Fields:
+        decoded, cached: number of images that were decoded, and that came from the cache.
+        skipped: path and reason of those left out.
+        peak: the largest value of all images, 0 to 255.
+    """
 
     decoded: int
     cached: int
     skipped: tuple[tuple[str, str], ...]
+    peak: int
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageReader:
+    """Reads one image file: decoded (`read_image`), changed and resized (`resize`), or taken from the cache.
+
+    The cache is keyed by the SHA-256 of the file's content, all options and Pillow's version.
+    """
+
+    size: int
+    white: float | None = None
+    alpha: Alpha = "error"
+    max_megapixels: float = 100
+    transform: Transform | None = None
+    cache: ImageCache | None = None
+
+    def __call__(self, path: str, name: str) -> tuple[np.ndarray, bool]:
+        """(uint8 [size size 3], whether the cache had it); `ImageError` names a file that cannot be used."""
+        decoding = {"white": self.white, "alpha": self.alpha, "max_megapixels": self.max_megapixels}
+        data, change = read_file(path), self.transform
+        key = ""
+        if self.cache:
+            recipe = (RECIPE, PIL.__version__, self.size, decoding, change and change.identity)
+            key = _key(repr(recipe), name if change else "", data)
+            if (stored := self.cache.read(key, self.size)) is not None:
+                return stored, True
+        image = read_image(data, name=path, **decoding)
+        image = resize(change.apply(image, name) if change else image, self.size)
+        if self.cache:
+            self.cache.write(key, image)
+        return image, False
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageFilesSource:
+    """Image files as an `ImageSource`: `source[int array [b]] -> uint8 [b s s 3]`, read whenever they are asked for."""
+
+    reader: ImageReader
+    paths: tuple[str, ...]
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, indices: np.ndarray) -> np.ndarray:
+        images = np.empty((len(indices), self.reader.size, self.reader.size, 3), np.uint8)
+        for row, i in enumerate(indices):
+            images[row], _ = self.reader(self.paths[i], self.names[i])
+        return images
 
 
 class Loaded(NamedTuple):
-    """Images uint8 [k s s 3], their positions int64 [k] in the list asked for, and a report."""
+    """Images uint8 [k s s 3], or a source of them; their positions int64 [k] in the list asked for; and a report."""
 
-    images: np.ndarray
+    images: np.ndarray | ImageFilesSource
     kept: np.ndarray
     report: Report
 
@@ -58,13 +116,11 @@ def load_images(
     transform: Transform | None = None,
     skip_unreadable: bool = False,
     cache_dir: str | os.PathLike | None = None,
+    memory_mb: float = np.inf,
     workers: int | None = None,
     what: str = "images",
 ) -> Loaded:
-    """Reads image files (`read_image`) and resizes them (`resize`).
-
-    The cache is keyed by the SHA-256 of a file's content, all options and Pillow's version. Threads do the work:
-    Pillow and hashing release the interpreter lock.
+    """Reads image files (`ImageReader`), all of them, in threads: Pillow and hashing release the interpreter lock.
 
     Args:
         paths: image files.
@@ -74,6 +130,8 @@ def load_images(
         transform: done before the resize.
         skip_unreadable: leave out files that are no usable image, with a warning, instead of raising.
         cache_dir: folder of the cache; None for the user's own (`default_folder`), "" for no cache.
+        memory_mb: images that take more MiB than this are checked, put into the cache and forgotten; the result
+            then reads them again when they are asked for.
         workers: number of threads; None for the number of usable processor cores.
         what: is being read, for the progress bar and the log.
 
@@ -82,32 +140,37 @@ def load_images(
         ValueError: an invalid option.
     """
     check_options(white=white, alpha=alpha, max_megapixels=max_megapixels)
-    if size < 1 or (names is not None and len(names) != len(paths)):
-        raise ValueError(f"got size {size} and {len(names or paths)} names for {len(paths)} paths")
-    decoding = {"white": white, "alpha": alpha, "max_megapixels": max_megapixels}
-    recipe = repr((RECIPE, PIL.__version__, size, decoding, transform and transform.identity))
+    names = paths if names is None else names
+    if size < 1 or len(names) != len(paths):
+        raise ValueError(f"got size {size} and {len(names)} names for {len(paths)} paths")
     folder = default_folder() if cache_dir is None else cache_dir
     cache = ImageCache(folder) if folder != "" else None
-    images = np.empty((len(paths), size, size, 3), np.uint8)
+    reader = ImageReader(size, white, alpha, max_megapixels, transform, cache)
+    mb = len(paths) * size * size * 3 / 2**20
+    images = np.empty((len(paths), size, size, 3), np.uint8) if mb <= memory_mb else None
 
-    def load(index: int) -> str | ImageError:
-        path, name = paths[index], (paths if names is None else names)[index]
+    def load(index: int) -> _Outcome | ImageError:
         try:
-            data = read_file(path)
-            key = _key(recipe, name if transform else "", data)
-            if cache and (stored := cache.read(key, size)) is not None:
-                images[index] = stored
-                return "cached"
-            image = read_image(data, name=path, **decoding)
+            image, cached = reader(paths[index], names[index])
         except ImageError as error:
             return error
-        images[index] = resize(transform.apply(image, name) if transform else image, size)
-        if cache:
-            cache.write(key, images[index])
-        return "decoded"
+        if images is not None:
+            images[index] = image
+        return _Outcome(cached, int(image.max()))
 
     outcomes = _in_threads(load, len(paths), workers=workers, what=what, stop_at_error=not skip_unreadable)
-    return _collected(images, paths, outcomes, what)
+    kept, report = _collected(paths, outcomes, what)
+    if images is not None:
+        return Loaded(images[kept] if report.skipped else images, kept, report)
+    source = "from the cache" if cache and cache.writable else "from their files, as there is no cache"
+    logging.info("%s: %.0f MiB exceed the %g MiB for images, so they are read again %s", what, mb, memory_mb, source)
+    files = ImageFilesSource(reader, tuple(paths[i] for i in kept), tuple(names[i] for i in kept))
+    return Loaded(files, kept, report)
+
+
+class _Outcome(NamedTuple):
+    cached: bool
+    peak: int
 
 
 def _key(recipe: str, name: str, data: bytes) -> str:
@@ -115,8 +178,8 @@ def _key(recipe: str, name: str, data: bytes) -> str:
 
 
 def _in_threads(
-    load: Callable[[int], str | ImageError], n: int, *, workers: int | None, what: str, stop_at_error: bool
-) -> list[str | ImageError]:
+    load: Callable[[int], _Outcome | ImageError], n: int, *, workers: int | None, what: str, stop_at_error: bool
+) -> list[_Outcome | ImageError]:
     outcomes = []
     pool = ThreadPoolExecutor(workers or _usable_cores())
     try:
@@ -133,14 +196,15 @@ def _usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _collected(images: np.ndarray, paths: Sequence[str], outcomes: Sequence[str | ImageError], what: str) -> Loaded:
+def _collected(paths: Sequence[str], outcomes: Sequence[_Outcome | ImageError], what: str) -> tuple[np.ndarray, Report]:
     skipped = tuple((paths[i], str(o)) for i, o in enumerate(outcomes) if isinstance(o, ImageError))
     kept = np.array([i for i, o in enumerate(outcomes) if not isinstance(o, ImageError)], np.int64)
-    counts = Counter(o for o in outcomes if not isinstance(o, ImageError))
-    report = Report(counts["decoded"], counts["cached"], skipped)
+    read = [outcomes[i] for i in kept]
+    cached = sum(o.cached for o in read)
+    report = Report(len(read) - cached, cached, skipped, max((o.peak for o in read), default=0))
     if skipped and not len(kept):
         raise ImageError(f"none of the {len(paths)} {what} can be used; the first: {skipped[0][1]}")
     for _, reason in skipped:
         logging.warning("skipped: %s", reason)
     logging.info("%s: %d decoded, %d from the cache, %d skipped", what, *report[:2], len(skipped))
-    return Loaded(images[kept] if skipped else images, kept, report)
+    return kept, report

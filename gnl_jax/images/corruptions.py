@@ -3,6 +3,7 @@
 Brightness, contrast, defocus blur and noise equal `imagecorruptions` 1.1.2 value for value.
 """
 
+import os
 import zlib
 from functools import cache
 from pathlib import PurePath
@@ -21,8 +22,8 @@ def corrupt(rng, image, name, severity):
     `SHIFTS`, `severity` 1 to 5. `rng` is a `numpy.random.Generator` (see `corruption_rng`) or, for the published
     noise, its `RandomState`. Raises ValueError for another name, severity, shape or type.
     """
-    if name not in _FAMILIES:
-        raise ValueError(f"name: expected one of {list(_FAMILIES)}, got {name!r}")
+    if name not in FAMILIES:
+        raise ValueError(f"name: expected one of {list(FAMILIES)}, got {name!r}")
     if severity not in SEVERITIES:
         raise ValueError(f"severity: expected one of {list(SEVERITIES)}, got {severity!r}")
     image = np.asarray(image)
@@ -30,14 +31,28 @@ def corrupt(rng, image, name, severity):
         image = np.stack([image] * 3, axis=-1)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
         raise ValueError(f"image: expected uint8 [h w 3] or [h w], got {image.dtype} {list(image.shape)}")
-    function, parameters = _FAMILIES[name]
+    function, parameters = FAMILIES[name]
     corrupted = function(rng, image / 255.0, parameters[int(severity) - 1])
     return (np.clip(corrupted, 0, 1) * 255).astype(np.uint8)
 
 
 def corruption_rng(seed, relative_path):
     """The generator for one image file: reproducible, and independent of the order files are read in."""
-    return np.random.default_rng([seed, zlib.crc32(PurePath(relative_path).as_posix().encode())])
+    return np.random.default_rng([seed, zlib.crc32(os.fsencode(PurePath(relative_path).as_posix()))])
+
+
+def parse_shift(text, *, severity):
+    """Name and severity of a shift: "contrast" has the given severity, "contrast:5" its own.
+
+    Raises ValueError for a name that is not in `FAMILIES` or a severity that is not in `SEVERITIES`.
+    """
+    name, colon, number = text.partition(":")
+    if name not in FAMILIES:
+        raise ValueError(f"shift: got {text!r}, expected one of {list(FAMILIES)}, alone or as in 'contrast:5'")
+    severity = {str(s): s for s in SEVERITIES}.get(number) if colon else severity
+    if severity not in SEVERITIES:
+        raise ValueError(f"shift: got {text!r}, expected a severity of {list(SEVERITIES)}")
+    return name, severity
 
 
 def _brightness(rng, x, amount):
@@ -127,6 +142,6 @@ _PUBLISHED = {
     "defocus_blur": (_defocus_blur, ((3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5))),
     "gaussian_noise": (_gaussian_noise, (0.08, 0.12, 0.18, 0.26, 0.38)),
 }
-_FAMILIES = {**_PUBLISHED, **SHIFTS}
+FAMILIES = {**_PUBLISHED, **SHIFTS}
 
 CORRUPTIONS = tuple(_PUBLISHED)

@@ -2,7 +2,8 @@
 
 They go beyond the four published corruptions and are reached through `corruptions.corrupt`. The magnitudes are our
 choice: severity 1 is what a well-kept line shows from day to day, severity 5 a fault someone should repair. Which
-way a shift goes (brighter or darker, left or right) is drawn from `rng`, once for each image.
+way a shift goes (brighter or darker, left or right) is drawn from `rng`, once for each image; "gain_up" and "gain_down"
+go one way for all images, as a lamp does that was changed.
 """
 
 from io import BytesIO
@@ -12,9 +13,14 @@ from PIL import Image
 from scipy import ndimage
 
 
+def _exposure(rng, x, stops):
+    """Exposure up by `stops` (factors of two), down where negative, clipped afterwards as by a sensor."""
+    return x * 2**stops
+
+
 def _gain(rng, x, stops):
-    """Exposure up or down by `stops` (factors of two), clipped afterwards as by a sensor."""
-    return x * 2 ** (_sign(rng) * stops)
+    """Exposure up or down by `stops`."""
+    return _exposure(rng, x, _sign(rng) * stops)
 
 
 def _gamma(rng, x, exponent):
@@ -77,9 +83,13 @@ def _sign(rng):
     return 2 * int(rng.integers(2)) - 1
 
 
+_STOPS = (0.1, 0.2, 0.35, 0.5, 0.75)
+
 # name -> (function(rng, x, parameter) on float64 [h w 3] in [0, 1], the parameter of severities 1 to 5)
 SHIFTS = {
-    "gain": (_gain, (0.1, 0.2, 0.35, 0.5, 0.75)),  # stops
+    "gain": (_gain, _STOPS),
+    "gain_up": (_exposure, _STOPS),
+    "gain_down": (_exposure, tuple(-stops for stops in _STOPS)),
     "gamma": (_gamma, (1.1, 1.2, 1.35, 1.5, 1.8)),  # exponent
     "white_balance": (_white_balance, (0.03, 0.06, 0.1, 0.15, 0.2)),  # change of the red gain
     "vignette": (_vignette, (0.1, 0.2, 0.3, 0.45, 0.6)),  # loss in the corners
@@ -88,3 +98,5 @@ SHIFTS = {
     "rotation": (_rotation, (0.5, 1, 2, 3.5, 5)),  # degrees
     "translation": (_translation, (0.01, 0.02, 0.03, 0.045, 0.06)),  # fraction of the shorter side
 }
+
+GEOMETRIC = ("rotation", "translation")  # these move the defects too; what they draw does not depend on the pixels

@@ -95,6 +95,83 @@ def test_noise_depends_on_seed_severity_and_name_alone(mvtec):
         np.testing.assert_array_equal(image, every.images[every.names.index(name)])
 
 
+@pytest.mark.parametrize("corrupt_at", ["native", "resized"])
+def test_a_mask_moves_with_its_image(corrupt_at, tmp_path):
+    """The defect is the only white there is, so its mask is where a moved image is white."""
+    for name in ("train/good/0", "test/good/0", "test/hole/1", "test/hole/2"):
+        image = np.zeros((96, 128, 3), np.uint8)
+        if "hole" in name:
+            image[30:70, 20:60] = 255
+            write_array(tmp_path / "nut" / f"ground_truth/{name[5:]}_mask.png", image[..., 0])
+        write_array(tmp_path / "nut" / f"{name}.png", image)
+    shifts = ("rotation:5", "translation:5", "vignette:5")
+    options = FolderOptions(size=64, shifts=shifts, corrupt_at=corrupt_at, seed=3)
+    task = mvtec_task(str(tmp_path), "nut", options=options)
+    clean = task.load_test("id")
+    for shift in shifts:
+        test = task.load_test(shift)
+        for image, mask, before, name in zip(test.images, test.masks, clean.masks, test.names):
+            agreement = np.mean(mask == (image[..., 0] > 127))
+            moved = np.mean(mask != before)
+            if "good" in name:
+                assert not mask.any()
+            elif shift.startswith("vignette"):
+                assert moved == 0
+            else:
+                assert agreement > 0.99
+                assert moved > 0.01
+
+
+def write_array(path, array):
+    os.makedirs(path.parent, exist_ok=True)
+    Image.fromarray(array).save(path)
+
+
+def test_several_severities_and_line_shifts_at_once(mvtec):
+    shifts = ("contrast", "contrast:1", "contrast:5", "gain_up:2", "rotation")
+    task = mvtec_task(mvtec, "nut", options=FolderOptions(size=SIZE, shifts=shifts, severity=4, seed=7))
+    assert list(task.tests) == ["id", *shifts]
+    for shift, name, severity in (
+        ("contrast", "contrast", 4),
+        ("contrast:1", "contrast", 1),
+        ("gain_up:2", "gain_up", 2),
+    ):
+        test = task.load_test(shift)
+        native = read_image(f"{mvtec}/nut/{test.names[1]}")
+        np.testing.assert_array_equal(
+            test.images[1], resize(corrupt(corruption_rng(7, test.names[1]), native, name, severity), SIZE)
+        )
+
+
+def test_a_training_set_over_the_limit_is_read_when_needed(mvtec, caplog):
+    caplog.set_level("INFO", logger="absl")
+    kept = mvtec_task(mvtec, "nut", options=FolderOptions(size=SIZE))
+    for cache_dir, words in ((None, "again from the cache"), ("", "as there is no cache")):
+        options = FolderOptions(size=SIZE, memory_mb=1e-3, cache_dir=cache_dir)
+        task = mvtec_task(mvtec, "nut", options=options)
+        assert words in caplog.text
+        assert not isinstance(task.train, np.ndarray)
+        assert len(task.train) == 4
+        assert task.train_names == kept.train_names
+        np.testing.assert_array_equal(task.train[np.array([2, 0, 2])], kept.train[[2, 0, 2]])
+
+
+def test_names_that_are_not_utf8(tmp_path):
+    name = os.fsdecode(b"caf\xe9.png")
+    write(str(tmp_path / "own"), *(f"{i}.png" for i in range(3)))
+    os.rename(tmp_path / "own" / "0.png", tmp_path / "own" / name)
+    options = FolderOptions(size=SIZE, shifts=("gaussian_noise",))
+    test = folder_task(str(tmp_path / "own"), options=options).tests["gaussian_noise"]()
+    assert test.names == ("1.png",)
+    os.rename(tmp_path / "own" / "1.png", tmp_path / "own" / "z.png")
+    test = folder_task(str(tmp_path / "own"), options=options).tests["gaussian_noise"]()
+    assert test.names == ("2.png",)
+    write(str(tmp_path / "bad"), "1.png")
+    os.rename(tmp_path / "bad" / "1.png", tmp_path / "bad" / name)
+    test = folder_task(str(tmp_path / "own"), bad=str(tmp_path / "bad"), options=options).load_test("gaussian_noise")
+    assert test.names == ("2.png", f"bad/{name}")
+
+
 def test_shifted_folders_with_or_without_categories(mvtec, tmp_path):
     lamp = str(tmp_path / "lamp")
     options = FolderOptions(size=SIZE, shifts=("contrast",), shifted=(f"a={lamp}", f"b={lamp}/nut"))
@@ -115,7 +192,7 @@ def test_a_flat_folder_with_bad_images_and_an_own_shift(tmp_path):
     write(tmp_path / "night", "good/1.png", "hole/2.png", high=99)
     options = FolderOptions(size=SIZE, shifted=(f"night={tmp_path}/night",))
     task = folder_task(str(tmp_path / "good"), bad=str(tmp_path / "bad"), options=options)
-    assert (task.dataset, task.normal, task.train.shape) == ("folder", "good", (9, SIZE, SIZE, 3))
+    assert (task.dataset, task.normal, task.train.shape) == ("folder/good", "good", (9, SIZE, SIZE, 3))
     test = task.load_test("id")
     assert test.names == ("00.png", "10.png", "bad/x.png", "bad/y/z.png")
     np.testing.assert_array_equal(test.anomalous, [False, False, True, True])
@@ -177,6 +254,8 @@ def test_a_dark_folder_is_said_once(tmp_path, caplog):
         ({"severity": 6}, "severity: got 6"),
         ({"corrupt_at": "late"}, "corrupt_at: got 'late'"),
         ({"shifts": ("rain",)}, r"has no \['rain'\]"),
+        ({"shifts": ("contrast:6",)}, r"'contrast:6', expected a severity of \[1, 2, 3, 4, 5\]"),
+        ({"shifts": ("contrast:",)}, r"'contrast:', expected a severity"),
         ({"shifted": ("lamp",)}, "got 'lamp', expected 'name=folder'"),
         ({"shifted": ("id=x",)}, "the name 'id' is taken"),
         ({"shifted": ("contrast=x",), "shifts": ("contrast",)}, "the name 'contrast' is taken"),

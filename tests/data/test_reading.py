@@ -37,7 +37,7 @@ def test_against_pillow_without_and_with_the_cache(workers, tmp_path):
         np.testing.assert_array_equal(images, expected)
         assert images.dtype == np.uint8
         np.testing.assert_array_equal(kept, np.arange(12))
-        assert report == (decoded, 12 - decoded, ())
+        assert report[:3] == (decoded, 12 - decoded, ())
 
 
 def test_the_default_cache_is_the_users(tmp_path, monkeypatch):
@@ -144,7 +144,7 @@ def test_a_broken_cache_costs_no_image(tmp_path, caplog):
     (tmp_path / "file").touch()
     images, _, report = load_images(paths, 32, cache_dir=tmp_path / "file")
     np.testing.assert_array_equal(images, [by_pillow(path) for path in paths])
-    assert report == (3, 0, ())
+    assert report[:3] == (3, 0, ())
     assert "cannot write to the cache" in caplog.text
 
 

@@ -1,11 +1,12 @@
 """Corruptions against the published implementation's own outputs."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from gnl_jax.images.corruptions import CORRUPTIONS, SEVERITIES, corrupt, corruption_rng
+from gnl_jax.images.corruptions import CORRUPTIONS, SEVERITIES, corrupt, corruption_rng, parse_shift
 
 # Three inputs, uint8 [64 80 3], and what imagecorruptions 1.1.2 made of them; noise: RandomState(11).
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "corruptions.npz")
@@ -34,6 +35,22 @@ def test_noise_is_a_function_of_seed_and_path():
     np.testing.assert_array_equal(first, again)
     for seed, path in ((1, "test/good/000.png"), (0, "test/good/001.png")):
         assert np.mean(first != corrupt(corruption_rng(seed, path), image, "gaussian_noise", 3)) > 0.9
+
+
+def test_the_generator_of_a_path_does_not_change_between_versions():
+    assert corruption_rng(3, "test/gut/é.png").integers(2**32) == 4002244509
+    not_utf8 = os.fsdecode(b"test/caf\xe9.png")
+    assert corruption_rng(3, not_utf8).integers(2**32) != corruption_rng(3, "test/café.png").integers(2**32)
+
+
+def test_severity_in_a_name():
+    assert parse_shift("contrast", severity=2) == ("contrast", 2)
+    assert parse_shift("gain_down:5", severity=2) == ("gain_down", 5)
+    with pytest.raises(ValueError, match=r"'fog:1', expected one of .*contrast.*jpeg"):
+        parse_shift("fog:1", severity=2)
+    for text in ("contrast:0", "contrast:", "contrast:2.0", "contrast: 2", "contrast:2:3"):
+        with pytest.raises(ValueError, match="expected a severity of"):
+            parse_shift(text, severity=2)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

@@ -75,6 +75,14 @@ def test_gain_is_exposure_both_ways():
     assert ratios == {round(2**0.5, 6), round(2**-0.5, 6)}
 
 
+def test_gain_up_and_down_go_one_way_for_all_images():
+    for name, stops in (("gain_up", 0.75), ("gain_down", -0.75)):
+        function, parameters = SHIFTS[name]
+        assert parameters[4] == stops
+        x = photograph()
+        np.testing.assert_allclose(function(None, x, stops), x * 2**stops)
+
+
 def test_gamma_keeps_black_and_white():
     ends = np.array([0.0, 0.5, 1.0]).reshape(1, 3, 1).repeat(3, axis=-1)
     middles = {
