@@ -24,10 +24,21 @@ def default_config() -> ConfigDict:
     dataset.size = 32  # side of the images in pixels, a multiple of 32
     dataset.root = ""  # folder of the data
     dataset.mnist_m = ""  # folder of MNIST-M as published
-    dataset.shifts = ("photo", "brightness", "contrast", "defocus_blur", "gaussian_noise")  # test sets beside "id"
+    # Test sets beside "id": corruptions and other domains. Those of folders may say their severity, "contrast:5".
+    dataset.shifts = ("photo", "brightness", "contrast", "defocus_blur", "gaussian_noise")
     dataset.severity = 3  # of the corruptions, 1 to 5
     dataset.limit_train = 0  # use at most so many images, drawn from the seed; 0: all
     dataset.limit_test = 0
+    # Folders of images ("folder", "mvtec", "pacs"); docstrings of gnl_jax.data.folder.
+    dataset.bad = ""  # "folder": a folder of anomalous images beside a root of normal ones
+    dataset.ood = "all"  # "pacs": "all" images of the other domains are test, or every "tenth" of each class
+    dataset.shifted = ()  # own shifted test sets, each "name=folder"
+    dataset.corrupt_at = "native"  # "native": images are corrupted at their own size (published) | "resized"
+    dataset.white = 0.0  # value that becomes 255 in images of more than 8 bits; 0: what the file's format says
+    dataset.alpha = "error"  # transparent pixels: "error" | "drop" | the colour behind them, "R,G,B"
+    dataset.skip_unreadable = False  # leave out files that cannot be used, with a warning
+    dataset.cache = "default"  # of decoded images: "default" ($XDG_CACHE_HOME/gnl_jax) | a folder | "": none
+    dataset.memory_mb = 4096.0  # training images that take more MiB are read again whenever they are needed
 
     teacher = config.teacher = ConfigDict()
     teacher.arch = "resnet18"  # "resnet18" | "resnet50" | "wide_resnet50_2"
@@ -59,6 +70,8 @@ def default_config() -> ConfigDict:
     train.beta1 = 0.5
     train.beta2 = 0.999
     train.steps_per_dispatch = 0  # optimiser steps per compiled call; 0: 1 on CPU, 10 elsewhere
+    train.feed = "auto"  # "device": images live on it | "stream": read while training | "auto": by their size
+    train.device_budget_mb = 2048.0  # MiB of the device's memory that "auto" may fill with images
     train.checkpoint_seconds = 120.0  # between checkpoints; one is always written at the end
 
     evaluation = config.eval = ConfigDict()

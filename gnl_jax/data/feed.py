@@ -1,11 +1,20 @@
 """Which images each training step sees, and how they reach the device."""
 
-from collections.abc import Iterator
+import functools
+import importlib.util
+import itertools
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl import logging
+
+from gnl_jax.data.protocol import ImageSource
+from gnl_jax.data.reading import usable_cores
+
+Batches = Iterator[tuple[np.ndarray, jax.Array, np.ndarray]]
 
 
 class Schedule(NamedTuple):
@@ -33,17 +42,22 @@ class Schedule(NamedTuple):
     def order(self, epoch: int) -> np.ndarray:
         return np.random.default_rng([self.seed, epoch]).permutation(self.n)
 
+    def batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """(indices int32 [b], valid bool [b]) of a step."""
+        epoch, i = divmod(step, self.steps_per_epoch)
+        batch = _order(self, epoch)[i * self.batch_size : (i + 1) * self.batch_size]
+        valid = np.arange(self.batch_size) < len(batch)
+        fill = np.repeat(batch[:1], self.batch_size - len(batch))
+        return np.concatenate([batch, fill]), valid
+
     def batches(self, start: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """(indices int32 [b], valid bool [b]) of step `start` and every one after it, without end."""
-        epoch, first = divmod(start, self.steps_per_epoch)
-        while True:
-            order = self.order(epoch).astype(np.int32)
-            for i in range(first, self.steps_per_epoch):
-                batch = order[i * self.batch_size : (i + 1) * self.batch_size]
-                valid = np.arange(self.batch_size) < len(batch)
-                fill = np.repeat(batch[:1], self.batch_size - len(batch))
-                yield np.concatenate([batch, fill]), valid
-            epoch, first = epoch + 1, 0
+        """The batches of step `start` and every one after it, without end."""
+        return map(self.batch, itertools.count(start))
+
+
+@functools.lru_cache(maxsize=4)  # steps follow each other: an epoch's order is drawn once
+def _order(schedule: Schedule, epoch: int) -> np.ndarray:
+    return schedule.order(epoch).astype(np.int32)
 
 
 def make_schedule(n: int, *, batch_size: int, seed: int, min_valid: int = 1) -> Schedule:
@@ -65,23 +79,103 @@ def make_schedule(n: int, *, batch_size: int, seed: int, min_valid: int = 1) -> 
     return schedule
 
 
+def choose_feed(images: ImageSource, *, feed: str, budget_mb: float) -> Callable[..., Batches]:
+    """The feed of a name in `FEEDS`; for "auto", `device_feed` if the images take at most `budget_mb` MiB.
+
+    The choice is logged. Both give the same batches, and training with them the same bits.
+
+    Raises:
+        ValueError: another name, the choices are listed; or no package to stream with.
+    """
+    if feed not in ("auto", *FEEDS):
+        raise ValueError(f"train.feed: got {feed!r}, expected one of {', '.join(['auto', *FEEDS])}")
+    mb = len(images) * images[np.zeros(1, np.int64)].nbytes / 2**20
+    chosen = feed if feed != "auto" else "device" if mb <= budget_mb else "stream"
+    if chosen == "stream" and not importlib.util.find_spec("grain"):
+        raise ValueError(f"train.feed: streaming {mb:.0f} MiB of images needs the package grain, pip install grain")
+    how = {"device": "live on the device", "stream": "are streamed to the device"}[chosen]
+    why = f"train.device_budget_mb is {budget_mb:g}" if feed == "auto" else f"train.feed is {feed}"
+    logging.info("%d training images of %.1f MiB in all %s (%s)", len(images), mb, how, why)
+    return FEEDS[chosen]
+
+
+def process_rows(batch_size: int, *, process_index: int, process_count: int) -> slice:
+    """The rows of a batch that one of several processes feeds: contiguous, in the order of the processes.
+
+    Raises:
+        ValueError: a batch size that the processes do not divide, or no such process.
+    """
+    if batch_size % process_count:
+        raise ValueError(f"train.batch_size: got {batch_size}, expected a multiple of the {process_count} processes")
+    if not 0 <= process_index < process_count:
+        raise ValueError(f"process_index: got {process_index}, expected one of {process_count} processes")
+    share = batch_size // process_count
+    return slice(process_index * share, (process_index + 1) * share)
+
+
 @jax.jit
 def _gather(images: jax.Array, indices: jax.Array) -> jax.Array:
     return jnp.take(images, indices, axis=0)
 
 
 def device_feed(
-    images: np.ndarray, schedule: Schedule, *, start: int, stop: int, group: int = 1
-) -> Iterator[tuple[np.ndarray, jax.Array, np.ndarray]]:
+    images: ImageSource,
+    schedule: Schedule,
+    *,
+    start: int,
+    stop: int,
+    group: int = 1,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> Batches:
     """Batches of steps start..stop-1 from a training set that lives on the device, in groups of `group` steps.
 
     Yields (indices int32 [g b], images uint8 [g b s s 3] on the device, valid bool [g b]); the last group is shorter
-    where the steps do not divide. Gathering is its own small program, so the training step does not depend on n.
+    where the steps do not divide. Of several processes each gets its own rows of a batch (`process_rows`). Gathering
+    is its own small program, so the training step does not depend on n.
     """
-    resident = jax.device_put(images)
+    rows = process_rows(schedule.batch_size, process_index=process_index, process_count=process_count)
+    resident = jax.device_put(images if isinstance(images, np.ndarray) else images[np.arange(len(images))])
     batches = schedule.batches(start)
     while start < stop:
         size = min(group, stop - start)
-        indices, valid = (np.stack(part) for part in zip(*(next(batches) for _ in range(size)), strict=True))
+        indices, valid = (np.stack(part)[:, rows] for part in zip(*itertools.islice(batches, size), strict=True))
         yield indices, _gather(resident, indices), valid
         start += size
+
+
+def stream_feed(
+    images: ImageSource,
+    schedule: Schedule,
+    *,
+    start: int,
+    stop: int,
+    group: int = 1,
+    process_index: int = 0,
+    process_count: int = 1,
+    workers: int | None = None,
+) -> Batches:
+    """The batches of `device_feed`, read from any `ImageSource` while training goes on; nothing else stays in memory.
+
+    workers: threads that read a batch each, ahead of time; None for the number of usable processor cores. Decoding and
+    hashing release the interpreter lock. Their errors are raised here, when the batch is due.
+    """
+    import grain
+
+    rows = process_rows(schedule.batch_size, process_index=process_index, process_count=process_count)
+
+    def read(step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        indices, valid = (part[rows] for part in schedule.batch(int(step)))
+        return indices, images[indices], valid
+
+    workers = workers or usable_cores()
+    options = grain.ReadOptions(num_threads=workers, prefetch_buffer_size=2 * workers)
+    batches = iter(grain.MapDataset.range(start, stop).map(read).to_iter_dataset(options))
+    while start < stop:
+        size = min(group, stop - start)
+        indices, batch, valid = (np.stack(part) for part in zip(*itertools.islice(batches, size), strict=True))
+        yield indices, jax.device_put(batch), valid
+        start += size
+
+
+FEEDS: dict[str, Callable[..., Batches]] = {"device": device_feed, "stream": stream_feed}

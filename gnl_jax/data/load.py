@@ -6,7 +6,9 @@ from ml_collections import ConfigDict
 
 from gnl_jax.data.cifar10 import cifar10_task
 from gnl_jax.data.digits import digits_task
+from gnl_jax.data.folder import FolderOptions, folder_task, mvtec_task, pacs_task
 from gnl_jax.data.mnist import mnist_task
+from gnl_jax.data.pixels import Alpha
 from gnl_jax.data.protocol import Task
 
 
@@ -14,9 +16,7 @@ def load_task(dataset: ConfigDict, *, seed: int) -> Task:
     """Loads what `config.dataset` describes.
 
     Args:
-        dataset: fields `name` (a key of `DATASETS`), `normal`, `size` (pixels, a multiple of 32), `shifts`
-            (tuple of names), `severity` (1 to 5), `limit_train` and `limit_test` (0 for all), and the folders
-            that the dataset needs (`root`, `mnist_m`).
+        dataset: that group of a configuration; `name` is a key of `DATASETS`.
         seed: of shifts and subsets.
 
     Raises:
@@ -46,9 +46,51 @@ def _cifar10(dataset: ConfigDict, seed: int) -> Task:
     return cifar10_task(dataset.root, dataset.normal, severity=dataset.severity, **_common(dataset, seed))
 
 
+def _folder(dataset: ConfigDict, seed: int) -> Task:
+    return folder_task(dataset.root, normal=dataset.normal, bad=dataset.bad, options=folder_options(dataset, seed))
+
+
+def _mvtec(dataset: ConfigDict, seed: int) -> Task:
+    return mvtec_task(dataset.root, dataset.normal, options=folder_options(dataset, seed))
+
+
+def _pacs(dataset: ConfigDict, seed: int) -> Task:
+    return pacs_task(dataset.root, dataset.normal, ood=dataset.ood, options=folder_options(dataset, seed))
+
+
+def folder_options(dataset: ConfigDict, seed: int) -> FolderOptions:
+    """How a folder of images is read; `ValueError` names a field without a meaning."""
+    if not dataset.root:
+        raise ValueError("dataset.root: got '', expected the folder of the images")
+    same = ("severity", "shifted", "corrupt_at", "skip_unreadable", "memory_mb")
+    return FolderOptions(
+        white=dataset.white or None,
+        alpha=_alpha(dataset.alpha),
+        cache_dir=None if dataset.cache == "default" else dataset.cache,
+        **{field: dataset[field] for field in same},
+        **_common(dataset, seed),
+    )
+
+
+def _alpha(text: str) -> Alpha:
+    if text in ("error", "drop"):
+        return text
+    colour = tuple(int(part) if part.strip().isdecimal() else -1 for part in text.split(","))
+    if len(colour) != 3 or not all(value in range(256) for value in colour):
+        raise ValueError(f"dataset.alpha: got {text!r}, expected 'error', 'drop' or a colour such as '255,255,255'")
+    return colour
+
+
 def _common(dataset: ConfigDict, seed: int) -> dict:
     fields = ("size", "shifts", "limit_train", "limit_test")
     return {"seed": seed} | {field: dataset[field] for field in fields}
 
 
-DATASETS: dict[str, Callable[[ConfigDict, int], Task]] = {"digits": _digits, "mnist": _mnist, "cifar10": _cifar10}
+DATASETS: dict[str, Callable[[ConfigDict, int], Task]] = {
+    "digits": _digits,
+    "mnist": _mnist,
+    "cifar10": _cifar10,
+    "pacs": _pacs,
+    "mvtec": _mvtec,
+    "folder": _folder,
+}

@@ -181,7 +181,7 @@ def _in_threads(
     load: Callable[[int], _Outcome | ImageError], n: int, *, workers: int | None, what: str, stop_at_error: bool
 ) -> list[_Outcome | ImageError]:
     outcomes = []
-    pool = ThreadPoolExecutor(workers or _usable_cores())
+    pool = ThreadPoolExecutor(workers or usable_cores())
     try:
         for outcome in progress(pool.map(load, range(n)), total=n, what=what):
             if stop_at_error and isinstance(outcome, ImageError):
@@ -192,7 +192,8 @@ def _in_threads(
     return outcomes
 
 
-def _usable_cores() -> int:
+def usable_cores() -> int:
+    """Processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

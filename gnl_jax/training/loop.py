@@ -1,7 +1,7 @@
 """Training: phases of a method over a task, resumable at any step with the same result to the last bit."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,9 +10,9 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
-from gnl_jax.data.feed import Schedule, device_feed, make_schedule
+from gnl_jax.data.feed import Batches, Schedule, choose_feed, make_schedule
 from gnl_jax.data.load import load_task
-from gnl_jax.data.protocol import Task
+from gnl_jax.data.protocol import ImageSource, Task
 from gnl_jax.methods.base import Method, Phase
 from gnl_jax.methods.build import build_method, matmul_precision
 from gnl_jax.methods.scoring import anchor_images
@@ -54,6 +54,7 @@ def train(config: ConfigDict, workdir: str | Path, *, task: Task | None = None) 
         for phase in method.phases:
             phase_schedule(config, phase, len(task.train))
         anchor_images(len(task.train), anchor=config.eval.anchor, k=config.eval.anchors, seed=config.seed)
+        feed = choose_feed(task.train, feed=config.train.feed, budget_mb=config.train.device_budget_mb)
         # Everything that can be wrong with the configuration has been found by now: the folder may be begun.
         if frozen is None:
             save_arrays(folder / "frozen.safetensors", method.frozen)
@@ -61,7 +62,7 @@ def train(config: ConfigDict, workdir: str | Path, *, task: Task | None = None) 
         log = MetricsLog(folder / "metrics.jsonl")
         try:
             with stop_request() as stop, jax.default_matmul_precision(matmul_precision(config)):
-                run = _Run(config, folder, log, stop)
+                run = _Run(config, folder, log, stop, feed)
                 state, steps = None, 0
                 for phase in method.phases:
                     state, taken = _run_phase(run, phase, method.frozen, state, task.train, offset=steps)
@@ -76,6 +77,7 @@ class _Run(NamedTuple):
     folder: Path
     log: MetricsLog
     stop: StopRequest
+    feed: Callable[..., Batches]
 
 
 def _begin(folder: Path, config: ConfigDict) -> tuple[ConfigDict, PyTree | None]:
@@ -109,7 +111,7 @@ def phase_schedule(config: ConfigDict, phase: Phase, n: int) -> tuple[Schedule, 
 
 
 def _run_phase(
-    run: _Run, phase: Phase, frozen: PyTree, previous: PyTree, images: np.ndarray, *, offset: int
+    run: _Run, phase: Phase, frozen: PyTree, previous: PyTree, images: ImageSource, *, offset: int
 ) -> tuple[PyTree, int]:
     """Trains one phase from its newest checkpoint or from its beginning; (state, steps of the phase)."""
     schedule, total = phase_schedule(run.config, phase, len(images))
@@ -147,7 +149,7 @@ def _steps(run, phase, key, frozen, state, images, schedule, checkpoints, span) 
     offset, start, total = span
     group = steps_per_dispatch(run.config.train.steps_per_dispatch)
     dispatch = make_dispatch(phase.step)
-    feed = device_feed(images, schedule, start=start, stop=total, group=group)
+    feed = run.feed(images, schedule, start=start, stop=total, group=group)
     pending: _Dispatched | None = None
     saved, settled, step = time.monotonic(), time.monotonic(), start
 
