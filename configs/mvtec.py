@@ -4,9 +4,9 @@
         --config.teacher.weights=imagenet --config.dataset.root=MVTEC
     python experiments/evaluate.py --workdir=runs/mvtec/bottle/gnl
 
-The argument is the category, then the method. MVTEC is the folder of the extracted archive, with bottle/train/good/;
-its masks give pixel AUROC and AUPRO too. --config.dataset.shifts="('contrast:1','contrast:5')" tests other
-severities. Measured: see docs/results.md.
+The argument is the category, then the method. MVTEC is the folder of the extracted archive, with bottle/train/good/, or
+the one in which experiments/prepare.py prepared it; the masks give pixel AUROC and AUPRO too.
+--config.dataset.shifts="('contrast:1','contrast:5')" tests other severities. Measured: see docs/results.md.
 """
 
 from gnl_jax.config import default_config, parse_argument, set_method

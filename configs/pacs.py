@@ -5,9 +5,9 @@
     python experiments/evaluate.py --workdir=runs/pacs/dog/gnl
 
 The argument is the normal class (dog, elephant, giraffe, guitar, horse, house or person), then the method. PACS is the
-folder of the domains, with photo/dog/. The released split is unknown: here every tenth photograph of a class is test,
-and all images of the other domains are (--config.dataset.ood=tenth: every tenth of them). Measured: see
-docs/results.md.
+folder of the domains, with photo/dog/, or the one in which experiments/prepare.py prepared them. The released split is
+unknown: here every tenth photograph of a class is test, and all images of the other domains are
+(--config.dataset.ood=tenth: every tenth of them). Measured: see docs/results.md.
 """
 
 from gnl_jax.config import default_config, parse_argument, set_method

@@ -24,6 +24,7 @@ from gnl_jax.data.layouts import (
 from gnl_jax.data.listing import list_images
 from gnl_jax.data.masks import load_masks
 from gnl_jax.data.pixels import Alpha, range_warning
+from gnl_jax.data.prepared import opened, prepared_mvtec, prepared_pacs
 from gnl_jax.data.protocol import LabelledImages, Task, check_shifts, limited
 from gnl_jax.data.reading import Loaded, Transform, load_images
 from gnl_jax.images.corruptions import FAMILIES, SEVERITIES, corrupt, corruption_rng, parse_shift
@@ -91,7 +92,9 @@ def folder_task(root: str, *, normal: str = "", bad: str = "", options: FolderOp
 
 
 def mvtec_task(root: str, category: str, *, options: FolderOptions = FolderOptions()) -> Task:
-    """One category of MVTec AD, at `root/category`; a folder of `options.shifted` may have categories too.
+    """One category of MVTec AD, at `root/category` as published or in `root` as `experiments/prepare.py` leaves it.
+
+    A folder of `options.shifted` may have categories too.
 
     Raises:
         ValueError: a folder or option without a meaning, a file that cannot be used; it is named.
@@ -103,7 +106,8 @@ def mvtec_task(root: str, category: str, *, options: FolderOptions = FolderOptio
         inside = os.path.join(path, category)
         path = inside if os.path.isdir(inside) else path
         shifted[name] = mvtec_test(path, list_images(path))
-    return _task("mvtec", category, mvtec_layout(folder, list_images(folder)), shifted, options)
+    layout = prepared_mvtec(root, category) or mvtec_layout(folder, list_images(folder))
+    return _task("mvtec", category, layout, shifted, options)
 
 
 def pacs_task(
@@ -117,7 +121,7 @@ def pacs_task(
     """One class of PACS, learned from one domain and tested on it and on others.
 
     Args:
-        root: folder of the domains.
+        root: folder of the domains, or of what `experiments/prepare.py` made of them.
         normal: the normal class.
         domain: to learn from.
         ood: "all" the images of the other domains, or every "tenth" of each class.
@@ -126,12 +130,15 @@ def pacs_task(
     Raises:
         ValueError: a folder or option without a meaning, a file that cannot be used; it is named.
     """
-    paths = list_images(root)
+    records = prepared_pacs(root)
+    paths = sorted(records, key=os.fsencode) or list_images(root)
     others = [name for name in pacs_domains(paths) if name != domain]
     _check_shifts(options, others, dataset="pacs")
-    shifted = {name: pacs_domain(root, paths, normal, name, keep=ood) for name in options.shifts if name in others}
+    domains = {name: pacs_domain(root, paths, normal, name, keep=ood) for name in options.shifts if name in others}
+    shifted = {name: opened(files, records) for name, files in domains.items()}
     shifted |= {name: shifted_files(path) for name, path in _named_folders(options).items()}
-    return _task("pacs", normal, pacs_layout(root, paths, normal, domain=domain), shifted, options)
+    layout = Layout(*(opened(files, records) for files in pacs_layout(root, paths, normal, domain=domain)))
+    return _task("pacs", normal, layout, shifted, options)
 
 
 def corruption(shift: str, *, severity: int, seed: int) -> Transform:

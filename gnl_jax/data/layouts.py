@@ -19,16 +19,16 @@ class ImageFiles(NamedTuple):
     """Image files with their labels.
 
     Fields:
-        paths: what to open.
+        paths: what to open: files, or `RecordFile`s.
         names: paths relative to the folder that the user gave; with the seed they decide each image's noise.
         defects: the kind of defect, or the anomalous class, of each; "" for a normal image.
         masks: for each image the path of its mask, None without a defect; None where there are no masks.
     """
 
-    paths: tuple[str, ...]
+    paths: tuple[str | os.PathLike, ...]
     names: tuple[str, ...]
     defects: tuple[str, ...]
-    masks: tuple[str | None, ...] | None = None
+    masks: tuple[str | os.PathLike | None, ...] | None = None
 
 
 class Layout(NamedTuple):

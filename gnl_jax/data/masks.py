@@ -22,7 +22,7 @@ def resize_nearest(mask: np.ndarray, size: int) -> np.ndarray:
 
 
 def load_masks(
-    paths: Sequence[str | None],
+    paths: Sequence[str | os.PathLike | None],
     size: int,
     *,
     change: Callable[[np.ndarray, int], np.ndarray] = lambda mask, index: mask,

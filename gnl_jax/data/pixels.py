@@ -52,9 +52,9 @@ def read_image(
 
 
 def read_file(path: str | os.PathLike) -> bytes:
-    """The content of a file; `ImageError` names a file that cannot be read, and why."""
+    """The content of a file, or of what has `read_bytes` itself; `ImageError` names what cannot be read, and why."""
     try:
-        return Path(path).read_bytes()
+        return path.read_bytes() if hasattr(path, "read_bytes") else Path(path).read_bytes()
     except OSError as error:
         raise ImageError(f"{os.fsdecode(path)!r}: {error.strerror or error}") from error
 

@@ -62,7 +62,7 @@ class ImageReader:
     transform: Transform | None = None
     cache: ImageCache | None = None
 
-    def __call__(self, path: str, name: str) -> tuple[np.ndarray, bool]:
+    def __call__(self, path: str | os.PathLike, name: str) -> tuple[np.ndarray, bool]:
         """(uint8 [size size 3], whether the cache had it); `ImageError` names a file that cannot be used."""
         decoding = {"white": self.white, "alpha": self.alpha, "max_megapixels": self.max_megapixels}
         data, change = read_file(path), self.transform
@@ -72,7 +72,7 @@ class ImageReader:
             key = _key(repr(recipe), name if change else "", data)
             if (stored := self.cache.read(key, self.size)) is not None:
                 return stored, True
-        image = read_image(data, name=path, **decoding)
+        image = read_image(data, name=os.fsdecode(path), **decoding)
         image = resize(change.apply(image, name) if change else image, self.size)
         if self.cache:
             self.cache.write(key, image)
@@ -84,7 +84,7 @@ class ImageFilesSource:
     """Image files as an `ImageSource`: `source[int array [b]] -> uint8 [b s s 3]`, read whenever they are asked for."""
 
     reader: ImageReader
-    paths: tuple[str, ...]
+    paths: tuple[str | os.PathLike, ...]
     names: tuple[str, ...]
 
     def __len__(self) -> int:
@@ -106,7 +106,7 @@ class Loaded(NamedTuple):
 
 
 def load_images(
-    paths: Sequence[str],
+    paths: Sequence[str | os.PathLike],
     size: int,
     *,
     names: Sequence[str] | None = None,
@@ -140,7 +140,7 @@ def load_images(
         ValueError: an invalid option.
     """
     check_options(white=white, alpha=alpha, max_megapixels=max_megapixels)
-    names = paths if names is None else names
+    names = [os.fsdecode(path) for path in paths] if names is None else names
     if size < 1 or len(names) != len(paths):
         raise ValueError(f"got size {size} and {len(names)} names for {len(paths)} paths")
     folder = default_folder() if cache_dir is None else cache_dir
@@ -198,7 +198,7 @@ def usable_cores() -> int:
 
 
 def _collected(paths: Sequence[str], outcomes: Sequence[_Outcome | ImageError], what: str) -> tuple[np.ndarray, Report]:
-    skipped = tuple((paths[i], str(o)) for i, o in enumerate(outcomes) if isinstance(o, ImageError))
+    skipped = tuple((os.fsdecode(paths[i]), str(o)) for i, o in enumerate(outcomes) if isinstance(o, ImageError))
     kept = np.array([i for i, o in enumerate(outcomes) if not isinstance(o, ImageError)], np.int64)
     read = [outcomes[i] for i in kept]
     cached = sum(o.cached for o in read)
