@@ -115,15 +115,25 @@ def load_config(workdir: str | os.PathLike) -> ml_collections.ConfigDict:
     return ml_collections.ConfigDict(_tuples(config))
 
 
+# Fields that change where a run keeps things and how it reads them, never a bit of its result.
+FREE_FIELDS = (
+    "dataset.cache",
+    "dataset.memory_mb",
+    "train.checkpoint_seconds",
+    "train.device_budget_mb",
+    "train.feed",
+)
+
+
 def check_resume(saved: Mapping[str, Any], requested: Mapping[str, Any]) -> None:
-    """A run goes on under the config it began with: only `eval.*` may differ, and `train.epochs` may grow.
+    """A run goes on under the config it began with: `eval.*` and `FREE_FIELDS` may differ, and `train.epochs` may grow.
 
     Both arguments are configs, plain or ConfigDict. Raises ValueError listing every other difference.
     """
     old, new = (dict(_leaves(plain_config(config))) for config in (saved, requested))
     differences = []
     for name in sorted(old.keys() | new.keys()):
-        if name.startswith("eval.") or (name in old and name in new and old[name] == new[name]):
+        if name.startswith("eval.") or name in FREE_FIELDS or (name in old and name in new and old[name] == new[name]):
             continue
         if name == "train.epochs" and name in old and name in new and new[name] > old[name]:
             continue
@@ -133,7 +143,9 @@ def check_resume(saved: Mapping[str, Any], requested: Mapping[str, Any]) -> None
         raise ValueError(
             "config: this workdir was begun with other settings ("
             + "; ".join(differences)
-            + "); expected the same, except eval.* and a larger train.epochs, or another workdir"
+            + "); expected the same, except eval.*, a larger train.epochs and "
+            + ", ".join(FREE_FIELDS)
+            + "; or another workdir"
         )
 
 

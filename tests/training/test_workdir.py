@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gnl_jax.training.workdir import (
+    FREE_FIELDS,
     MetricsLog,
     check_resume,
     load_config,
@@ -168,6 +169,14 @@ SAVED = {"train": {"lr": 0.1, "epochs": 5, "betas": (0.5, 0.9)}, "eval": {"every
 def test_resume_with_other_evaluation_or_more_epochs(requested):
     check_resume(SAVED, requested)
     check_resume(ml_collections.ConfigDict(SAVED), ml_collections.ConfigDict(requested))
+
+
+@pytest.mark.parametrize("field", FREE_FIELDS)
+def test_resume_with_another_way_to_read_or_keep_the_same(field):
+    group, name = field.split(".")
+    requested = ml_collections.ConfigDict(SAVED)
+    requested.setdefault(group, ml_collections.ConfigDict())[name] = 7
+    check_resume(SAVED, requested)
 
 
 def test_resume_names_every_other_difference():
