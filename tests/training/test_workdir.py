@@ -174,9 +174,7 @@ def test_resume_with_other_evaluation_or_more_epochs(requested):
 @pytest.mark.parametrize("field", FREE_FIELDS)
 def test_resume_with_another_way_to_read_or_keep_the_same(field):
     group, name = field.split(".")
-    requested = ml_collections.ConfigDict(SAVED)
-    requested.setdefault(group, ml_collections.ConfigDict())[name] = 7
-    check_resume(SAVED, requested)
+    check_resume(SAVED, SAVED | {group: SAVED.get(group, {}) | {name: 7}})
 
 
 def test_resume_names_every_other_difference():
