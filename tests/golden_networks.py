@@ -14,12 +14,9 @@ def torch_key(path: tuple[str, ...]) -> str:
     """("layer1_0", "conv1", "kernel") -> "layer1.0.conv1.weight": the torch name of one of our arrays."""
     *modules, leaf = path
     modules = [
-        m.replace("bn_layer_", "bn_layer.") if m.startswith("bn_layer_") else m.replace("_", ".")
-        for m in modules
+        m.replace("bn_layer_", "bn_layer.") if m.startswith("bn_layer_") else m.replace("_", ".") for m in modules
     ]
-    leaf = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}.get(
-        leaf, leaf
-    )
+    leaf = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}.get(leaf, leaf)
     return ".".join([*modules, leaf])
 
 

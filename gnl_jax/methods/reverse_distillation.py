@@ -119,9 +119,7 @@ def train_step(
     stages = teacher_stages(teacher, make_views(key, images), model=model)
 
     def objective(params):
-        losses, statistics = view_losses(
-            params, state.batch_stats, stages, valid, model=model, reduction=reduction
-        )
+        losses, statistics = view_losses(params, state.batch_stats, stages, valid, model=model, reduction=reduction)
         metrics = {name: masked_mean(values, valid) for name, values in losses.items()}
         loss = sum(weight * metrics[name] for name, weight in loss_weights._asdict().items())
         return loss, ({"loss": loss, **metrics}, statistics)

@@ -53,16 +53,12 @@ def make_references(
         return tuple(jnp.concatenate(stage) for stage in zip(*parts, strict=True))
     totals = None
     for chunk in chunks:
-        sums = tuple(
-            np.asarray(s, np.float64).sum(0, keepdims=True) for s in sorted_stages(teacher, images[chunk])
-        )
+        sums = tuple(np.asarray(s, np.float64).sum(0, keepdims=True) for s in sorted_stages(teacher, images[chunk]))
         totals = sums if totals is None else tuple(a + b for a, b in zip(totals, sums, strict=True))
     return tuple(jnp.asarray(t / len(chosen), jnp.float32) for t in totals)
 
 
-def score_batch(
-    variables: PyTree, images: jax.Array, *, model: Model, preprocess, matching: str
-) -> Prediction:
+def score_batch(variables: PyTree, images: jax.Array, *, model: Model, preprocess, matching: str) -> Prediction:
     """Anomaly score and map of images uint8 [b s s 3] -> score [b], map [b s s].
 
     variables: {"teacher", "student"}, and for a matching other than "none" {"references", "alpha"}. The matched
@@ -86,9 +82,7 @@ def score_batch(
     def matched(references):
         def match(stage, features):
             wide = features.astype(jnp.promote_types(features.dtype, jnp.float32))  # bfloat16 would make ties
-            return MATCHINGS[matching](wide, references[stage - 1], alpha=variables["alpha"]).astype(
-                features.dtype
-            )
+            return MATCHINGS[matching](wide, references[stage - 1], alpha=variables["alpha"]).astype(features.dtype)
 
         result = maps(match)
         return image_score(result), result

@@ -17,9 +17,7 @@ class Bottleneck(nn.Module):
     arch: str = "resnet18"
 
     @nn.compact
-    def __call__(
-        self, stages: tuple[jax.Array, jax.Array, jax.Array], valid: jax.Array | None = None
-    ) -> jax.Array:
+    def __call__(self, stages: tuple[jax.Array, jax.Array, jax.Array], valid: jax.Array | None = None) -> jax.Array:
         arch = architecture(self.arch)
         e = arch.expansion
 
@@ -29,6 +27,4 @@ class Bottleneck(nn.Module):
         low, middle, high = stages
         low = halve(halve(low, 128 * e, 1), 256 * e, 2)
         fused = jnp.concatenate([low, halve(middle, 256 * e, 3), high], axis=-1)
-        return stage(
-            fused, valid, arch=arch, planes=512, blocks=arch.blocks[3], change="down", name="bn_layer"
-        )
+        return stage(fused, valid, arch=arch, planes=512, blocks=arch.blocks[3], change="down", name="bn_layer")

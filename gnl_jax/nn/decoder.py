@@ -13,16 +13,12 @@ class Decoder(nn.Module):
     arch: str = "resnet18"
 
     @nn.compact
-    def __call__(
-        self, embedding: jax.Array, valid: jax.Array | None = None
-    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def __call__(self, embedding: jax.Array, valid: jax.Array | None = None) -> tuple[jax.Array, jax.Array, jax.Array]:
         arch = architecture(self.arch)
         x, stages = embedding, []
         for k, planes in ((1, 256), (2, 128), (3, 64)):
             # [3, 4, 6] blocks from coarse to fine, the same order as the teacher's.
-            x = stage(
-                x, valid, arch=arch, planes=planes, blocks=arch.blocks[k - 1], change="up", name=f"layer{k}"
-            )
+            x = stage(x, valid, arch=arch, planes=planes, blocks=arch.blocks[k - 1], change="up", name=f"layer{k}")
             stages.append(x)
         return tuple(reversed(stages))
 

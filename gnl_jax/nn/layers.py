@@ -31,9 +31,7 @@ def _patches(x: jax.Array, *, kernel: int, stride: int, padding: int) -> tuple[j
     x = jnp.pad(x, [(0, 0)] * len(lead) + [(padding, padding)] * 2 + [(0, 0)])
 
     def window(i: int, j: int) -> jax.Array:
-        return x[
-            ..., i : i + stride * (height - 1) + 1 : stride, j : j + stride * (width - 1) + 1 : stride, :
-        ]
+        return x[..., i : i + stride * (height - 1) + 1 : stride, j : j + stride * (width - 1) + 1 : stride, :]
 
     return jnp.concatenate([window(i, j) for i in rows for j in columns], axis=-1), rows, columns
 
@@ -125,9 +123,7 @@ class BatchNorm(nn.Module):
         wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
         if valid is None:
             gain = scale * lax.rsqrt(var.value + self.epsilon)
-            return (
-                wide * gain[None, None, None, :] + (bias - mean.value * gain)[None, None, None, :]
-            ).astype(x.dtype)
+            return (wide * gain[None, None, None, :] + (bias - mean.value * gain)[None, None, None, :]).astype(x.dtype)
 
         rows = valid[:, None, None, None]
         count = jnp.sum(valid).astype(wide.dtype) * (x.size // (x.shape[0] * features))

@@ -26,9 +26,7 @@ class ResNet(nn.Module):
     arch: str = "resnet18"
 
     @nn.compact
-    def __call__(
-        self, images: jax.Array, match: Match | None = None
-    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def __call__(self, images: jax.Array, match: Match | None = None) -> tuple[jax.Array, jax.Array, jax.Array]:
         arch = architecture(self.arch)
         if images.ndim != 4 or images.shape[1] % 32 or images.shape[2] % 32:
             raise ValueError(f"images: got shape {images.shape}, expected [b s s 3] with s a multiple of 32")

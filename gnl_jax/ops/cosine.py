@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-# torch's cosine_similarity bounds each norm below by 1e-8; here each squared norm by 1e-16, which is the same value and,
-# unlike a norm, has a gradient at zero.
+# torch's cosine_similarity bounds each norm below by 1e-8; here each squared norm by 1e-16, which is the same value
+# and, unlike a norm, has a gradient at zero.
 _MIN_SQUARED_NORM = 1e-16
 
 

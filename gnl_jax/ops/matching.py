@@ -1,7 +1,7 @@
 """Feature distribution matching: give a test image's features the per-channel distribution of a reference.
 
-`content` is [*b h w c]; a reference is kept as `sort_features` leaves it, [h*w c], ascending in each channel, so that it
-is sorted once and no training image has to be stored. `alpha` in [0, 1] is the weight of the training style (the
+`content` is [*b h w c]; a reference is kept as `sort_features` leaves it, [h*w c], ascending in each channel, so that
+it is sorted once and no training image has to be stored. `alpha` in [0, 1] is the weight of the training style (the
 published `lamda` is 1 - alpha) and may be traced.
 """
 
@@ -19,9 +19,7 @@ def sort_features(features: jax.Array) -> jax.Array:
 def _check(content: jax.Array, reference: jax.Array) -> None:
     *_, h, w, c = content.shape
     if reference.shape != (h * w, c):
-        raise ValueError(
-            f"reference: got shape {reference.shape}, expected {(h * w, c)} for content {content.shape}"
-        )
+        raise ValueError(f"reference: got shape {reference.shape}, expected {(h * w, c)} for content {content.shape}")
 
 
 def stable_order(values: jax.Array) -> jax.Array:
@@ -48,7 +46,7 @@ def efdm(content: jax.Array, reference: jax.Array, *, alpha: jax.Array | float) 
     torch's default sort leaves that order open. Per channel and image one sort, then the ranks are scattered back.
     """
     _check(content, reference)
-    *lead, h, w, c = content.shape
+    *_, h, w, c = content.shape
     values = jnp.moveaxis(content.reshape(-1, h * w, c), 1, 2).reshape(-1, h * w)
     order = stable_order(values)
     ranks = jnp.arange(h * w, dtype=jnp.int32)
@@ -56,7 +54,8 @@ def efdm(content: jax.Array, reference: jax.Array, *, alpha: jax.Array | float) 
     rank = rank.reshape(-1, c, h * w)
     style = jax.vmap(lambda r: jnp.take_along_axis(reference.T, r, axis=1, mode="clip"))(rank)
     style = jnp.moveaxis(style, 1, 2).reshape(content.shape)
-    return content + alpha * (style - content)
+    # Not c + alpha (v - c): in this form the ends are exact and rounding never reverses two values.
+    return (1 - alpha) * content + alpha * style
 
 
 def mixstyle(content: jax.Array, reference: jax.Array, *, alpha: jax.Array | float) -> jax.Array:

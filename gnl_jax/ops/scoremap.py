@@ -17,7 +17,7 @@ SIGMA = 4.0  # pixels, at every image size (published RD4AD test routine; the pa
 
 
 def upsample_matrix(size_out: int, size_in: int) -> np.ndarray:
-    """Linear interpolation with aligned corners, float64 [size_out size_in]: output i reads i (n_in - 1) / (n_out - 1)."""
+    """Linear interpolation, corners aligned, float64 [size_out size_in]: output i reads i (n_in - 1) / (n_out - 1)."""
     source = np.linspace(0, size_in - 1, size_out)
     low = np.minimum(source.astype(int), max(size_in - 2, 0))
     matrix = np.zeros((size_out, size_in))
@@ -58,8 +58,7 @@ def score_map(teacher, student, *, size: tuple[int, int]) -> jax.Array:
     for e, d in zip(teacher, student, strict=True):
         distance = cosine_distance_map(e, d)
         rows, columns = (
-            jnp.asarray(_level_matrix(n, m), distance.dtype)
-            for n, m in zip(size, distance.shape[1:], strict=True)
+            jnp.asarray(_level_matrix(n, m), distance.dtype) for n, m in zip(size, distance.shape[1:], strict=True)
         )
         total = total + jnp.einsum("hi,bij,wj->bhw", rows, distance, columns, precision=lax.Precision.HIGHEST)
     return total
