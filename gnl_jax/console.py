@@ -54,23 +54,26 @@ def show_log() -> None:
 
     At absl's level INFO, unless the flag --verbosity was given.
     """
-    handler = absl.logging.get_absl_handler()
-    handler.setFormatter(_Lines())
+    handler = _Lines()
     handler.addFilter(is_shown)
-    absl.logging.use_absl_handler()
+    logging.basicConfig(handlers=[handler], force=True)  # absl's own handler, too, makes room
     if not flags.FLAGS["verbosity"].present:
         absl.logging.set_verbosity(absl.logging.INFO)
 
 
 def is_shown(record: logging.LogRecord) -> bool:
     """Whether `show_log` lets a line through: Orbax alone writes some fifty at level INFO for each checkpoint."""
+    if record.exc_info and isinstance(record.exc_info[1], KeyboardInterrupt):
+        return False  # whoever was waiting reports a failure; `run` says what it was
     return record.levelno >= logging.WARNING or record.pathname.startswith(OURS)
 
 
-class _Lines(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
+class _Lines(logging.Handler):
+    """Writes to what stderr is at the time, for a progress bar may stand in for it; without tracebacks."""
+
+    def emit(self, record: logging.LogRecord) -> None:
         level = "" if record.levelno < logging.WARNING else f"{record.levelname.lower()}: "
-        return level + super().format(record)
+        print(level + record.getMessage(), file=sys.stderr)
 
 
 def keep_compiled_programs() -> None:
