@@ -23,7 +23,7 @@ def _imagenet(images):
     return (_unit(images) - mean) / std
 
 
-_NORMALISERS = {"imagenet": _imagenet, "none": _unit}
+NORMALISERS = {"imagenet": _imagenet, "none": _unit}
 
 
 def normalise(images, kind):
@@ -32,7 +32,7 @@ def normalise(images, kind):
     `images` uint8 or float32 in [0, 255], [... h w 3]; returns float32 of the same shape. Raises ValueError
     for another kind.
     """
-    return _chosen(_NORMALISERS, kind, "normalise")(images)
+    return _chosen(NORMALISERS, kind, "normalise")(images)
 
 
 def grey(normalised):
@@ -58,7 +58,7 @@ def _grey_view(key, images, normalise, augmix):
 
 
 _PUBLISHED = AugMixOptions()
-_VIEWS = {"clean": _clean_view, "augmix": _augmix_view, "grey": _grey_view}
+VIEWS = {"clean": _clean_view, "augmix": _augmix_view, "grey": _grey_view}
 
 
 def make_views(
@@ -75,8 +75,8 @@ def make_views(
     says. `augmix` holds the options of the "augmix" views; each occurrence is an independent draw. Raises
     ValueError for an unknown view or normalisation.
     """
-    functions = [_chosen(_VIEWS, view, "views") for view in views]
-    scale = _chosen(_NORMALISERS, normalise, "normalise")
+    functions = [_chosen(VIEWS, view, "views") for view in views]
+    scale = _chosen(NORMALISERS, normalise, "normalise")
     return jnp.stack([f(jax.random.fold_in(key, i), images, scale, augmix) for i, f in enumerate(functions)])
 
 

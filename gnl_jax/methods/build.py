@@ -1,8 +1,6 @@
 """From a configuration to a method: the one place that turns field values into functions."""
 
-import contextlib
 import functools
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -43,18 +41,11 @@ def augmix_options(config: ConfigDict) -> AugMixOptions:
         alpha=config.alpha,
         sticky_depth=config.sticky_depth,
     )
-    with _field("method.augmix"):
-        jax.eval_shape(functools.partial(sample_augmix, **options._asdict()), jax.random.key(0))
-    return options
-
-
-@contextlib.contextmanager
-def _field(group: str) -> Iterator[None]:
-    """Within, a ValueError of a function that was asked about its options names them as fields of `group`."""
     try:
-        yield
+        jax.eval_shape(functools.partial(sample_augmix, **options._asdict()), jax.random.key(0))
     except ValueError as error:
-        raise ValueError(f"{group}.{error}") from error
+        raise ValueError(f"method.augmix.{error}") from error
+    return options
 
 
 def build_method(config: ConfigDict, *, matching: str = "none", frozen: PyTree | None = None) -> Method:
@@ -75,8 +66,6 @@ def build_method(config: ConfigDict, *, matching: str = "none", frozen: PyTree |
         normalise=config.method.normalise,
         augmix=augmix_options(config.method.augmix),
     )
-    with _field("method"):  # asks every view; nothing is computed
-        jax.eval_shape(views, jax.random.key(0), jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.uint8))
     size, seed = config.dataset.size, config.seed
     alpha, anchor, k = config.eval.alpha, config.eval.anchor, config.eval.anchors
 

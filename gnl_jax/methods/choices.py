@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from gnl_jax.images.augmix import MVTEC_OPERATIONS, PACS_OPERATIONS
+from gnl_jax.images.views import NORMALISERS, VIEWS
 from gnl_jax.methods.scoring import ANCHORS
 from gnl_jax.nn.blocks import ARCHITECTURES
 from gnl_jax.ops.matching import MATCHINGS
@@ -19,12 +20,13 @@ PRECISIONS = {
 CHOICES = {
     "precision": PRECISIONS,
     "teacher.arch": ARCHITECTURES,
+    "method.normalise": NORMALISERS,
     "method.reduction": ("sum", "mean"),
     "method.augmix.operations": OPERATIONS,
     "eval.anchor": ANCHORS,
 }
 INFINITY = float("inf")
-# Smallest and largest value. `load_task` checks the group `dataset`; views and AugMix check their own options.
+# Smallest and largest value. `load_task` checks the group `dataset`, `augmix_options` the group `method.augmix`.
 RANGES = {
     "seed": (0, INFINITY),
     "teacher.seed": (0, INFINITY),
@@ -36,6 +38,7 @@ RANGES = {
     "train.beta2": (0, 1),
     "train.steps_per_dispatch": (0, INFINITY),
     "train.checkpoint_seconds": (0, INFINITY),
+    "train.device_budget_mb": (0, INFINITY),
     "eval.alpha": (0, 1),
     "eval.anchors": (1, INFINITY),
     "eval.batch_size": (1, INFINITY),
@@ -48,17 +51,6 @@ def choose(table, value, field: str):
     return table[value]
 
 
-def matchings(config: ConfigDict) -> tuple[str, ...]:
-    """`eval.matching` as a tuple; ValueError for an unknown one, or none."""
-    given = config.eval.matching
-    given = (given,) if isinstance(given, str) else tuple(given)
-    if not given:
-        raise ValueError(f"eval.matching: got nothing, expected one or more of none, {', '.join(MATCHINGS)}")
-    for matching in given:
-        _check_choice(("none", *MATCHINGS), matching, "eval.matching")
-    return given
-
-
 def check_fields(config: ConfigDict) -> None:
     """Raises ValueError for the first field whose value no configuration may have; it names the field."""
     fields = flax.traverse_util.flatten_dict(config.to_dict(), sep=".")
@@ -68,9 +60,14 @@ def check_fields(config: ConfigDict) -> None:
         if not least <= fields[field] <= most:
             wanted = f"{least} or more" if most == INFINITY else f"{least} to {most}"
             raise ValueError(f"{field}: got {fields[field]}, expected {wanted}")
-    if not config.method.views:
-        raise ValueError("method.views: got nothing, expected at least one")
-    matchings(config)
+    matching = config.eval.matching
+    _check_each(("none", *MATCHINGS), (matching,) if isinstance(matching, str) else matching, "eval.matching")
+    _check_each(VIEWS, config.method.views, "method.views")
+
+
+def _check_each(table, values, field: str) -> None:
+    if not values or not set(values) <= set(table):
+        raise ValueError(f"{field}: got {values!r}, expected one or more of {', '.join(table)}")
 
 
 def _check_choice(table, value, field: str) -> None:
