@@ -1,0 +1,25 @@
+"""Trains the tiny method as experiments/train.py trains a real one.
+
+tiny_program.py WORKDIR IMAGES FAULTS TRAIN [BYTES]
+
+FAULTS and TRAIN are JSON objects; BYTES limits the size of a file, which is how a disk is full here.
+"""
+
+import json
+import resource
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+import tiny_method
+
+from gnl_jax import console
+from gnl_jax.training import loop
+
+workdir, images, faults, train, *limit = sys.argv[1:]
+loop.build_method = lambda config, frozen: tiny_method.make_method(config, **json.loads(faults))
+if limit:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit[0]), resource.RLIM_INFINITY))
+config, task = tiny_method.make_config(**json.loads(train)), tiny_method.make_task(int(images))
+console.run(lambda: print(loop.train(config, workdir, task=task).steps))
