@@ -1,4 +1,4 @@
-"""Residual blocks of the teacher, the bottleneck and the decoder: one pair of classes, three ways to change resolution."""
+"""Residual blocks of teacher, bottleneck and decoder: one pair of classes, three ways to change resolution."""
 
 from typing import NamedTuple
 

@@ -25,7 +25,7 @@ def _live_taps(size: int, kernel: int, stride: int, padding: int) -> range:
 
 def _patches(x: jax.Array, *, kernel: int, stride: int, padding: int) -> tuple[jax.Array, range, range]:
     """Patches [... oh ow taps*c] of x [... h w c] at its live taps, and those taps along each axis."""
-    *lead, h, w, c = x.shape
+    *lead, h, w, _ = x.shape
     rows, columns = (_live_taps(size, kernel, stride, padding) for size in (h, w))
     height, width = ((size + 2 * padding - kernel) // stride + 1 for size in (h, w))
     x = jnp.pad(x, [(0, 0)] * len(lead) + [(padding, padding)] * 2 + [(0, 0)])
@@ -37,12 +37,12 @@ def _patches(x: jax.Array, *, kernel: int, stride: int, padding: int) -> tuple[j
 
 
 def conv2d(x: jax.Array, kernel: jax.Array, *, stride: int = 1, padding: int = 0) -> jax.Array:
-    """Cross-correlation of x [b h w c] with kernel [k k c o], zero padding on all four sides, as torch's Conv2d.
+    """Cross-correlation of x [b h w c] with kernel [k k c o], padding < k zeros on all four sides, as torch's Conv2d.
 
     A 1x1 kernel is a matrix product over pixels; a small output is one matrix product over patches, without the taps
     that only meet padding (their gradient is exactly zero, so training is unchanged); anything else is lax's.
     """
-    size, _, channels, features = kernel.shape
+    size, _, _, features = kernel.shape
     if size == 1 and padding == 0:
         return x[:, ::stride, ::stride, :] @ kernel[0, 0]
     height, width = ((n + 2 * padding - size) // stride + 1 for n in x.shape[1:3])
@@ -73,7 +73,7 @@ def kaiming_normal_fan_out(key: jax.Array, shape: tuple[int, ...], dtype=jnp.flo
 
 
 def torch_conv_transpose_uniform(key: jax.Array, shape: tuple[int, ...], dtype=jnp.float32) -> jax.Array:
-    """U(-b, b), b = 1/sqrt(k k o), for [k k c o]: torch's default for ConvTranspose2d, which the published code keeps."""
+    """U(-b, b), b = 1/sqrt(k k o), for [k k c o]: torch's default for ConvTranspose2d, kept by the published code."""
     bound = 1 / math.sqrt(shape[0] * shape[1] * shape[3])
     return jax.random.uniform(key, shape, dtype, -bound, bound)
 

@@ -1,0 +1,249 @@
+"""Convolutions against lax's, BatchNorm against NumPy, initialisations against their definition."""
+
+import itertools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jax import lax
+
+import gnl_jax.nn.layers
+from gnl_jax.nn.layers import (
+    BatchNorm,
+    _live_taps,
+    conv2d,
+    conv2d_transpose_2x2,
+    fold_statistics,
+    kaiming_normal_fan_out,
+    torch_conv_transpose_uniform,
+)
+
+RNG = np.random.default_rng(0)
+
+
+def plain_conv2d(x, kernel, *, stride=1, padding=0):
+    """The same convolution by lax alone."""
+    numbers = ("NHWC", "HWIO", "NHWC")
+    return lax.conv_general_dilated(x, kernel, (stride, stride), [(padding, padding)] * 2, dimension_numbers=numbers)
+
+
+def with_gradients(function, x, kernel, cotangent, **geometry):
+    """The value and its gradients for x and kernel."""
+    y, pullback = jax.vjp(lambda x, kernel: function(x, kernel, **geometry), x, kernel)
+    return y, *pullback(cotangent)
+
+
+def check_conv2d(cases, *, channels=2, features=3):
+    """conv2d equals plain_conv2d, gradients included, for every (height, width, kernel, stride, padding)."""
+    operands = []
+    for height, width, size, stride, padding in cases:
+        out = [(n + 2 * padding - size) // stride + 1 for n in (height, width)]
+        shapes = (2, height, width, channels), (size, size, channels, features), (2, *out, features)
+        operands.append([RNG.standard_normal(shape) for shape in shapes])
+
+    def run(function):
+        def values(operands):
+            return [
+                with_gradients(function, *arrays, stride=stride, padding=padding)
+                for arrays, (*_, stride, padding) in zip(operands, cases, strict=True)
+            ]
+
+        return values
+
+    with jax.enable_x64(True):
+        got, expected = jax.jit(lambda operands: (run(conv2d)(operands), run(plain_conv2d)(operands)))(operands)
+    for case, *triples in zip(cases, got, expected, strict=True):
+        for name, a, b in zip(("value", "gradient of x", "gradient of kernel"), *triples, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-11, err_msg=f"{name}, {case}")
+
+
+def geometries(arch, size):
+    """Every (height, width, kernel, stride, padding) of the convolutions in teacher and student."""
+    from gnl_jax.nn.decoder import Student
+    from gnl_jax.nn.resnet import ResNet
+
+    seen = set()
+
+    def record(x, kernel, *, stride=1, padding=0):
+        seen.add((*x.shape[1:3], kernel.shape[0], stride, padding))
+        return plain_conv2d(x, kernel, stride=stride, padding=padding)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gnl_jax.nn.layers, "conv2d", record)
+
+        def init(key):
+            stages, _ = ResNet(arch).init_with_output(key, jnp.zeros((1, size, size, 3)))
+            return Student(arch).init(key, stages)
+
+        jax.eval_shape(init, jax.random.key(0))
+    return seen
+
+
+@pytest.mark.parametrize("size", [32, 64])
+def test_conv2d_equals_lax_wherever_the_networks_use_it(size):
+    cases = sorted(geometries("resnet18", size) | geometries("resnet50", size))
+    assert len(cases) >= 15
+    check_conv2d(cases)
+
+
+def test_conv2d_equals_lax_on_maps_as_large_as_at_256_pixels():
+    check_conv2d([(64, 64, 3, 1, 1), (64, 64, 3, 2, 1), (64, 64, 1, 2, 0), (16, 16, 3, 2, 1), (256, 256, 7, 2, 3)])
+
+
+@st.composite
+def small_geometry(draw):
+    size, stride = draw(st.sampled_from([1, 2, 3, 5])), draw(st.integers(1, 3))
+    padding = draw(st.integers(0, size - 1))
+    sides = st.integers(max(1, size - 2 * padding), 12)
+    return draw(sides), draw(sides), size, stride, padding
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(small_geometry(), min_size=1, max_size=4))
+def test_conv2d_equals_lax_whatever_the_geometry(cases):
+    check_conv2d(cases)
+
+
+def test_live_taps_are_those_that_meet_data():
+    for size, kernel, stride, padding in itertools.product(range(1, 9), range(1, 8), range(1, 4), range(4)):
+        outputs = (size + 2 * padding - kernel) // stride + 1
+        if outputs < 1 or padding > kernel // 2:
+            continue
+        live = [k for k in range(kernel) if any(0 <= o * stride + k - padding < size for o in range(outputs))]
+        assert list(_live_taps(size, kernel, stride, padding)) == live, (size, kernel, stride, padding)
+
+
+def test_conv2d_transpose_by_its_definition():
+    x, kernel = RNG.standard_normal((2, 3, 4, 5)), RNG.standard_normal((2, 2, 5, 6))
+    expected = np.empty((2, 6, 8, 6))
+    for i, j, a, d in itertools.product(range(3), range(4), range(2), range(2)):
+        expected[:, 2 * i + a, 2 * j + d] = x[:, i, j] @ kernel[a, d]
+    with jax.enable_x64(True):
+        np.testing.assert_allclose(conv2d_transpose_2x2(x, kernel), expected, atol=1e-12)
+
+
+def test_kaiming_normal_fan_out():
+    kernel = kaiming_normal_fan_out(jax.random.key(0), (3, 3, 64, 256))
+    expected = np.sqrt(2 / (9 * 256))
+    assert abs(kernel.mean()) < 5 * expected / np.sqrt(kernel.size)
+    np.testing.assert_allclose(kernel.std(), expected, rtol=5 / np.sqrt(2 * kernel.size))
+
+
+def test_torch_conv_transpose_uniform():
+    kernel = torch_conv_transpose_uniform(jax.random.key(0), (2, 2, 256, 64))
+    bound = 1 / np.sqrt(4 * 64)
+    assert 0.999 * bound < kernel.max() <= bound
+    assert -bound <= kernel.min() < -0.999 * bound
+    np.testing.assert_allclose(kernel.std(), bound / np.sqrt(3), rtol=0.01)
+
+
+# BatchNorm
+
+SCALE, BIAS = RNG.standard_normal((2, 5)) + 1
+VARIABLES = {
+    "params": {"scale": SCALE, "bias": BIAS},
+    "batch_stats": {"mean": RNG.standard_normal(5), "var": RNG.uniform(0.5, 2, 5)},
+}
+X = 3 * RNG.standard_normal((6, 4, 2, 5)) + 1
+
+
+def train(variables, x, valid):
+    y, updates = BatchNorm().apply(variables, x, valid, mutable=["statistics"])
+    return y, updates["statistics"]
+
+
+def numpy_batch_norm(x):
+    mean, var = x.mean((0, 1, 2)), x.var((0, 1, 2))
+    return (x - mean) / np.sqrt(var + 1e-5) * SCALE + BIAS, {"mean": mean, "var": x.var((0, 1, 2), ddof=1)}
+
+
+def assert_close(a, b, atol=1e-12):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12, atol=atol), a, b)
+
+
+def test_batch_norm_with_stored_statistics():
+    mean, var = VARIABLES["batch_stats"]["mean"], VARIABLES["batch_stats"]["var"]
+    with jax.enable_x64(True):
+        got = BatchNorm().apply(VARIABLES, X)
+    np.testing.assert_allclose(got, (X - mean) / np.sqrt(var + 1e-5) * SCALE + BIAS, atol=1e-12)
+
+
+def test_batch_norm_normalises_by_the_biased_variance_and_reports_the_unbiased_one():
+    with jax.enable_x64(True):
+        assert_close(train(VARIABLES, X, np.ones(6, bool)), numpy_batch_norm(X))
+        assert_close(train(VARIABLES, X[:, :1, :1], np.ones(6, bool)), numpy_batch_norm(X[:, :1, :1]))
+
+
+def test_batch_norm_never_touches_its_stored_statistics():
+    with jax.enable_x64(True):
+        _, updates = BatchNorm().apply(VARIABLES, X, np.ones(6, bool), mutable=["statistics", "batch_stats"])
+    jax.tree.map(np.testing.assert_array_equal, updates["batch_stats"], VARIABLES["batch_stats"])
+
+
+def test_batch_norm_in_two_passes_keeps_a_small_variance_on_a_large_mean():
+    x = (1000 + 1e-2 * RNG.standard_normal((16, 8, 8, 5))).astype(np.float32)
+    _, statistics = train(jax.tree.map(np.float32, VARIABLES), x, np.ones(16, bool))
+    np.testing.assert_allclose(statistics["var"], np.float64(x).var((0, 1, 2), ddof=1), rtol=1e-3)
+
+
+VALID = np.array([True, False, True, True, False, True])
+
+
+@pytest.mark.parametrize("fill", [0.0, 1e6, -1e15])
+def test_rows_that_are_not_valid_change_nothing(fill):
+    """Output, statistics and gradients are those of the batch without them; what fills them is finite."""
+    weights = RNG.standard_normal(X.shape)
+    padded = np.where(VALID[:, None, None, None], X, fill)
+
+    def objective(variables, x, valid, weights):
+        y, statistics = train(variables, x, valid)
+        return jnp.sum(jnp.where(valid[:, None, None, None], y * weights, 0)), (y, statistics)
+
+    with jax.enable_x64(True):
+        gradient = jax.grad(objective, argnums=(0, 1), has_aux=True)
+        (of_params, of_x), (y, statistics) = gradient(VARIABLES, padded, VALID, weights)
+        (wanted_params, wanted_x), wanted = gradient(VARIABLES, X[VALID], np.ones(4, bool), weights[VALID])
+    assert_close((y[VALID], statistics), wanted)
+    assert_close(of_params, wanted_params)
+    assert_close(of_x[VALID], wanted_x)
+    np.testing.assert_array_equal(of_x[~VALID], 0)
+
+
+def test_batch_norm_without_a_valid_row_is_finite():
+    y, statistics = train(*jax.tree.map(np.float32, (VARIABLES, X)), np.zeros(6, bool))
+    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves((y, statistics)))
+
+
+def test_batch_norm_of_bfloat16_computes_in_float32():
+    x = jnp.asarray(X, jnp.bfloat16)
+    variables = jax.tree.map(np.float32, VARIABLES)
+    y, statistics = train(variables, x, np.ones(6, bool))
+    wide, expected = train(variables, x.astype(jnp.float32), np.ones(6, bool))
+    assert y.dtype == jnp.bfloat16
+    assert_close(statistics, expected)
+    np.testing.assert_array_equal(y, wide.astype(jnp.bfloat16))
+
+
+@pytest.mark.parametrize("views", [1, 3])
+def test_fold_statistics_equals_successive_updates(views):
+    running = {"a": RNG.standard_normal(5), "b": {"c": RNG.standard_normal(7)}}
+    statistics = jax.tree.map(lambda r: RNG.standard_normal((views, *r.shape)), running)
+    expected = running
+    for i in range(views):
+        expected = jax.tree.map(lambda r, s, i=i: 0.9 * r + 0.1 * s[i], expected, statistics)
+    with jax.enable_x64(True):
+        assert_close(fold_statistics(running, statistics), expected)
+
+
+def test_modules_pad_as_torch():
+    """3x3 with stride 2 on an even side: lax's "SAME" would give another result."""
+    x = RNG.standard_normal((1, 8, 8, 2)).astype(np.float32)
+    y, variables = gnl_jax.nn.layers.Conv(3, 3, stride=2).init_with_output(jax.random.key(0), x)
+    same = nn.Conv(3, (3, 3), strides=2, use_bias=False, padding="SAME").apply(variables, x)
+    explicit = nn.Conv(3, (3, 3), strides=2, use_bias=False, padding=1).apply(variables, x)
+    np.testing.assert_allclose(y, explicit, atol=1e-5)
+    assert np.abs(y - same).max() > 0.1
