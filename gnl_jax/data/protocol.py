@@ -55,15 +55,11 @@ class Task:
 
     def __post_init__(self):
         if len(self.train) == 0:
-            raise ValueError(
-                f"dataset {self.dataset!r} has no training images of normal class {self.normal!r}"
-            )
+            raise ValueError(f"dataset {self.dataset!r} has no training images of normal class {self.normal!r}")
         if self.tests and next(iter(self.tests)) != "id":
             raise ValueError(f"tests: got {list(self.tests)}, expected 'id' first, then the shifts")
         if self.train_names is not None and len(self.train_names) != len(self.train):
-            raise ValueError(
-                f"train_names: got {len(self.train_names)} for {len(self.train)} training images"
-            )
+            raise ValueError(f"train_names: got {len(self.train_names)} for {len(self.train)} training images")
 
     def load_test(self, name: str) -> LabelledImages:
         """Makes the test set `name` and checks that it can be evaluated.
@@ -72,9 +68,7 @@ class Task:
             ValueError: no such test set (the valid names are listed), or a bad one (`check_test`).
         """
         if name not in self.tests:
-            raise ValueError(
-                f"dataset {self.dataset!r}: no test set {name!r}, expected one of {list(self.tests)}"
-            )
+            raise ValueError(f"dataset {self.dataset!r}: no test set {name!r}, expected one of {list(self.tests)}")
         test = self.tests[name]()
         check_test(test, name=f"test set {self.dataset}/{name} of normal class {self.normal!r}")
         return test
@@ -94,13 +88,9 @@ def check_test(test: LabelledImages, *, name: str) -> None:
     if test.images.dtype != np.uint8 or test.images.ndim != 4 or shape[3] != 3:
         raise ValueError(f"{name}: images: got {test.images.dtype} {shape}, expected uint8 [n s s 3]")
     if test.anomalous.dtype != np.bool_ or test.anomalous.shape != (n,):
-        raise ValueError(
-            f"{name}: anomalous: got {test.anomalous.dtype} {test.anomalous.shape}, expected bool {(n,)}"
-        )
+        raise ValueError(f"{name}: anomalous: got {test.anomalous.dtype} {test.anomalous.shape}, expected bool {(n,)}")
     if test.masks is not None and (test.masks.dtype != np.bool_ or test.masks.shape != shape[:3]):
-        raise ValueError(
-            f"{name}: masks: got {test.masks.dtype} {test.masks.shape}, expected bool {shape[:3]}"
-        )
+        raise ValueError(f"{name}: masks: got {test.masks.dtype} {test.masks.shape}, expected bool {shape[:3]}")
     if test.names is not None and len(test.names) != n:
         raise ValueError(f"{name}: names: got {len(test.names)}, expected {n}")
     anomalous = int(test.anomalous.sum())
@@ -132,9 +122,7 @@ def normal_labels(
         return np.array([classes.index(normal)])
     if normal in groups:
         return np.array([classes.index(name) for name in groups[normal]])
-    raise ValueError(
-        f"normal: dataset {dataset!r} has no class {normal!r}, expected one of {[*classes, *groups]}"
-    )
+    raise ValueError(f"normal: dataset {dataset!r} has no class {normal!r}, expected one of {[*classes, *groups]}")
 
 
 def check_shifts(shifts: Sequence[str], valid: Sequence[str], *, dataset: str) -> None:

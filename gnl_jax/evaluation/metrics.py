@@ -152,9 +152,7 @@ def bootstrap_interval(
     normals, anomalies = scores[~anomalous], scores[anomalous]
     labels = np.arange(len(scores)) >= len(normals)
     values = [
-        metric(
-            np.concatenate([rng.choice(normals, len(normals)), rng.choice(anomalies, len(anomalies))]), labels
-        )
+        metric(np.concatenate([rng.choice(normals, len(normals)), rng.choice(anomalies, len(anomalies))]), labels)
         for _ in range(resamples)
     ]
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])

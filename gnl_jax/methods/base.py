@@ -40,7 +40,8 @@ class Phase:
 class Method:
     """A detector's learning and scoring, as functions; `frozen` holds the arrays that training never changes.
 
-    `finish(frozen, state, images) -> variables`: what scoring needs, from the last phase's state and the training images.
+    `finish(frozen, state, images) -> variables`: what scoring needs, from the last phase's state and the training
+    images.
     `score_batch(variables, images uint8 [b s s 3]) -> Prediction`: pure, each row independent of the others.
     """
 

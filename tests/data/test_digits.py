@@ -103,9 +103,7 @@ def test_a_shift_depends_on_the_seed_and_the_image_alone(shift):
 
 
 def test_a_larger_size_enlarges_the_very_same_shifted_images():
-    small, large = (
-        digits_task("3", size=size, shifts=("gaussian_noise",), limit_test=4) for size in (32, 64)
-    )
+    small, large = (digits_task("3", size=size, shifts=("gaussian_noise",), limit_test=4) for size in (32, 64))
     for name in ("id", "gaussian_noise"):
         enlarged = [resize(image, 64) for image in small.load_test(name).images]
         np.testing.assert_array_equal(large.load_test(name).images, enlarged)

@@ -58,9 +58,7 @@ def test_a_test_set_is_made_when_it_is_called_for_and_then_checked():
     assert made == []
     assert task.load_test("id").anomalous.tolist() == [False, True, True]
     assert made == ["id"]
-    with pytest.raises(
-        ValueError, match=r"zoo/dark of normal class 'cat': one class missing.*0 normal, 3 anomalous"
-    ):
+    with pytest.raises(ValueError, match=r"zoo/dark of normal class 'cat': one class missing.*0 normal, 3 anomalous"):
         task.load_test("dark")
     with pytest.raises(ValueError, match=r"no test set 'light', expected one of \['id', 'dark'\]"):
         task.load_test("light")

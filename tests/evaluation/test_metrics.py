@@ -65,9 +65,7 @@ def test_f1_max_is_the_best_point_of_the_precision_recall_curve(case):
 def test_scores_of_any_real_type_are_ordered_alike(dtype):
     scores, labels = np.array([0, 1, 0, 1, 1]).astype(dtype), np.array([False, False, True, True, True])
     assert metrics.auroc(scores, labels) == pytest.approx(0.25 + 1 / 3, abs=1e-12)
-    assert metrics.average_precision(scores, labels) == pytest.approx(
-        2 / 3 * 2 / 3 + 1 / 3 * 3 / 5, abs=1e-12
-    )
+    assert metrics.average_precision(scores, labels) == pytest.approx(2 / 3 * 2 / 3 + 1 / 3 * 3 / 5, abs=1e-12)
 
 
 @given(mapped())
@@ -133,18 +131,14 @@ def test_touching_corners_are_one_region_and_neighbouring_images_are_not():
     assert metrics.aupro(maps, masks, 1e-9) == pytest.approx(0.5, abs=1e-6)
 
 
-@pytest.mark.parametrize(
-    "metric", [metrics.auroc, metrics.average_precision, metrics.f1_max, metrics.pixel_auroc]
-)
+@pytest.mark.parametrize("metric", [metrics.auroc, metrics.average_precision, metrics.f1_max, metrics.pixel_auroc])
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_a_score_that_is_not_finite_is_an_error_never_a_number(metric, bad):
     with pytest.raises(ValueError, match=r"scores: 1 of 3 are not finite, the first at \(1,\)"):
         metric(np.array([0.0, bad, 1.0]), np.array([False, True, True]))
 
 
-@pytest.mark.parametrize(
-    "metric", [metrics.auroc, metrics.average_precision, metrics.f1_max, metrics.pixel_auroc]
-)
+@pytest.mark.parametrize("metric", [metrics.auroc, metrics.average_precision, metrics.f1_max, metrics.pixel_auroc])
 @pytest.mark.parametrize("label", [False, True])
 def test_one_class_is_an_error(metric, label):
     with pytest.raises(ValueError, match="one class missing from the test"):

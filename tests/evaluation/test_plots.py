@@ -22,8 +22,7 @@ def panels():
     labels = np.arange(60) % 3 == 0
     return {
         method: {
-            test: (rng.normal(size=60) + gap * labels + shift, labels)
-            for test, shift in [("id", 0), ("photo", 5)]
+            test: (rng.normal(size=60) + gap * labels + shift, labels) for test, shift in [("id", 0), ("photo", 5)]
         }
         for method, gap in [("rd4ad", 1), ("costs $5_a$", 3)]
     }
@@ -47,9 +46,7 @@ def test_each_panel_holds_the_histograms_of_both_classes_with_the_bins_of_its_ro
         for panel, (test, (scores, labels)) in zip(row, cases.items(), strict=True):
             name = {"id": "ID", "photo": "photo"}[test]
             assert panel.get_title() == f"{name}, AUROC {100 * auroc(scores, labels):.1f}"
-            for patch, members, colour in zip(
-                panel.patches, (~labels, labels), (NORMAL, ANOMALOUS), strict=True
-            ):
+            for patch, members, colour in zip(panel.patches, (~labels, labels), (NORMAL, ANOMALOUS), strict=True):
                 outline = patch.get_xy()
                 density, _ = np.histogram(scores[members], edges, density=True)
                 np.testing.assert_allclose(np.unique(outline[:, 0]), edges)
