@@ -12,9 +12,16 @@ from gnl_jax.training.workdir import write_atomic
 
 
 def save_arrays(path: str | Path, tree: dict[str, Any]) -> None:
-    """Writes nested dicts of arrays, atomically; names are joined by "/"."""
+    """Writes nested dicts of arrays of NumPy's own number types, atomically; names are joined by "/".
+
+    Raises ValueError naming an array of another type.
+    """
     flat = flax.traverse_util.flatten_dict(tree, sep="/")
-    write_atomic(path, safetensors.numpy.save({name: np.ascontiguousarray(array) for name, array in flat.items()}))
+    arrays = {name: np.require(array, requirements="C") for name, array in flat.items()}
+    for name, array in arrays.items():
+        if array.dtype.kind not in "biufc":
+            raise ValueError(f"{path}: {name} has type {array.dtype}, expected numbers that NumPy itself knows")
+    write_atomic(path, safetensors.numpy.save(arrays))
 
 
 def load_arrays(path: str | Path) -> dict[str, Any]:
