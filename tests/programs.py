@@ -18,8 +18,8 @@ from gnl_jax.training.workdir import load_config
 
 ROOT = Path(__file__).parent.parent
 DIGITS = f"--config={ROOT}/configs/digits.py"
-# Six steps an epoch, the last one with two images in it.
-SMALL = (f"{DIGITS}:3", "--config.dataset.limit_train=22", "--config.train.batch_size=4")
+# Three steps an epoch, the last one with two images in it.
+SMALL = (f"{DIGITS}:3", "--config.dataset.limit_train=10", "--config.train.batch_size=4")
 
 
 @functools.cache

@@ -1,0 +1,104 @@
+"""From a configuration to a method: every wrong value is refused by name, before any file is touched."""
+
+import re
+
+import pytest
+
+from gnl_jax.config import METHODS, default_config, set_method
+from gnl_jax.methods.build import augmix_options, build_method, matmul_precision
+
+NO_TEACHER = {"params": {}, "batch_stats": {}}
+
+
+def test_all_methods_build():
+    for name in METHODS:
+        method = build_method(set_method(default_config(), name), frozen=NO_TEACHER)
+        assert method.name == name
+        assert [(phase.name, phase.epochs, phase.batch_size) for phase in method.phases] == [("distillation", 20, 16)]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("precision", "fp8", "precision: got 'fp8', expected one of float32, tf32, bfloat16"),
+        ("seed", -1, "seed: got -1, expected 0 or more"),
+        ("teacher.arch", "vgg", "teacher.arch: got 'vgg', expected one of resnet18, resnet50, wide_resnet50_2"),
+        ("teacher.seed", -1, "teacher.seed: got -1, expected 0 or more"),
+        ("method.normalise", "x", "method.normalise: got 'x', expected one of imagenet, none"),
+        ("method.views", ("clean", "gray"), "method.views: got ('clean', 'gray'), expected one or more of clean,"),
+        ("method.views", (), "method.views: got (), expected one or more of clean, augmix, grey"),
+        ("method.reduction", "max", "method.reduction: got 'max', expected one of sum, mean"),
+        ("method.augmix.operations", "all", "method.augmix.operations: got 'all', expected one of mvtec, pacs"),
+        ("method.augmix.severity", "much", "method.augmix.severity: got 'much', expected 'published' or a number"),
+        ("method.augmix.severity", "11", "method.augmix.severity: expected"),
+        ("method.augmix.severity", "nan", "method.augmix.severity: expected"),
+        ("method.augmix.width", 0, "method.augmix.width: expected at least 1, got 0"),
+        ("method.augmix.depth", -1, "method.augmix.depth: expected None or at least 1, got -1"),
+        ("method.augmix.alpha", 0.0, "method.augmix.alpha: expected a positive number, got 0.0"),
+        ("train.epochs", 0, "train.epochs: got 0, expected 1 or more"),
+        ("train.max_steps", -1, "train.max_steps: got -1, expected 0 or more"),
+        ("train.batch_size", 0, "train.batch_size: got 0, expected 1 or more"),
+        ("train.learning_rate", float("nan"), "train.learning_rate: got nan, expected 0 or more"),
+        ("train.beta1", 1.5, "train.beta1: got 1.5, expected 0 to 1"),
+        ("train.steps_per_dispatch", -1, "train.steps_per_dispatch: got -1, expected 0 or more"),
+        ("train.checkpoint_seconds", -1.0, "train.checkpoint_seconds: got -1.0, expected 0 or more"),
+        (
+            "eval.matching",
+            ("none", "adain"),
+            "eval.matching: got ('none', 'adain'), expected one or more of none, efdm",
+        ),
+        ("eval.matching", (), "eval.matching: got (), expected one or more of none, efdm, mixstyle, both"),
+        ("eval.anchor", "last", "eval.anchor: got 'last', expected one of first, random, barycentre"),
+        ("eval.anchors", 0, "eval.anchors: got 0, expected 1 or more"),
+        ("eval.alpha", 1.01, "eval.alpha: got 1.01, expected 0 to 1"),
+        ("eval.batch_size", 0, "eval.batch_size: got 0, expected 1 or more"),
+    ],
+)
+def test_wrong_values(field, value, message):
+    """`teacher.weights` names no file here: the fields come first."""
+    config = default_config()
+    config.update_from_flattened_dict({field: value, "teacher.weights": "/no/such.safetensors"})
+    with pytest.raises(ValueError, match="^" + re.escape(message)):
+        build_method(config)
+
+
+def test_one_matching_may_be_given_as_text():
+    config = default_config()
+    with config.unlocked(), config.ignore_type():
+        config.eval.matching = "efdm"
+    build_method(config, frozen=NO_TEACHER)
+
+
+def test_teacher_is_found_or_not(monkeypatch):
+    monkeypatch.delenv("GNL_JAX_TEACHER", raising=False)
+    config = default_config()
+    with pytest.raises(ValueError, match=r"teacher.weights: got nothing, expected 'imagenet', 'random', or a path"):
+        build_method(config)
+    monkeypatch.setenv("GNL_JAX_TEACHER", "/no/such.safetensors")
+    with pytest.raises(ValueError, match=r"/no/such.safetensors: No such file"):
+        build_method(config)
+
+
+def test_precision_of_products():
+    config = default_config()
+    found = {}
+    for config.precision in ("float32", "tf32", "bfloat16"):
+        found[config.precision] = matmul_precision(config)
+    assert found == {"float32": "float32", "tf32": "tensorfloat32", "bfloat16": "float32"}
+
+
+def test_augmix_severity_is_text():
+    config = default_config().method.augmix
+    assert augmix_options(config).severity == "published"
+    assert augmix_options(config).depth is None
+    config.update(severity="3", depth=2)
+    assert augmix_options(config).severity == 3.0
+    assert augmix_options(config).depth == 2
+
+
+@pytest.mark.parametrize(("size", "min_valid"), [(32, 2), (64, 1)])
+def test_one_image_is_too_few_only_where_maps_have_one_pixel(size, min_valid):
+    config = default_config()
+    config.dataset.size = size
+    (phase,) = build_method(config, frozen=NO_TEACHER).phases
+    assert phase.min_valid == min_valid

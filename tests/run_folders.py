@@ -1,0 +1,39 @@
+"""A run folder as training leaves it, made without training: an untrained student of a small ResNet."""
+
+from pathlib import Path
+
+import jax
+
+from gnl_jax.config import default_config
+from gnl_jax.methods.build import build_method
+from gnl_jax.nn.blocks import ARCHITECTURES, Architecture
+from gnl_jax.nn.pretrained import load_teacher
+from gnl_jax.training.arrays import save_arrays
+from gnl_jax.training.checkpoint import Checkpoints
+from gnl_jax.training.workdir import MetricsLog, save_config
+
+STEP = 7
+
+
+def small_config():
+    """Twenty digits to test on; one residual block to a stage, which takes a third of ResNet-18's time to compile."""
+    ARCHITECTURES["resnet10"] = Architecture(False, (1, 1, 1, 1), 1, 64)
+    config = default_config()
+    config.dataset.update(limit_train=6, limit_test=20, shifts=("contrast",))
+    config.teacher.update(arch="resnet10", weights="/a/folder/that/is/gone/teacher.safetensors")
+    config.eval.update(batch_size=4, matching=("none",))
+    return config
+
+
+def make_run(folder: Path, config) -> None:
+    """Writes the folder; the file that `config.teacher.weights` names need not exist."""
+    frozen = load_teacher(config.teacher.arch, "random")
+    (phase,) = build_method(config, frozen=frozen).phases
+    save_config(folder, config)
+    save_arrays(folder / "frozen.safetensors", frozen)
+    log = MetricsLog(folder / "metrics.jsonl")
+    for step in range(STEP):
+        log.append({"step": step + 1, "loss": 1.0, "seconds": 0.25})
+    log.close()
+    with Checkpoints(folder / "checkpoints" / phase.name) as checkpoints:
+        checkpoints.save(STEP, phase.init(jax.random.key(0), None, None), config)

@@ -1,0 +1,131 @@
+"""However a run is stopped, the same command goes on and ends in the same bits as a run that never was."""
+
+import signal
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import programs
+import pytest
+
+from gnl_jax.data.load import load_task
+from gnl_jax.detection.detector import predict
+from gnl_jax.evaluation.evaluate import restore_detector
+from gnl_jax.training.workdir import load_config
+
+STEPS = 9
+RUN = (*programs.SMALL, "--config.train.epochs=3")
+EAGER = (*RUN, "--config.train.checkpoint_seconds=0")  # a checkpoint after every step
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    done = programs.run("train", *RUN, f"--workdir={folder}")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"trained {STEPS} steps: {folder}\n"
+    return folder
+
+
+class Life:
+    """One process of a training that is going to be stopped."""
+
+    def __init__(self, workdir):
+        self.workdir, self.before = workdir, newest(workdir)
+        self.process = subprocess.Popen(
+            programs.command("train", *EAGER, f"--workdir={workdir}"),
+            env=programs.environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.said = ""
+
+    def wait_for_line(self, text: str) -> None:
+        for line in self.process.stderr:
+            self.said += line
+            if text in line:
+                return
+        raise AssertionError(f"ended without {text!r}: {self.said}")
+
+    def wait_for_checkpoints(self, n: int) -> None:
+        deadline = time.monotonic() + 200
+        while newest(self.workdir) < self.before + n:
+            assert self.process.poll() is None, self.process.stderr.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+
+    def end(self, number: int) -> int:
+        self.process.send_signal(number)
+        self.said += self.process.communicate(timeout=200)[1]
+        return self.process.returncode
+
+
+def newest(workdir) -> int:
+    """The newest whole checkpoint; 0 without one."""
+    folders = (workdir / "checkpoints" / "distillation").glob("*")
+    return max((int(folder.name) for folder in folders if folder.name.isdecimal()), default=0)
+
+
+def assert_same_run(workdir, reference) -> None:
+    assert programs.metrics(workdir) == programs.metrics(reference)
+    assert programs.saved_bits(workdir) == programs.saved_bits(reference)
+
+
+def killed_five_times(workdir, seed: int) -> list[int]:
+    """Lives ended by SIGKILL at random moments, then one to the end; the steps the lives had saved."""
+    rng, saved = np.random.default_rng(seed), []
+    for eager in rng.permutation([False, False, False, True, True]):
+        life = Life(workdir)
+        if eager:
+            life.wait_for_checkpoints(1)
+            time.sleep(rng.uniform(0, 0.5))  # somewhere in the next step or its save
+        else:
+            life.wait_for_line("steps ")
+            time.sleep(rng.uniform(0, 2))  # somewhere in restoring, tracing, or the first step
+        assert life.end(signal.SIGKILL) == -signal.SIGKILL
+        saved.append(newest(workdir))
+    done = programs.run("train", *EAGER, f"--workdir={workdir}")
+    assert done.returncode == 0, done.stderr
+    return saved
+
+
+def test_killed_at_ten_random_moments(uninterrupted, tmp_path):
+    workdirs = [tmp_path / "a", tmp_path / "b"]
+    with ThreadPoolExecutor(2) as pool:  # starting takes one core
+        saved = list(pool.map(killed_five_times, workdirs, (1, 2)))
+    assert all(0 < steps[-1] < STEPS for steps in saved)  # there was something to go on from, and something left to do
+    for workdir in workdirs:
+        assert_same_run(workdir, uninterrupted)
+    detectors = [restore_detector(folder, matching="efdm")[0] for folder in (uninterrupted, *workdirs)]
+    test = load_task(load_config(uninterrupted).dataset, seed=0).load_test("photo")
+    scores = [predict(replace(detectors[0], variables=d.variables), test.images[:32]).score for d in detectors]
+    assert scores[0].tobytes() == scores[1].tobytes() == scores[2].tobytes()
+
+
+def test_stopped_by_signals(uninterrupted, tmp_path):
+    life = Life(tmp_path)
+    life.wait_for_checkpoints(1)
+    assert life.end(signal.SIGTERM) == 128 + signal.SIGTERM
+    assert f"stopped by signal 15 at step {newest(tmp_path)}; run the same command to go on\n" in life.said
+
+    life = Life(tmp_path)
+    life.wait_for_checkpoints(1)
+    assert life.end(signal.SIGINT) == 128 + signal.SIGINT
+    assert "stopping after this step; Ctrl-C again stops at once\n" in life.said
+    assert f"stopped by signal 2 at step {newest(tmp_path)}; run the same command to go on\n" in life.said
+
+    life = Life(tmp_path)
+    life.wait_for_checkpoints(1)
+    life.process.send_signal(signal.SIGINT)
+    life.wait_for_line("stopping after this step")
+    assert life.end(signal.SIGINT) == 128 + signal.SIGINT
+    assert "interrupted; what was saved stands\n" in life.said
+    assert "stopped by signal" not in life.said
+    assert "Traceback" not in life.said
+    assert newest(tmp_path) < STEPS
+
+    assert programs.run("train", *EAGER, f"--workdir={tmp_path}").returncode == 0
+    assert_same_run(tmp_path, uninterrupted)
