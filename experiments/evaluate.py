@@ -46,4 +46,4 @@ def run():
 
 if __name__ == "__main__":
     flags.mark_flag_as_required("workdir")
-    app.run(lambda argv: console.run(run))
+    app.run(lambda argv: console.run(run), flags_parser=console.parse_flags)
