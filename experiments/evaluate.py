@@ -5,6 +5,7 @@ python experiments/evaluate.py --workdir=runs/digits/rd4ad,runs/digits/gnl --out
 Writes results.json, scores.png and gallery.png (of the last evaluation) to --out, by default the first folder.
 """
 
+import functools
 from pathlib import Path
 
 from absl import app, flags
@@ -20,7 +21,10 @@ from gnl_jax.training.workdir import load_config
 
 WORKDIR = flags.DEFINE_list("workdir", None, "Folders of trained runs, comma-separated.")
 OUT = flags.DEFINE_string("out", None, "Where results and pictures go; default: the first folder.")
-CONFIG = config_flags.DEFINE_config_dict("config", ConfigDict({"eval": default_config().eval}), "Other eval settings.")
+
+
+def define_config():
+    config_flags.DEFINE_config_dict("config", ConfigDict({"eval": default_config().eval}), "Other eval settings.")
 
 
 def label(row) -> str:
@@ -46,4 +50,4 @@ def run():
 
 if __name__ == "__main__":
     flags.mark_flag_as_required("workdir")
-    app.run(lambda argv: console.run(run), flags_parser=console.parse_flags)
+    app.run(lambda argv: console.run(run), flags_parser=functools.partial(console.parse_flags, define=define_config))

@@ -33,9 +33,13 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(130)
 
 
-def parse_flags(argv: Sequence[str]) -> list[str]:
-    """For `app.run(main, flags_parser=parse_flags)`: flags that cannot be used are one line on stderr, status 1."""
+def parse_flags(argv: Sequence[str], *, define: Callable[[], object] = lambda: None) -> list[str]:
+    """For `app.run(main, flags_parser=parse_flags)`: flags that cannot be used are one line on stderr, status 1.
+
+    `define` is for a configuration that is no file: ml_collections reads its flags where they are defined.
+    """
     try:
+        define()
         return flags.FLAGS(list(argv))
     except flags.Error as error:
         # Around an error in a configuration file, ml_collections puts the traceback.
