@@ -1,0 +1,132 @@
+"""How a program begins and ends: its log, its exit status, the compiled programs it keeps."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gnl_jax import console
+
+
+def program(code: str, **env: str) -> subprocess.CompletedProcess:
+    """Runs `code` as the function given to `console.run`."""
+    lines = "\n".join("    " + line for line in code.splitlines())
+    source = f"from gnl_jax import console\ndef main():\n{lines}\nconsole.run(main)"
+    command = [sys.executable, "-c", source]
+    given = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_COMPILATION", "XDG_CACHE"))}
+    env = given | {"JAX_PLATFORMS": "cpu", "XDG_CACHE_HOME": "/proc/none"} | env
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=100)
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "err"),
+    [
+        ("print('done')", 0, ""),
+        ("raise ValueError('images: got none')", 1, "error: images: got none\n"),
+        ("open('/no/such/file')", 1, "error: [Errno 2] No such file or directory: '/no/such/file'\n"),
+        ("raise KeyboardInterrupt", 130, "interrupted; what was saved stands\n"),
+        ("raise SystemExit(143)", 143, ""),
+    ],
+)
+def test_exit_status_and_last_words(code, status, err):
+    done = program(code, JAX_COMPILATION_CACHE_DIR="")
+    assert (done.returncode, done.stderr) == (status, err)
+
+
+def test_what_was_not_expected_keeps_its_traceback():
+    done = program("{}['key']")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "KeyError: 'key'" in done.stderr
+
+
+def test_a_closed_pipe_is_no_error():
+    source = "from gnl_jax import console\nconsole.run(lambda: [print(i) for i in range(100_000)])"
+    with subprocess.Popen(
+        [sys.executable, "-c", source], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "0\n"
+        process.stdout.close()
+        err = process.stderr.read()
+    assert process.returncode == 128 + signal.SIGPIPE
+    assert "Traceback" not in err
+    assert "BrokenPipe" not in err
+
+
+def record(level, path, **more):
+    return logging.LogRecord("absl", level, str(path), 1, "%s", ("text",), more.get("exc_info"))
+
+
+def test_only_our_own_lines_and_warnings_are_shown():
+    ours = Path(console.__file__).parent / "training" / "loop.py"
+    theirs = Path(logging.__file__)
+    assert console.is_shown(record(logging.INFO, ours))
+    assert not console.is_shown(record(logging.INFO, theirs))
+    assert console.is_shown(record(logging.WARNING, theirs))
+    assert console.is_shown(record(logging.ERROR, theirs, exc_info=(OSError, OSError(), None)))
+    assert not console.is_shown(record(logging.ERROR, theirs, exc_info=(KeyboardInterrupt, KeyboardInterrupt(), None)))
+
+
+def test_the_log_is_plain_text():
+    done = program(
+        "import logging, absl.logging\n"
+        "from gnl_jax.data.feed import choose_feed\n"
+        "import numpy as np\n"
+        "choose_feed(np.zeros((1, 8, 8, 3), np.uint8), feed='auto', budget_mb=1.0)\n"
+        "absl.logging.info('from outside the package')\n"
+        "absl.logging.warning('of %s', 'absl')\n"
+        "logging.getLogger('other').info('nothing')\n"
+        "logging.getLogger('other').warning('of another')\n"
+        "try: 1 / 0\n"
+        "except ZeroDivisionError: logging.getLogger('other').exception('failed')\n",
+        JAX_COMPILATION_CACHE_DIR="",
+    )
+    assert done.stderr.splitlines() == [
+        "1 training images of 0.0 MiB in all live on the device (train.device_budget_mb is 1)",
+        "warning: of absl",
+        "warning: of another",
+        "error: failed",
+    ]
+
+
+COMPILE = (
+    "import jax, numpy as np\n"
+    "f = jax.jit(lambda x: jax.numpy.linalg.norm(jax.numpy.sin(x) @ x.T))\n"
+    "print(np.asarray(f(np.arange(600, dtype=np.float32).reshape(20, 30))).tobytes().hex())\n"
+)
+ALL = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+
+
+def test_compiled_programs_are_kept(tmp_path):
+    """A kept program gives the same bits as one just compiled, and nobody warns."""
+    first = program(COMPILE, XDG_CACHE_HOME=str(tmp_path), **ALL)
+    kept = sorted((tmp_path / "gnl_jax" / "xla").glob("jit_*-cache"))
+    assert kept
+    before = [path.stat().st_mtime_ns for path in kept]
+    second = program(COMPILE, XDG_CACHE_HOME=str(tmp_path), **ALL)
+    assert sorted((tmp_path / "gnl_jax" / "xla").glob("jit_*-cache")) == kept
+    assert [path.stat().st_mtime_ns for path in kept] == before
+    uncached = program(COMPILE, JAX_COMPILATION_CACHE_DIR="", **ALL)
+    assert first.stdout == second.stdout == uncached.stdout != ""
+    assert first.stderr == second.stderr == uncached.stderr == ""
+
+
+def test_another_folder_for_compiled_programs(tmp_path):
+    program(COMPILE, XDG_CACHE_HOME=str(tmp_path / "a"), JAX_COMPILATION_CACHE_DIR=str(tmp_path / "b"), **ALL)
+    assert not (tmp_path / "a").exists()
+    assert list((tmp_path / "b").glob("jit_*-cache"))
+    program(COMPILE, XDG_CACHE_HOME=str(tmp_path / "a"), JAX_COMPILATION_CACHE_DIR="", **ALL)
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize("folder", ["/proc/none", "/dev/null/cache", "relative"])
+def test_no_folder_for_compiled_programs_stops_nothing(folder):
+    done = program(COMPILE, XDG_CACHE_HOME=folder, **ALL)
+    assert done.returncode == 0
+    assert done.stderr.startswith("compiled programs are not kept: ")
+    assert len(done.stderr.splitlines()) == 1
+    assert not Path("relative").exists()
