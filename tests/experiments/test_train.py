@@ -22,9 +22,7 @@ def refused(*arguments, **env) -> str:
     ("flag", "line"),
     [
         ("--config.trian.epochs=3", """--config has no field 'trian'; Did you mean "train" instead of "trian"?"""),
-        ("--config.train.epoch=3", """--config has no field 'epoch'; Did you mean "epochs" instead of "epoch"?"""),
         ("--config.train.epochs=x", "flag --config.train.epochs=x: invalid literal for int() with base 10: 'x'"),
-        ("--confg.seed=1", "Unknown command line flag 'confg.seed'"),
     ],
 )
 def test_wrong_flags(tmp_path, flag, line):
@@ -45,8 +43,6 @@ def test_wrong_configuration_files(tmp_path):
     ("override", "line"),
     [
         ("dataset.name=digit", "dataset.name: got 'digit', expected one of ["),
-        ("dataset.normal=ten", "normal: dataset 'digits' has no class 'ten', expected one of ['0', '1',"),
-        ("dataset.size=48", "dataset.size: got 48, expected a positive multiple of 32"),
         ("dataset.limit_test=1", "limit: got 1, expected 0 (all) or at least 2"),
         ("eval.alpha=2.0", "eval.alpha: got 2.0, expected 0 to 1"),
         ("train.batch_size=1", "train.batch_size: got 1, expected at least 2: at this image size"),

@@ -74,9 +74,9 @@ def assert_same_run(workdir, reference) -> None:
     assert programs.saved_bits(workdir) == programs.saved_bits(reference)
 
 
-def killed_five_times(workdir, seed: int) -> list[int]:
-    """Lives ended by SIGKILL at random moments, then one to the end; the steps the lives had saved."""
-    rng, saved = np.random.default_rng(seed), []
+def killed_five_times(workdir, seed: int) -> int:
+    """Lives ended by SIGKILL at random moments, then one to the end; the step the last killed one had saved."""
+    rng = np.random.default_rng(seed)
     for eager in rng.permutation([False, False, False, True, True]):
         life = Life(workdir)
         if eager:
@@ -86,38 +86,26 @@ def killed_five_times(workdir, seed: int) -> list[int]:
             life.wait_for_line("steps ")
             time.sleep(rng.uniform(0, 2))  # somewhere in restoring, tracing, or the first step
         assert life.end(signal.SIGKILL) == -signal.SIGKILL
-        saved.append(newest(workdir))
+    saved = newest(workdir)
     done = programs.run("train", *EAGER, f"--workdir={workdir}")
     assert done.returncode == 0, done.stderr
     return saved
 
 
-def test_killed_at_ten_random_moments(uninterrupted, tmp_path):
-    workdirs = [tmp_path / "a", tmp_path / "b"]
-    with ThreadPoolExecutor(2) as pool:  # starting takes one core
-        saved = list(pool.map(killed_five_times, workdirs, (1, 2)))
-    assert all(0 < steps[-1] < STEPS for steps in saved)  # there was something to go on from, and something left to do
-    for workdir in workdirs:
-        assert_same_run(workdir, uninterrupted)
-    detectors = [restore_detector(folder, matching="efdm")[0] for folder in (uninterrupted, *workdirs)]
-    test = load_task(load_config(uninterrupted).dataset, seed=0).load_test("photo")
-    scores = [predict(replace(detectors[0], variables=d.variables), test.images[:32]).score for d in detectors]
-    assert scores[0].tobytes() == scores[1].tobytes() == scores[2].tobytes()
-
-
-def test_stopped_by_signals(uninterrupted, tmp_path):
-    life = Life(tmp_path)
+def stopped_by_signals(workdir) -> None:
+    """Lives ended by SIGTERM, by Ctrl-C and by Ctrl-C twice, then one to the end."""
+    life = Life(workdir)
     life.wait_for_checkpoints(1)
     assert life.end(signal.SIGTERM) == 128 + signal.SIGTERM
-    assert f"stopped by signal 15 at step {newest(tmp_path)}; run the same command to go on\n" in life.said
+    assert f"stopped by signal 15 at step {newest(workdir)}; run the same command to go on\n" in life.said
 
-    life = Life(tmp_path)
+    life = Life(workdir)
     life.wait_for_checkpoints(1)
     assert life.end(signal.SIGINT) == 128 + signal.SIGINT
     assert "stopping after this step; Ctrl-C again stops at once\n" in life.said
-    assert f"stopped by signal 2 at step {newest(tmp_path)}; run the same command to go on\n" in life.said
+    assert f"stopped by signal 2 at step {newest(workdir)}; run the same command to go on\n" in life.said
 
-    life = Life(tmp_path)
+    life = Life(workdir)
     life.wait_for_checkpoints(1)
     life.process.send_signal(signal.SIGINT)
     life.wait_for_line("stopping after this step")
@@ -125,7 +113,35 @@ def test_stopped_by_signals(uninterrupted, tmp_path):
     assert "interrupted; what was saved stands\n" in life.said
     assert "stopped by signal" not in life.said
     assert "Traceback" not in life.said
-    assert newest(tmp_path) < STEPS
+    assert newest(workdir) < STEPS
 
-    assert programs.run("train", *EAGER, f"--workdir={tmp_path}").returncode == 0
-    assert_same_run(tmp_path, uninterrupted)
+    assert programs.run("train", *EAGER, f"--workdir={workdir}").returncode == 0
+
+
+@pytest.fixture(scope="module")
+def stopped(uninterrupted, tmp_path_factory):
+    """What becomes of three runs that are stopped again and again, side by side: a start mostly keeps one core busy."""
+    folders = [tmp_path_factory.mktemp(name) / "run" for name in ("killed", "killed_too", "signalled")]
+    with ThreadPoolExecutor(3) as pool:
+        futures = [pool.submit(killed_five_times, folders[i], i) for i in range(2)]
+        futures.append(pool.submit(stopped_by_signals, folders[2]))
+    return list(zip(folders, futures))
+
+
+def test_killed_at_ten_random_moments(uninterrupted, stopped):
+    for workdir, future in stopped[:2]:
+        assert 0 < future.result() < STEPS  # there was something to go on from, and something left to do
+        assert_same_run(workdir, uninterrupted)
+
+
+def test_stopped_by_signals(uninterrupted, stopped):
+    workdir, future = stopped[2]
+    future.result()
+    assert_same_run(workdir, uninterrupted)
+
+
+def test_scores_are_the_same(uninterrupted, stopped):
+    detectors = [restore_detector(folder, matching="efdm")[0] for folder in (uninterrupted, stopped[0][0])]
+    test = load_task(load_config(uninterrupted).dataset, seed=0).load_test("photo")
+    scores = [predict(replace(detectors[0], variables=d.variables), test.images[:32]).score for d in detectors]
+    assert scores[0].tobytes() == scores[1].tobytes()
