@@ -1,5 +1,6 @@
 """A run folder as training leaves it, made without training: an untrained student of a small ResNet."""
 
+import contextlib
 from pathlib import Path
 
 import jax
@@ -15,9 +16,18 @@ from gnl_jax.training.workdir import MetricsLog, save_config
 STEP = 7
 
 
-def small_config():
-    """Twenty digits to test on; one residual block to a stage, which takes a third of ResNet-18's time to compile."""
+@contextlib.contextmanager
+def small_architecture():
+    """Within the block there is a "resnet10": one residual block to a stage compiles in a third of ResNet-18's time."""
     ARCHITECTURES["resnet10"] = Architecture(False, (1, 1, 1, 1), 1, 64)
+    try:
+        yield
+    finally:
+        del ARCHITECTURES["resnet10"]
+
+
+def small_config():
+    """Twenty digits to test on, with the network of `small_architecture`."""
     config = default_config()
     config.dataset.update(limit_train=6, limit_test=20, shifts=("contrast",))
     config.teacher.update(arch="resnet10", weights="/a/folder/that/is/gone/teacher.safetensors")

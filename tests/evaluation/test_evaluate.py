@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from run_folders import STEP, make_run, small_config
+from run_folders import STEP, make_run, small_architecture, small_config
 from sklearn.metrics import roc_auc_score
 
 from gnl_jax.data.digits import digits_task
@@ -15,8 +15,9 @@ from gnl_jax.training.workdir import load_config, save_config
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
-    make_run(folder, small_config())
-    return folder
+    with small_architecture():
+        make_run(folder, small_config())
+        yield folder
 
 
 @pytest.fixture(scope="module")
