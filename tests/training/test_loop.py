@@ -18,7 +18,7 @@ from gnl_jax.data.feed import make_schedule
 from gnl_jax.training import loop
 from gnl_jax.training.checkpoint import CheckpointError, Checkpoints
 from gnl_jax.training.loop import TrainingError, train
-from gnl_jax.training.workdir import MetricsLog, open_workdir
+from gnl_jax.training.workdir import MetricsLog
 
 
 @pytest.fixture
@@ -149,11 +149,6 @@ def test_other_images_are_refused(method, tmp_path):
     train(make_config(), tmp_path, task=make_task(8))
     with pytest.raises(TrainingError, match="checkpoint is of step 8, but 4 training images make 4 steps"):
         train(make_config(), tmp_path, task=make_task(4))
-
-
-def test_one_process_at_a_time(method, tmp_path):
-    with open_workdir(tmp_path), pytest.raises(ValueError, match=f"in use by process {os.getpid()}"):
-        train(make_config(), tmp_path, task=make_task(6))
 
 
 @pytest.mark.parametrize("group", [1, 4])
