@@ -7,12 +7,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gnl_jax.images import pillow
+from gnl_jax.images import affine, pillow
 
 MVTEC_OPERATIONS = ("autocontrast", "equalize", "posterize", "solarize", "color", "sharpness")
 PACS_OPERATIONS = (*MVTEC_OPERATIONS, "contrast", "brightness")
+GEOMETRIC_OPERATIONS = affine.OPERATIONS
 
 _MAX_DEPTH = 3
+_SIGN_STREAM = 2  # the two keys of a split are the streams 0 and 1
 
 
 class AugMixOptions(NamedTuple):
@@ -24,18 +26,33 @@ class AugMixOptions(NamedTuple):
     depth: int | None = None
     alpha: float = 1.0
     sticky_depth: bool = True
+    geometric: bool = False
+
+    @property
+    def all_operations(self):
+        """The names an operation is drawn from."""
+        return (*self.operations, *(GEOMETRIC_OPERATIONS if self.geometric else ()))
+
+
+class Geometry(NamedTuple):
+    """What the geometric operations move an image by; either sign is as likely."""
+
+    degrees: jax.Array  # int32 [width steps], of rotate
+    slope: jax.Array  # float32 [width steps], of shear_x and shear_y
+    shift: jax.Array  # float32 [width steps], of translate_x and translate_y: this fraction of the image's side
 
 
 class AugMixSample(NamedTuple):
     """Everything that is random in the augmentation of one image; steps = the greatest depth."""
 
-    operation: jax.Array  # int32 [width steps], index into the tuple of operations
+    operation: jax.Array  # int32 [width steps], index into `AugMixOptions.all_operations`
     bits: jax.Array  # int32 [width steps], of posterize
     threshold: jax.Array  # int32 [width steps], of solarize
     factor: jax.Array  # float32 [width steps], of color, contrast, brightness and sharpness
     depth: jax.Array  # int32 [width], steps of the chain that count
     weights: jax.Array  # float32 [width], of the chains; they sum to one
     mix: jax.Array  # float32 [], weight of the mixed chains against the image
+    geometry: Geometry | None  # None without geometric operations
 
 
 class _Step(NamedTuple):
@@ -43,15 +60,17 @@ class _Step(NamedTuple):
     bits: jax.Array
     threshold: jax.Array
     factor: jax.Array
+    which: jax.Array | None  # index into GEOMETRIC_OPERATIONS where the operation is one of them
+    amount: jax.Array | None  # what `affine.move` is given then
 
 
 def _identity(step):
     return jnp.arange(256, dtype=jnp.uint8)
 
 
-# Every operation is one lookup and one blend: name -> (its table, uint8 [256] or [256 3];
-# the image to blend with, or None for a plain lookup).
-_OPERATIONS: dict[str, tuple[Callable, Callable | None]] = {
+# Every photometric operation is one lookup and one blend: name -> (its table, uint8 [256] or [256 3];
+# the image to blend with, or None for a plain lookup). A geometric one is a partner that replaces the image.
+_PHOTOMETRIC: dict[str, tuple[Callable, Callable | None]] = {
     "autocontrast": (lambda step: pillow.autocontrast_table(pillow.histogram(step.image)), None),
     "equalize": (lambda step: pillow.equalize_table(pillow.histogram(step.image)), None),
     "posterize": (lambda step: pillow.posterize_table(step.bits), None),
@@ -61,6 +80,13 @@ _OPERATIONS: dict[str, tuple[Callable, Callable | None]] = {
     "contrast": (lambda step: pillow.contrast_table(pillow.mean_luma(step.image), step.factor), None),
     "brightness": (lambda step: pillow.brightness_table(step.factor), None),
 }
+
+
+def _moved(step):
+    return affine.move(step.image, step.which, step.amount)
+
+
+_OPERATIONS = _PHOTOMETRIC | dict.fromkeys(GEOMETRIC_OPERATIONS, (_identity, _moved))
 
 
 def augmix(key, images, **options):
@@ -77,6 +103,8 @@ def augmix(key, images, **options):
     depth         operations in a chain; None draws it from {1, 2, 3}
     alpha         parameter of the Dirichlet (chain weights) and Beta (mixing weight) distributions
     sticky_depth  True: all chains have the depth drawn for the first
+    geometric     draw from `GEOMETRIC_OPERATIONS` too (rotate, shear, translate): 13 operations with the eight
+                  for PACS and 11 with the six for MVTec AD, as the Augmix baseline has them
 
     Raises ValueError for an option out of range or images of another shape or type.
     """
@@ -90,7 +118,7 @@ def augmix(key, images, **options):
     samples = jax.vmap(draw)(jnp.arange(images.shape[0]))
 
     def form(over):
-        return over(partial(apply_augmix, operations=options.operations, over=over))
+        return over(partial(apply_augmix, operations=options.all_operations, over=over))
 
     # Vectorised, every operation is computed for every chain and all but one discarded. One chain at a time
     # computes only what it needs: on CPU 3 to 5 times faster. An accelerator would mostly wait for small kernels.
@@ -123,7 +151,7 @@ def sample_augmix(key, **options) -> AugMixSample:
     level = 0.1 + (severity - 0.1) * uniform[:, 2 : 2 + steps]
     log_gamma = _log_gamma(gamma_key, options.alpha, (options.width + 2,))
     return AugMixSample(
-        operation=(len(options.operations) * uniform[:, 2 + steps :]).astype(jnp.int32),
+        operation=(len(options.all_operations) * uniform[:, 2 + steps :]).astype(jnp.int32),
         bits=4 - (0.4 * level).astype(jnp.int32),
         threshold=256 - (25.6 * level).astype(jnp.int32),
         factor=0.18 * level + 0.1,
@@ -131,7 +159,15 @@ def sample_augmix(key, **options) -> AugMixSample:
         # Normalised Gamma variables are Dirichlet, and two of them Beta, distributed.
         weights=jax.nn.softmax(log_gamma[:-2]),
         mix=jax.nn.softmax(log_gamma[-2:])[0],
+        geometry=_sample_geometry(key, level) if options.geometric else None,
     )
+
+
+def _sample_geometry(key, level):
+    """Draw the signs from a stream of their own, so that everything else is what it is without geometry."""
+    sign = jax.random.rademacher(jax.random.fold_in(key, _SIGN_STREAM), level.shape, jnp.int32)
+    # AugMix translates by int(level * (side / 3) / 10) pixels; the side is known when that is done.
+    return Geometry(sign * (3 * level).astype(jnp.int32), sign * (0.03 * level), sign * (level / 30))
 
 
 def _log_gamma(key, alpha, shape):
@@ -153,13 +189,29 @@ def apply_augmix(sample, image, *, operations, over=jax.vmap):
 def augmix_chains(sample, image, *, operations, over=jax.vmap):
     """The ends of the chains before mixing, uint8 [width h w 3], bit for bit as Pillow computes them."""
 
-    def chain(operation, bits, threshold, factor, depth):
+    parameters = (sample.bits, sample.threshold, sample.factor, *_moves(sample, operations, image.shape))
+
+    def chain(operation, parameters, depth):
         def step(i, x):
-            return _operate(operation[i], _Step(x, bits[i], threshold[i], factor[i]), operations)
+            return _operate(operation[i], _Step(x, *jax.tree.map(lambda each: each[i], parameters)), operations)
 
         return jax.lax.fori_loop(0, depth, step, image)
 
-    return over(chain)(sample.operation, sample.bits, sample.threshold, sample.factor, sample.depth)
+    return over(chain)(sample.operation, parameters, sample.depth)
+
+
+def _moves(sample, operations, shape):
+    """`which` and `amount` of each step, [width steps]; both None for a sample without geometry."""
+    if sample.geometry is None:
+        if set(operations) & set(GEOMETRIC_OPERATIONS):
+            raise ValueError(f"sample: got one drawn with geometric=False, expected True for {operations!r}")
+        return None, None
+    height, width, _ = shape
+    degrees, slope, shift = sample.geometry
+    places = [GEOMETRIC_OPERATIONS.index(name) if name in GEOMETRIC_OPERATIONS else 0 for name in operations]
+    which = jnp.asarray(places)[sample.operation]
+    pixels_x, pixels_y = jnp.trunc(shift * width), jnp.trunc(shift * height)
+    return which, jnp.choose(which, [degrees.astype(jnp.float32), slope, slope, pixels_x, pixels_y], mode="clip")
 
 
 def _operate(operation, step, operations):
@@ -172,16 +224,20 @@ def _operate(operation, step, operations):
     looked_up = pillow.lookup(step.image, jax.lax.switch(operation, [table(make) for make in tables], step))
     if not any(partners):
         return looked_up
-    # Without a partner the blend is the identity: image + 1 (looked_up - image).
-    degenerate = jax.lax.switch(operation, [make or (lambda step: step.image) for make in partners], step)
-    blends = jnp.asarray([make is not None for make in partners])[operation]
-    return pillow.blend(degenerate, looked_up, jnp.where(blends, step.factor, 1.0))
+    # One branch for each partner there is, not for each operation: all geometric ones are one warp.
+    kinds = list(dict.fromkeys(partners))
+    kind = jnp.asarray([kinds.index(make) for make in partners])[operation]
+    degenerate = jax.lax.switch(kind, [make or (lambda step: step.image) for make in kinds], step)
+    # Without a partner the blend is the identity, image + 1 (looked_up - image); a warp's partner is the result.
+    fixed = {None: 1.0, _moved: 0.0}
+    factors = jnp.stack([jnp.asarray(fixed.get(make, step.factor), jnp.float32) for make in kinds])
+    return pillow.blend(degenerate, looked_up, factors[kind])
 
 
 def _check(options):
-    unknown = [name for name in options.operations if name not in _OPERATIONS]
+    unknown = [name for name in options.operations if name not in _PHOTOMETRIC]
     if unknown or not options.operations:
-        raise ValueError(f"operations: expected names from {sorted(_OPERATIONS)}, got {options.operations!r}")
+        raise ValueError(f"operations: expected names from {sorted(_PHOTOMETRIC)}, got {options.operations!r}")
     severity = options.severity
     if severity != "published" and (isinstance(severity, str) or not 0 <= severity <= 10):
         raise ValueError(f'severity: expected "published" or a number in [0, 10], got {severity!r}')

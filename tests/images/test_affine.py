@@ -45,8 +45,9 @@ def call_pillow(image, name, amount):
     return np.asarray(PILLOW[name](Image.fromarray(image), amount))
 
 
-@pytest.mark.parametrize("size", [(1, 1), (2, 3), (32, 32), (33, 46), (61, 40)], ids=str)
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (32, 32), (37, 53), (60, 41)], ids=str)
 def test_equals_pillow(size):
+    """Of (37, 53) the central pixel is turned onto itself: one rounding too few shows there."""
     pixels = [*range(-max(size), max(size) + 1, 3), 1, -1, *size]
     cases = [("rotate", angle) for angle in ANGLES]
     cases += [(name, slope) for name in ("shear_x", "shear_y") for slope in SLOPES]

@@ -18,16 +18,34 @@ from gnl_jax.images.augmix import (
     augmix_chains,
     sample_augmix,
 )
+from tests.quick import jit
 
+BILINEAR = Image.Resampling.BILINEAR
+
+
+def transform(image, *matrix):
+    return image.transform(image.size, Image.Transform.AFFINE, matrix, BILINEAR)
+
+
+def pixels(step, side):
+    return int(step.geometry.shift * np.float32(side))
+
+
+# name -> (the image, what was drawn for one step) -> the image that Pillow makes of it
 PILLOW = {
-    "autocontrast": lambda image, bits, threshold, factor: ImageOps.autocontrast(image),
-    "equalize": lambda image, bits, threshold, factor: ImageOps.equalize(image),
-    "posterize": lambda image, bits, threshold, factor: ImageOps.posterize(image, bits),
-    "solarize": lambda image, bits, threshold, factor: ImageOps.solarize(image, threshold),
-    "color": lambda image, bits, threshold, factor: ImageEnhance.Color(image).enhance(factor),
-    "sharpness": lambda image, bits, threshold, factor: ImageEnhance.Sharpness(image).enhance(factor),
-    "contrast": lambda image, bits, threshold, factor: ImageEnhance.Contrast(image).enhance(factor),
-    "brightness": lambda image, bits, threshold, factor: ImageEnhance.Brightness(image).enhance(factor),
+    "autocontrast": lambda image, step: ImageOps.autocontrast(image),
+    "equalize": lambda image, step: ImageOps.equalize(image),
+    "posterize": lambda image, step: ImageOps.posterize(image, int(step.bits)),
+    "solarize": lambda image, step: ImageOps.solarize(image, int(step.threshold)),
+    "color": lambda image, step: ImageEnhance.Color(image).enhance(float(step.factor)),
+    "sharpness": lambda image, step: ImageEnhance.Sharpness(image).enhance(float(step.factor)),
+    "contrast": lambda image, step: ImageEnhance.Contrast(image).enhance(float(step.factor)),
+    "brightness": lambda image, step: ImageEnhance.Brightness(image).enhance(float(step.factor)),
+    "rotate": lambda image, step: image.rotate(int(step.geometry.degrees), BILINEAR),
+    "shear_x": lambda image, step: transform(image, 1, float(step.geometry.slope), 0, 0, 1, 0),
+    "shear_y": lambda image, step: transform(image, 1, 0, 0, float(step.geometry.slope), 1, 0),
+    "translate_x": lambda image, step: transform(image, 1, 0, pixels(step, image.width), 0, 1, 0),
+    "translate_y": lambda image, step: transform(image, 1, 0, 0, 0, 1, pixels(step, image.height)),
 }
 
 
@@ -45,10 +63,10 @@ def replay(sample, image, operations):
     chains = []
     for chain in range(len(sample.depth)):
         out = Image.fromarray(image)
-        for step in range(sample.depth[chain]):
-            operation = PILLOW[operations[sample.operation[chain, step]]]
-            parameters = (int(sample.bits[chain, step]), int(sample.threshold[chain, step]))
-            out = operation(out, *parameters, float(sample.factor[chain, step]))
+        for i in range(sample.depth[chain]):
+            per_step = sample._replace(depth=None, weights=None, mix=None)
+            step = jax.tree.map(lambda leaf, i=i: leaf[chain, i], per_step)  # noqa: B023
+            out = PILLOW[operations[step.operation]](out, step)
         chains.append(np.asarray(out))
     chains = np.stack(chains)
     mixed = np.tensordot(sample.weights.astype(np.float64), chains, axes=1)
@@ -58,22 +76,26 @@ def replay(sample, image, operations):
 @cache
 def draw(n, **options):
     keys = jax.random.split(jax.random.key(0), n)
-    return jax.tree.map(np.asarray, jax.jit(jax.vmap(lambda key: sample_augmix(key, **options)))(keys))
+    return jax.tree.map(np.asarray, jit(jax.vmap(lambda key: sample_augmix(key, **options)))(keys))
 
 
 @pytest.mark.parametrize("over", [jax.vmap, _one_by_one], ids=["vectorised", "one by one"])
 def test_equals_pillow(over):
-    options = {"operations": PACS_OPERATIONS, "over": over}
+    """All 13 operations, at the greatest severity there is."""
+    drawn = {"operations": PACS_OPERATIONS, "geometric": True, "severity": 10, "sticky_depth": False}
+    names = AugMixOptions(**drawn).all_operations
+    options = {"operations": names, "over": over}
 
     def both(sample, image):
         return augmix_chains(sample, image, **options), apply_augmix(sample, image, **options)
 
     images = photographs(120)
-    samples = draw(120, operations=PACS_OPERATIONS, sticky_depth=False)
+    samples = draw(120, **drawn)
+    assert len(np.unique(samples.operation)) == len(PILLOW) == 13
     chains, mixed = jax.jit(over(both))(samples, images)
     for i, image in enumerate(images):
         sample = jax.tree.map(lambda leaf, i=i: leaf[i], samples)
-        expected_chains, expected = replay(sample, image, PACS_OPERATIONS)
+        expected_chains, expected = replay(sample, image, names)
         np.testing.assert_array_equal(np.asarray(chains[i]), expected_chains)
         np.testing.assert_allclose(np.asarray(mixed[i]), expected, atol=1e-4)
 
@@ -99,7 +121,7 @@ def test_normalising_after_mixing_is_the_published_order():
     chains, _ = replay(sample, image, MVTEC_OPERATIONS)
     mixed = sum(weight * normalise(chain) for weight, chain in zip(sample.weights, chains, strict=True))
     published = (1 - sample.mix) * normalise(image) + sample.mix * mixed
-    apply = jax.jit(partial(apply_augmix, operations=MVTEC_OPERATIONS))
+    apply = jit(partial(apply_augmix, operations=MVTEC_OPERATIONS))
     ours = normalise(np.asarray(apply(sample, image)))
     np.testing.assert_allclose(ours, published, atol=1e-5)
 
@@ -143,6 +165,52 @@ def test_severity_is_drawn_once_per_image_or_fixed():
     assert stats.kstest(level, stats.uniform(0.1, 2.9).cdf).pvalue > 1e-3
 
 
+def test_geometry():
+    """The signs and sizes of what an image is moved by; the number of operations to draw from."""
+    samples = draw(4000, severity=3, geometric=True)
+    degrees, slope, shift = (leaf.ravel() for leaf in samples.geometry)
+    level = (samples.factor.ravel() - 0.1) / 0.18
+    np.testing.assert_allclose(np.abs(slope), 0.03 * level, atol=1e-6)
+    np.testing.assert_allclose(np.abs(shift), level / 30, atol=1e-6)
+    assert np.all(np.abs(np.abs(degrees) - (3 * level - 0.5)) < 0.5 + 1e-5)  # rounded towards zero
+    assert set(np.unique(degrees)) == set(range(-8, 9))
+    assert np.all(np.sign(slope) == np.sign(shift))
+    assert abs(np.mean(slope > 0) - 0.5) < 5 * 0.5 / np.sqrt(slope.size)
+    np.testing.assert_allclose(np.bincount(samples.operation.ravel()) / slope.size, np.full(11, 1 / 11), atol=0.008)
+    assert len(AugMixOptions(operations=PACS_OPERATIONS, geometric=True).all_operations) == 13
+
+
+def test_geometry_changes_no_other_draw():
+    plain, moved = draw(4000, severity=3), draw(4000, severity=3, geometric=True)
+    assert plain.geometry is None
+    for name in ("bits", "threshold", "factor", "depth", "weights", "mix"):
+        np.testing.assert_array_equal(getattr(plain, name), getattr(moved, name), err_msg=name)
+    # Were the key of the signs one of the others', a sign would follow from a level, an operation or a weight.
+    parts = (np.sign(moved.geometry.slope), moved.factor, moved.operation, moved.weights)
+    correlation = np.corrcoef(np.concatenate([part.reshape(4000, -1) for part in parts], axis=1), rowvar=False)
+    assert np.abs(correlation[:9, 9:]).max() < 5.5 / np.sqrt(4000)
+    # Trained runs and their resumed steps depend on these draws.
+    np.testing.assert_array_equal(plain.operation[0], [[0, 1, 3], [5, 3, 5], [1, 3, 0]])
+
+
+def test_geometric_batch_is_the_replay_of_each_position():
+    options, key = {"severity": 3, "geometric": True}, jax.random.key(7)
+    images = photographs(4, size=12)
+    got = np.asarray(jit(partial(augmix, **options))(key, images))
+    keys = jax.vmap(partial(jax.random.fold_in, key))(np.arange(4))
+    samples = jax.tree.map(np.asarray, jit(jax.vmap(partial(sample_augmix, **options)))(keys))
+    for i, image in enumerate(images):
+        sample = jax.tree.map(lambda leaf, i=i: leaf[i], samples)
+        expected = replay(sample, image, AugMixOptions(**options).all_operations)[1]
+        np.testing.assert_allclose(got[i], expected, atol=1e-4)
+
+
+def test_geometric_operations_need_a_sample_with_geometry():
+    sample = jax.tree.map(lambda leaf: leaf[0], draw(4000))
+    with pytest.raises(ValueError, match=r"^sample: got one drawn with geometric=False"):
+        augmix_chains(sample, photographs(1)[0], operations=("rotate",))
+
+
 def test_depth_options():
     sticky, free, fixed = draw(4000), draw(4000, sticky_depth=False), draw(4000, depth=2, width=4)
     assert np.all(sticky.depth == sticky.depth[:, :1])
@@ -153,10 +221,10 @@ def test_depth_options():
 
 def test_grey_images_stay_grey_and_masked_steps_do_nothing():
     grey = np.repeat(photographs(4)[..., :1], 3, axis=-1)
-    out = np.asarray(jax.jit(partial(augmix, operations=PACS_OPERATIONS))(jax.random.key(0), grey))
+    out = np.asarray(jit(partial(augmix, operations=PACS_OPERATIONS))(jax.random.key(0), grey))
     np.testing.assert_array_equal(out, np.repeat(out[..., :1], 3, axis=-1))
     sample = jax.tree.map(lambda leaf: leaf[0], draw(4000))._replace(depth=np.zeros(3, np.int32))
-    untouched = jax.jit(partial(augmix_chains, operations=MVTEC_OPERATIONS))(sample, grey[0])
+    untouched = jit(partial(augmix_chains, operations=MVTEC_OPERATIONS))(sample, grey[0])
     np.testing.assert_array_equal(np.asarray(untouched), np.stack([grey[0]] * 3))
 
 
