@@ -8,6 +8,7 @@ import numpy as np
 from gnl_jax.data.protocol import Task, check_shifts, normal_labels
 from gnl_jax.data.tfds import labelled_images, normal_images, open_split, record_name
 from gnl_jax.images.corruptions import CORRUPTIONS, corrupt, corruption_rng
+from gnl_jax.images.resize import Geometry
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 VERSION = "cifar10/3.0.2"
@@ -17,7 +18,7 @@ def cifar10_task(
     root: str,
     normal: str,
     *,
-    size: int = 32,
+    size: int | Geometry = 32,
     shifts: Sequence[str] = CORRUPTIONS,
     severity: int = 5,
     seed: int = 0,
@@ -31,7 +32,7 @@ def cifar10_task(
     Args:
         root: folder that holds `cifar10/3.0.2`, as TFDS prepares it in the format `array_record`.
         normal: a member of `CLASSES`.
-        size: side of the images in pixels.
+        size: side of the images in pixels, or their geometry.
         shifts: of the test set; members of `CORRUPTIONS`.
         severity: of the corruptions, 1 to 5. Paper: 5.
         seed: of the noise and of the random subsets.

@@ -7,7 +7,7 @@ import numpy as np
 
 from gnl_jax.data.protocol import LabelledImages, Task, check_shifts, limited, normal_labels, one_vs_all
 from gnl_jax.images.corruptions import CORRUPTIONS, corrupt, corruption_rng
-from gnl_jax.images.resize import resize
+from gnl_jax.images.resize import Geometry, resize
 
 CLASSES = tuple("0123456789")
 GROUPS = {"even": tuple("02468"), "odd": tuple("13579")}  # multi-class, as the paper does with MNIST
@@ -18,7 +18,7 @@ NATIVE = 32  # pixels; digits are shifted at this size, whatever the size they a
 def digits_task(
     normal: str,
     *,
-    size: int = NATIVE,
+    size: int | Geometry = NATIVE,
     shifts: Sequence[str] = ("photo", "brightness", "contrast", "defocus_blur", "gaussian_noise"),
     severity: int = 3,
     seed: int = 0,
@@ -31,7 +31,7 @@ def digits_task(
 
     Args:
         normal: "0" to "9", "even" or "odd".
-        size: side of the images in pixels.
+        size: side of the images in pixels, or their geometry.
         shifts: of the test set; members of `SHIFTS`.
         severity: of the corruptions, 1 to 5.
         seed: of the shifts and of the subsets.

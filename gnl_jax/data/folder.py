@@ -28,6 +28,7 @@ from gnl_jax.data.prepared import opened, prepared_mvtec, prepared_pacs
 from gnl_jax.data.protocol import LabelledImages, Task, check_shifts, limited
 from gnl_jax.data.reading import Loaded, Transform, load_images
 from gnl_jax.images.corruptions import FAMILIES, SEVERITIES, corrupt, corruption_rng, parse_shift
+from gnl_jax.images.resize import Geometry
 from gnl_jax.images.shifts import GEOMETRIC
 
 
@@ -36,7 +37,7 @@ class FolderOptions:
     """How images of a folder are read, and how its test set is shifted.
 
     Fields:
-        size: side of the images in pixels.
+        size: side of the images in pixels, or their geometry.
         shifts: of the test set: members of `FAMILIES`, with a severity of their own where one follows, as in
             "contrast:5"; for PACS its other domains too. Masks move with their images.
         severity: of all other corruptions, 1 to 5.
@@ -52,7 +53,7 @@ class FolderOptions:
         ValueError: a field without a meaning; it is named.
     """
 
-    size: int = 256
+    size: int | Geometry = 256
     shifts: Sequence[str] = ()
     severity: int = 3
     shifted: Sequence[str] = ()

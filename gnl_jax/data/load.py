@@ -10,6 +10,7 @@ from gnl_jax.data.folder import FolderOptions, folder_task, mvtec_task, pacs_tas
 from gnl_jax.data.mnist import mnist_task
 from gnl_jax.data.pixels import Alpha
 from gnl_jax.data.protocol import Task
+from gnl_jax.images.resize import Geometry
 
 
 def load_task(dataset: ConfigDict, *, seed: int) -> Task:
@@ -24,8 +25,6 @@ def load_task(dataset: ConfigDict, *, seed: int) -> Task:
     """
     if dataset.name not in DATASETS:
         raise ValueError(f"dataset.name: got {dataset.name!r}, expected one of {list(DATASETS)}")
-    if dataset.size < 32 or dataset.size % 32:
-        raise ValueError(f"dataset.size: got {dataset.size}, expected a positive multiple of 32")
     if dataset.severity not in range(1, 6):
         raise ValueError(f"dataset.severity: got {dataset.severity}, expected 1 to 5")
     for field in ("limit_train", "limit_test"):
@@ -82,8 +81,15 @@ def _alpha(text: str) -> Alpha:
 
 
 def _common(dataset: ConfigDict, seed: int) -> dict:
-    fields = ("size", "shifts", "limit_train", "limit_test")
-    return {"seed": seed} | {field: dataset[field] for field in fields}
+    fields = ("shifts", "limit_train", "limit_test")
+    return {"seed": seed, "size": _geometry(dataset)} | {field: dataset[field] for field in fields}
+
+
+def _geometry(dataset: ConfigDict) -> Geometry:
+    try:
+        return Geometry(dataset.size, dataset.resize, dataset.filter)
+    except ValueError as error:
+        raise ValueError(f"dataset.{error}") from error
 
 
 DATASETS: dict[str, Callable[[ConfigDict, int], Task]] = {

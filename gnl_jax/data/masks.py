@@ -8,6 +8,7 @@ from absl import logging
 
 from gnl_jax.data.pixels import read_image
 from gnl_jax.data.progress import progress
+from gnl_jax.images.resize import Geometry, resize_nearest
 
 
 def read_mask(path: str | os.PathLike) -> np.ndarray:
@@ -15,15 +16,9 @@ def read_mask(path: str | os.PathLike) -> np.ndarray:
     return read_image(path, white=1, alpha="drop").any(axis=2)  # white=1: the label 1 of a deep file counts
 
 
-def resize_nearest(mask: np.ndarray, size: int) -> np.ndarray:
-    """Resizes a mask of any shape to a square: the value at each new pixel's centre, bool [size size]."""
-    rows, columns = ((2 * np.arange(size) + 1) * n // (2 * size) for n in mask.shape)
-    return mask[np.ix_(rows, columns)]
-
-
 def load_masks(
     paths: Sequence[str | os.PathLike | None],
-    size: int,
+    size: int | Geometry,
     *,
     change: Callable[[np.ndarray, int], np.ndarray] = lambda mask, index: mask,
     what: str = "masks",
@@ -32,7 +27,7 @@ def load_masks(
 
     Args:
         paths: mask files, None for an image without a defect.
-        size: side of the masks in pixels.
+        size: side of the masks in pixels, or their geometry.
         change: (bool [h w], position in `paths`) -> bool [h w], done before the resize.
         what: is being read, for the progress bar and the log.
 
@@ -42,12 +37,13 @@ def load_masks(
     Raises:
         ImageError: a file that cannot be used; it is named.
     """
-    masks = np.zeros((len(paths), size, size), np.bool_)
+    side = Geometry.of(size).size
+    masks = np.zeros((len(paths), side, side), np.bool_)
     for index, path in enumerate(progress(paths, total=len(paths), what=what)):
         if path is not None:
             masks[index] = resize_nearest(change(read_mask(path), index), size)
     defective = np.array([path is not None for path in paths], np.bool_)
     empty = int((defective & ~masks.any(axis=(1, 2))).sum())
     if empty:
-        logging.warning("%s: %d of %d are empty at %d x %d pixels", what, empty, int(defective.sum()), size, size)
+        logging.warning("%s: %d of %d are empty at %d x %d pixels", what, empty, int(defective.sum()), side, side)
     return masks

@@ -11,7 +11,7 @@ from gnl_jax.data.pixels import read_image
 from gnl_jax.data.progress import progress
 from gnl_jax.data.protocol import LabelledImages, Task, check_shifts, limited, normal_labels, one_vs_all
 from gnl_jax.data.tfds import is_prepared, labelled_images, normal_images, open_split, record_name
-from gnl_jax.images.resize import resize
+from gnl_jax.images.resize import Geometry, resize
 
 SHIFTS = ("mnist_m",)
 VERSION = "mnist/3.0.1"
@@ -22,7 +22,7 @@ def mnist_task(
     normal: str,
     *,
     mnist_m: str = "",
-    size: int = 32,
+    size: int | Geometry = 32,
     shifts: Sequence[str] = SHIFTS,
     seed: int = 0,
     limit_train: int = 0,
@@ -35,7 +35,8 @@ def mnist_task(
         normal: "0" to "9", "even" or "odd".
         mnist_m: for the shift "mnist_m", a folder that holds `mnist_m_test` and `mnist_m_test_labels.txt`; or
             one that `gnl_jax.data.builders` prepared, such as `ROOT/mnist_m/published/1.0.0`.
-        size: side of the images in pixels. Paper: 28, at which the published networks fail; hence 32.
+        size: side of the images in pixels, or their geometry. Paper: 28, at which the published networks fail;
+            hence 32.
         shifts: members of `SHIFTS`.
         seed: of the random subsets.
         limit_train, limit_test: sizes of random subsets; 0 for all.
@@ -74,7 +75,7 @@ def check_mnist_m(folder: str) -> None:
         )
 
 
-def load_mnist_m(folder: str, *, normals: np.ndarray, size: int, seed: int, limit: int) -> LabelledImages:
+def load_mnist_m(folder: str, *, normals: np.ndarray, size: int | Geometry, seed: int, limit: int) -> LabelledImages:
     """MNIST-M's test part; arguments as for `mnist_task`, `normals` the normal labels.
 
     Raises:
@@ -86,7 +87,8 @@ def load_mnist_m(folder: str, *, normals: np.ndarray, size: int, seed: int, limi
         return labelled_images(records, normals, size, what="MNIST-M test", seed=seed, limit=limit)
     names, labels = read_labels(Path(folder) / "mnist_m_test_labels.txt")
     kept = limited(~np.isin(labels, normals), limit, seed=seed)
-    images = np.empty((len(kept), size, size, 3), np.uint8)
+    side = Geometry.of(size).size
+    images = np.empty((len(kept), side, side, 3), np.uint8)
     for row, index in enumerate(progress(kept, total=len(kept), what="MNIST-M test")):
         images[row] = resize(read_image(Path(folder) / "mnist_m_test" / names[index]), size)
     return one_vs_all(images, labels[kept], normals, names=[names[i] for i in kept])

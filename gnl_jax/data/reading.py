@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import math
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from absl import logging
 from gnl_jax.data.cache import ImageCache, default_folder
 from gnl_jax.data.pixels import Alpha, ImageError, check_options, read_file, read_image
 from gnl_jax.data.progress import progress
-from gnl_jax.images.resize import resize
+from gnl_jax.images.resize import Geometry, resize
 
 RECIPE = 1  # part of every cache key; to be raised when the meaning of a pixel changes
 
@@ -55,7 +56,7 @@ class ImageReader:
     The cache is keyed by the SHA-256 of the file's content, all options and Pillow's version.
     """
 
-    size: int
+    geometry: Geometry
     white: float | None = None
     alpha: Alpha = "error"
     max_megapixels: float = 100
@@ -63,17 +64,17 @@ class ImageReader:
     cache: ImageCache | None = None
 
     def __call__(self, path: str | os.PathLike, name: str) -> tuple[np.ndarray, bool]:
-        """(uint8 [size size 3], whether the cache had it); `ImageError` names a file that cannot be used."""
+        """(uint8 [s s 3], whether the cache had it); `ImageError` names a file that cannot be used."""
         decoding = {"white": self.white, "alpha": self.alpha, "max_megapixels": self.max_megapixels}
         data, change = read_file(path), self.transform
         key = ""
         if self.cache:
-            recipe = (RECIPE, PIL.__version__, self.size, decoding, change and change.identity)
+            recipe = (RECIPE, PIL.__version__, self.geometry, decoding, change and change.identity)
             key = _key(repr(recipe), name if change else "", data)
-            if (stored := self.cache.read(key, self.size)) is not None:
+            if (stored := self.cache.read(key, self.geometry.size)) is not None:
                 return stored, True
         image = read_image(data, name=os.fsdecode(path), **decoding)
-        image = resize(change.apply(image, name) if change else image, self.size)
+        image = resize(change.apply(image, name) if change else image, self.geometry)
         if self.cache:
             self.cache.write(key, image)
         return image, False
@@ -91,7 +92,8 @@ class ImageFilesSource:
         return len(self.paths)
 
     def __getitem__(self, indices: np.ndarray) -> np.ndarray:
-        images = np.empty((len(indices), self.reader.size, self.reader.size, 3), np.uint8)
+        side = self.reader.geometry.size
+        images = np.empty((len(indices), side, side, 3), np.uint8)
         for row, i in enumerate(indices):
             images[row], _ = self.reader(self.paths[i], self.names[i])
         return images
@@ -107,7 +109,7 @@ class Loaded(NamedTuple):
 
 def load_images(
     paths: Sequence[str | os.PathLike],
-    size: int,
+    size: int | Geometry,
     *,
     names: Sequence[str] | None = None,
     white: float | None = None,
@@ -124,7 +126,7 @@ def load_images(
 
     Args:
         paths: image files.
-        size: side of the result in pixels.
+        size: side of the result in pixels, or its geometry.
         names: of the images, for `transform`; their paths if left out.
         white, alpha, max_megapixels: as for `read_image`.
         transform: done before the resize.
@@ -141,13 +143,15 @@ def load_images(
     """
     check_options(white=white, alpha=alpha, max_megapixels=max_megapixels)
     names = [os.fsdecode(path) for path in paths] if names is None else names
-    if size < 1 or len(names) != len(paths):
-        raise ValueError(f"got size {size} and {len(names)} names for {len(paths)} paths")
+    if len(names) != len(paths):
+        raise ValueError(f"names: got {len(names)} for {len(paths)} paths")
+    geometry = Geometry.of(size)
     folder = default_folder() if cache_dir is None else cache_dir
     cache = ImageCache(folder) if folder != "" else None
-    reader = ImageReader(size, white, alpha, max_megapixels, transform, cache)
-    mb = len(paths) * size * size * 3 / 2**20
-    images = np.empty((len(paths), size, size, 3), np.uint8) if mb <= memory_mb else None
+    reader = ImageReader(geometry, white, alpha, max_megapixels, transform, cache)
+    shape = (len(paths), geometry.size, geometry.size, 3)
+    mb = math.prod(shape) / 2**20
+    images = np.empty(shape, np.uint8) if mb <= memory_mb else None
 
     def load(index: int) -> _Outcome | ImageError:
         try:

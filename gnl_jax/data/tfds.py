@@ -9,7 +9,7 @@ import numpy as np
 from gnl_jax.data.pixels import read_image
 from gnl_jax.data.progress import progress
 from gnl_jax.data.protocol import LabelledImages, limited, one_vs_all
-from gnl_jax.images.resize import resize
+from gnl_jax.images.resize import Geometry, resize
 
 ENCODED = ("image", "mask")  # features that stay files, so that labels are quick to read
 
@@ -75,7 +75,7 @@ def split_labels(records: Records, *, what: str) -> np.ndarray:
 def split_images(
     records: Records,
     indices: np.ndarray,
-    size: int,
+    size: int | Geometry,
     *,
     what: str,
     change: Callable[[np.ndarray, int], np.ndarray] | None = None,
@@ -85,17 +85,18 @@ def split_images(
     Args:
         records: the split.
         indices: of the images, [n].
-        size: side of the result in pixels.
+        size: side of the result in pixels, or its geometry.
         what: is being read, for messages and the progress bar.
         change: (uint8 [h w 3], index) -> uint8 [h w 3], done before the resize.
 
     Returns:
-        uint8 [n size size 3].
+        uint8 [n s s 3].
 
     Raises:
         ImageError: a record that is no usable image; it is named.
     """
-    images = np.empty((len(indices), size, size, 3), np.uint8)
+    side = Geometry.of(size).size
+    images = np.empty((len(indices), side, side, 3), np.uint8)
     for row, example in enumerate(read_examples(records, indices, what=what)):
         image = read_image(example["image"], name=f"{what} {indices[row]}")
         images[row] = resize(image if change is None else change(image, int(indices[row])), size)
@@ -103,7 +104,7 @@ def split_images(
 
 
 def normal_images(
-    records: Records, normals: np.ndarray, size: int, *, what: str, seed: int, limit: int
+    records: Records, normals: np.ndarray, size: int | Geometry, *, what: str, seed: int, limit: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """The images of a split that can be learned from: those of the normal labels.
 
@@ -113,7 +114,7 @@ def normal_images(
         seed, limit: of a random subset; a limit of 0 for all.
 
     Returns:
-        (uint8 [n size size 3], their positions in the split int64 [n]).
+        (uint8 [n s s 3], their positions in the split int64 [n]).
     """
     kept = np.flatnonzero(np.isin(split_labels(records, what=what), normals))
     kept = kept[limited(np.zeros(len(kept), bool), limit, seed=seed)]
@@ -123,7 +124,7 @@ def normal_images(
 def labelled_images(
     records: Records,
     normals: np.ndarray,
-    size: int,
+    size: int | Geometry,
     *,
     what: str,
     seed: int,

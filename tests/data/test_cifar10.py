@@ -17,6 +17,12 @@ def picture(split, index):
     return np.random.default_rng([len(split), index]).integers(0, 256, (32, 32, 3), np.uint8)
 
 
+def config(**changes):
+    fields = {"name": "cifar10", "normal": "dog", "size": 64, "resize": 0, "filter": "bilinear", "severity": 2}
+    fields |= {"shifts": ("contrast",), "limit_train": 2, "limit_test": 0}
+    return ConfigDict(fields | changes)
+
+
 @pytest.fixture
 def root(tmp_path):
     splits = {
@@ -61,15 +67,25 @@ def test_an_image_keeps_its_noise_in_a_subset(root):
 
 
 def test_the_configuration_reaches_the_task_and_the_resize_follows_the_corruption(root):
-    config = ConfigDict(
-        {"name": "cifar10", "normal": "dog", "size": 64, "root": root, "shifts": ("contrast",), "severity": 2}
-        | {"limit_train": 2, "limit_test": 0}
-    )
-    task = load_task(config, seed=3)
+    task = load_task(config(root=root), seed=3)
     assert task.train.shape == (2, 64, 64, 3)
     corrupted = Image.fromarray(corrupt(corruption_rng(3, "test/00001"), picture("test", 1), "contrast", 2))
     expected = np.asarray(corrupted.resize((64, 64), Image.Resampling.BILINEAR))
     np.testing.assert_array_equal(task.load_test("contrast").images[1], expected)
+
+
+def test_the_centre_of_images_enlarged_by_lanczos(root):
+    """As torchvision does it, in one call of Pillow: square images are the same in two."""
+    task = load_task(config(root=root, size=61, resize=72, filter="lanczos", limit_train=0), seed=3)
+
+    def enlarged(image):  # round(11 / 2) is 6
+        large = Image.fromarray(image).resize((72, 72), Image.Resampling.LANCZOS)
+        return np.asarray(large.crop((6, 6, 67, 67)))
+
+    np.testing.assert_array_equal(task.train[1], enlarged(picture("train", 2)))
+    np.testing.assert_array_equal(task.load_test("id").images, [enlarged(picture("test", i)) for i in range(4)])
+    corrupted = corrupt(corruption_rng(3, "test/00001"), picture("test", 1), "contrast", 2)
+    np.testing.assert_array_equal(task.load_test("contrast").images[1], enlarged(corrupted))
 
 
 def test_what_is_wrong_is_named(root, tmp_path):

@@ -12,14 +12,14 @@ from gnl_jax.data.digits import SHIFTS, digit_images, digits_task
 from gnl_jax.data.load import load_task
 from gnl_jax.data.protocol import leak_check
 from gnl_jax.images.corruptions import CORRUPTIONS, corrupt, corruption_rng
-from gnl_jax.images.resize import resize
+from gnl_jax.images.resize import Geometry, resize
 
 DATA = load_digits()
 
 
 def config(**changes):
     fields = {"name": "digits", "normal": "3", "size": 32, "root": "", "mnist_m": "", "severity": 3}
-    fields |= {"shifts": ("photo", "contrast"), "limit_train": 0, "limit_test": 0}
+    fields |= {"shifts": ("photo", "contrast"), "limit_train": 0, "limit_test": 0, "resize": 0, "filter": "bilinear"}
     return ConfigDict(fields | changes)
 
 
@@ -110,6 +110,15 @@ def test_a_larger_size_enlarges_the_very_same_shifted_images():
     assert large.train.shape[1:] == (64, 64, 3)
 
 
+def test_the_configuration_says_how_images_become_squares():
+    images = digits_task("3", shifts=("photo",), seed=4, limit_test=3).load_test("photo").images
+    for size, side, kind in ((28, 0, "bilinear"), (28, 35, "lanczos")):
+        task = load_task(config(limit_train=2, limit_test=3, size=size, resize=side, filter=kind), seed=4)
+        assert task.train.shape == (2, 28, 28, 3)
+        expected = [resize(image, Geometry(size, side, kind)) for image in images]
+        np.testing.assert_array_equal(task.load_test("photo").images, expected)
+
+
 def test_the_configuration_reaches_the_task():
     task = load_task(config(limit_train=9, limit_test=12, size=64), seed=4)
     assert (task.dataset, task.normal, task.train.shape) == ("digits", "3", (9, 64, 64, 3))
@@ -126,8 +135,10 @@ def test_the_configuration_reaches_the_task():
         ({"name": "digit"}, r"dataset\.name: got 'digit', expected one of \['digits', 'mnist'"),
         ({"normal": "ten"}, r"no class 'ten', expected one of \['0', .*'odd'\]"),
         ({"shifts": ("fog",)}, rf"no \['fog'\], expected some of \['{SHIFTS[0]}', '{SHIFTS[1]}'"),
-        ({"size": 48}, r"dataset\.size: got 48, expected a positive multiple of 32"),
-        ({"size": 0}, r"dataset\.size: got 0"),
+        ({"size": 0}, r"dataset\.size: got 0, expected 1 or more"),
+        ({"resize": 31}, r"dataset\.resize: got 31, expected 0 or at least the size 32"),
+        ({"resize": -1}, r"dataset\.resize: got -1"),
+        ({"filter": "cubic"}, r"dataset\.filter: got 'cubic', expected one of bilinear, lanczos"),
         ({"severity": 6}, r"dataset\.severity: got 6, expected 1 to 5"),
         ({"limit_test": -1}, r"dataset\.limit_test: got -1"),
         ({"limit_train": -2}, r"dataset\.limit_train: got -2"),

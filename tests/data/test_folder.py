@@ -6,9 +6,10 @@ from PIL import Image
 
 from gnl_jax.data.folder import FolderOptions, folder_task, load_test, mvtec_task, pacs_task
 from gnl_jax.data.layouts import find_layout
+from gnl_jax.data.masks import read_mask
 from gnl_jax.data.pixels import read_image
 from gnl_jax.images.corruptions import corrupt, corruption_rng
-from gnl_jax.images.resize import resize
+from gnl_jax.images.resize import Geometry, resize, resize_nearest
 
 SIZE = 32
 
@@ -77,6 +78,32 @@ def test_corruptions_at_native_size_or_after_the_resize(shift, corrupt_at, mvtec
         clean = task.load_test("id")
         np.testing.assert_array_equal(test.anomalous, clean.anomalous)
         np.testing.assert_array_equal(test.masks, clean.masks)
+
+
+@pytest.mark.parametrize("corrupt_at", ["native", "resized"])
+def test_images_and_masks_are_cut_alike(corrupt_at, mvtec):
+    """Corrupted before the resize, or after their centre was cut out."""
+    geometry = Geometry(21, 30, "lanczos")
+    options = FolderOptions(size=geometry, shifts=("gaussian_noise", "rotation"), corrupt_at=corrupt_at, seed=7)
+    task = mvtec_task(mvtec, "nut", options=options)
+    expected = [resize(read_image(f"{mvtec}/nut/{name}"), geometry) for name in task.train_names]
+    np.testing.assert_array_equal(task.train, expected)
+    clean = task.load_test("id")
+    for name, mask in zip(clean.names, clean.masks):
+        path = f"{mvtec}/nut/ground_truth/{name.removeprefix('test/').replace('.png', '_mask.png')}"
+        whole = read_mask(path) if os.path.exists(path) else np.zeros((9, 9), bool)
+        np.testing.assert_array_equal(mask, resize_nearest(whole, 30)[4:25, 4:25])
+    assert clean.masks.any()
+    for shift in options.shifts:
+        test = task.load_test(shift)
+        assert (test.images.shape[1:], test.masks.shape[1:]) == ((21, 21, 3), (21, 21))
+        for image, name in zip(test.images, test.names):
+            rng, native = corruption_rng(7, name), read_image(f"{mvtec}/nut/{name}")
+            if corrupt_at == "native":
+                expected = resize(corrupt(rng, native, shift, 3), geometry)
+            else:
+                expected = corrupt(rng, resize(native, geometry), shift, 3)
+            np.testing.assert_array_equal(image, expected)
 
 
 def test_noise_depends_on_seed_severity_and_name_alone(mvtec):

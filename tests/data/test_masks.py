@@ -6,7 +6,8 @@ from image_files import png16
 from PIL import Image
 
 from gnl_jax.data.decode import ImageError
-from gnl_jax.data.masks import load_masks, read_mask, resize_nearest
+from gnl_jax.data.masks import load_masks, read_mask
+from gnl_jax.images.resize import Geometry, resize_nearest
 
 
 @given(st.integers(1, 70), st.integers(1, 70), st.integers(1, 70), st.integers(0, 2**32 - 1))
@@ -47,6 +48,14 @@ def test_masks_in_order_and_empty_ones_said(tmp_path, caplog):
     assert not loaded[0].any()
     np.testing.assert_array_equal(loaded[1], resize_nearest(masks[0] > 0, 8))
     assert "tiles: 2 of 3 are empty at 8 x 8 pixels" in caplog.text
+
+
+def test_the_centre_of_a_mask(tmp_path):
+    mask = np.random.default_rng(0).integers(0, 2, (30, 50)).astype(bool)
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    loaded = load_masks([None, str(tmp_path / "mask.png")], Geometry(8, 11))
+    assert loaded.shape == (2, 8, 8)
+    np.testing.assert_array_equal(loaded[1], resize_nearest(mask, 11)[2:10, 2:10])
 
 
 def test_a_broken_mask_is_named(tmp_path):

@@ -80,7 +80,8 @@ def test_mnist_m_is_the_shifted_test_set(mnist, mnist_m):
 def test_the_configuration_reaches_the_task(mnist, mnist_m):
     config = ConfigDict(
         {
-            "name": "mnist", "normal": "3", "size": 64, "root": mnist, "mnist_m": str(mnist_m),
+            "name": "mnist", "normal": "3", "size": 64, "resize": 70, "filter": "lanczos", "root": mnist,
+            "mnist_m": str(mnist_m),
             "shifts": ("mnist_m",), "severity": 3, "limit_train": 2, "limit_test": 3,
         }
     )  # fmt: skip
@@ -90,6 +91,8 @@ def test_the_configuration_reaches_the_task(mnist, mnist_m):
         test = task.load_test(name)
         assert test.images.shape == (3, 64, 64, 3)
         assert len(set(test.anomalous.tolist())) == 2
+    large = Image.fromarray(colour(int(test.names[0][:8]))).resize((70, 70), Image.Resampling.LANCZOS)
+    np.testing.assert_array_equal(test.images[0], np.asarray(large)[3:67, 3:67])
 
 
 def test_a_missing_folder_is_an_error_before_anything_is_read_and_says_what_to_do(tmp_path, mnist, mnist_m):

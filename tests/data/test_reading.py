@@ -6,6 +6,7 @@ from PIL import Image
 
 from gnl_jax.data.decode import ImageError
 from gnl_jax.data.reading import Transform, load_images
+from gnl_jax.images.resize import Geometry, resize
 
 RNG = np.random.default_rng(0)
 INVERT = Transform(lambda image, name: 255 - image, "invert")
@@ -56,6 +57,9 @@ def test_whatever_changes_the_pixels_is_in_the_key(tmp_path, monkeypatch):
     cases = [
         (deep, {}),
         (deep, {"size": 33}),
+        (deep, {"size": Geometry(32, 36)}),
+        (deep, {"size": Geometry(32, 40)}),
+        (deep, {"size": Geometry(32, 40, "lanczos")}),
         (deep, {"white": 4095}),
         (deep, {"white": 1023}),
         (clear, {"alpha": "drop"}),
@@ -77,6 +81,19 @@ def test_whatever_changes_the_pixels_is_in_the_key(tmp_path, monkeypatch):
         load_images([str(clear)], 32, cache_dir=tmp_path / "cache")
     monkeypatch.setattr(PIL, "__version__", "99.0")
     assert load_images([str(deep)], 32, cache_dir=tmp_path / "cache").report.decoded == 1
+
+
+@pytest.mark.parametrize("cache_dir", ["cache", ""])
+def test_the_centre_of_images_in_memory_or_read_again(cache_dir, tmp_path):
+    paths, geometry = write_images(tmp_path, 3), Geometry(20, 33, "lanczos")
+    expected = [resize(np.asarray(Image.open(path)), geometry) for path in paths]
+    for memory_mb in (1, 0):
+        for _ in range(2):
+            images = load_images(
+                paths, geometry, memory_mb=memory_mb, cache_dir=cache_dir and tmp_path / cache_dir
+            ).images
+            np.testing.assert_array_equal(images[np.arange(3)], expected)
+    assert not isinstance(images, np.ndarray)
 
 
 def test_the_content_is_the_key_not_the_name(tmp_path):
@@ -149,7 +166,8 @@ def test_a_broken_cache_costs_no_image(tmp_path, caplog):
 
 
 @pytest.mark.parametrize(
-    ("options", "named"), [({"size": 0}, "size 0"), ({"names": ["a"]}, "1 names"), ({"white": -1}, "white")]
+    ("options", "named"),
+    [({"size": 0}, "size: got 0"), ({"names": ["a"]}, "names: got 1 for 2 paths"), ({"white": -1}, "white")],
 )
 def test_options_without_a_meaning(options, named):
     with pytest.raises(ValueError, match=named):
