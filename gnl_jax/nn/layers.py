@@ -108,16 +108,17 @@ class BatchNorm(nn.Module):
 
     `valid` None: normalise with the stored `batch_stats`. `valid` bool [b]: normalise with mean and biased variance
     of the valid rows and write (mean, unbiased variance) to the collection `statistics`; the stored values are never
-    touched, `fold_statistics` moves them. x [b h w c]; the result has x's dtype.
+    touched, `fold_statistics` moves them. x [b h w c]; the result has x's dtype. `affine` False: no scale, no bias.
     """
 
     epsilon: float = 1e-5
+    affine: bool = True
 
     @nn.compact
     def __call__(self, x: jax.Array, valid: jax.Array | None = None) -> jax.Array:
         features = x.shape[-1]
-        scale = self.param("scale", nn.initializers.ones, (features,))
-        bias = self.param("bias", nn.initializers.zeros, (features,))
+        scale = self.param("scale", nn.initializers.ones, (features,)) if self.affine else jnp.ones(features)
+        bias = self.param("bias", nn.initializers.zeros, (features,)) if self.affine else jnp.zeros(features)
         mean = self.variable("batch_stats", "mean", jnp.zeros, (features,))
         var = self.variable("batch_stats", "var", jnp.ones, (features,))
         wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
