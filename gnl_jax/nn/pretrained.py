@@ -13,11 +13,16 @@ import numpy as np
 import safetensors
 from absl import logging
 
-from gnl_jax.nn.blocks import ARCHITECTURES, architecture
+from gnl_jax.nn.blocks import ARCHITECTURES
 from gnl_jax.nn.resnet import init_teacher
 from gnl_jax.nn.torch_keys import from_torch, torch_shapes
+from gnl_jax.nn.vgg import init_source
 
 CHOICES = "'imagenet', 'random', or a path to a .safetensors, .npz or .pth file"
+
+# Architecture to the beginnings of its file's keys that are of no use here. The published vgg16 file has the
+# classifier of torchvision's as `pre_logits` and `head`.
+UNUSED = dict.fromkeys(ARCHITECTURES, ("layer4.", "fc.")) | {"vgg16": ("classifier.", "pre_logits.", "head.")}
 
 
 class Published(NamedTuple):
@@ -56,22 +61,23 @@ CATALOGUE = {
 
 
 def load_teacher(arch: str, source: str, *, seed: int = 0) -> dict[str, Any]:
-    """Variables of `ResNet(arch)`, float32: {"params", "batch_stats"}.
+    """Variables of `ResNet(arch)`, float32: {"params", "batch_stats"}; for vgg16 of `Source()`: {"params"}.
 
-    arch: resnet18, resnet50 or wide_resnet50_2. source: "imagenet" (downloaded once, SHA-256 checked on every
-    load), "random" (the initialisation, from `seed`; for tests), a path (torchvision's keys, with or without
-    layer4 and fc), or "" for the environment variable GNL_JAX_TEACHER. Raises ValueError naming the source
-    and what is wrong with it; nothing ever stands in for it.
+    arch: resnet18, resnet50, wide_resnet50_2 or vgg16. source: "imagenet" (downloaded once, SHA-256 checked on
+    every load), "random" (the initialisation, from `seed`; for tests), a path (torchvision's keys, with or without
+    layer4, fc and classifier), or "" for the environment variable GNL_JAX_TEACHER. Raises ValueError naming the
+    source and what is wrong with it; nothing ever stands in for it.
     """
-    architecture(arch)
+    if arch not in UNUSED:
+        raise ValueError(f"arch: got {arch!r}, expected one of {', '.join(UNUSED)}")
     source = resolve_source(source)
     if source == "random":
-        return init_teacher(jax.random.key(seed), arch)
+        return _init(jax.random.key(seed), arch)
     state_dict, name = load_state_dict(arch, source)
     try:
-        variables = from_torch(state_dict, _expected(arch), ignore=("layer4.", "fc."), source=name)
+        variables = from_torch(state_dict, _expected(arch), ignore=UNUSED[arch], source=name)
     except ValueError as error:
-        for other in ARCHITECTURES:
+        for other in UNUSED:
             if other != arch and _fits(state_dict, _expected(other)):
                 raise ValueError(f"{name}: got the weights of {other}, expected {arch}") from error
         raise ValueError(f"{error} (expected the weights of {arch})") from error
@@ -106,8 +112,12 @@ def load_state_dict(arch: str, source: str) -> tuple[dict[str, np.ndarray], str]
     return READERS[path.suffix](data, path), str(path)
 
 
+def _init(key: jax.Array, arch: str) -> dict[str, Any]:
+    return init_source(key) if arch == "vgg16" else init_teacher(key, arch)
+
+
 def _expected(arch: str) -> dict[str, Any]:
-    return jax.eval_shape(lambda: init_teacher(jax.random.key(0), arch))
+    return jax.eval_shape(lambda: _init(jax.random.key(0), arch))
 
 
 def _fits(state_dict: Mapping[str, np.ndarray], expected: Mapping[str, Any]) -> bool:

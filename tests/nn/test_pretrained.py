@@ -14,6 +14,7 @@ from gnl_jax.nn import pretrained
 from gnl_jax.nn.pretrained import CATALOGUE, Published, load_state_dict, load_teacher
 from gnl_jax.nn.resnet import init_teacher
 from gnl_jax.nn.torch_keys import torch_shapes
+from gnl_jax.nn.vgg import init_source
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +28,13 @@ def weights() -> dict[str, np.ndarray]:
         "fc.bias": np.zeros(1000, np.float32),
     }
     return state_dict | extra | {"bn1.num_batches_tracked": np.array(7)}
+
+
+@pytest.fixture(scope="module")
+def vgg_weights() -> dict[str, np.ndarray]:
+    """A VGG-16 state dict: torchvision's features, every array of one number of its own."""
+    shapes = torch_shapes(jax.eval_shape(init_source, jax.random.key(0)))
+    return {key: np.full(shape, number, np.float32) for number, (key, shape) in enumerate(shapes.items())}
 
 
 @pytest.fixture(autouse=True)
@@ -74,6 +82,26 @@ def test_random_is_the_initialisation_from_the_seed(monkeypatch):
     assert (key, arch) == (jax.random.key(5), "resnet50")
 
 
+@pytest.mark.parametrize("classifier", [("classifier.0", "classifier.6"), ("pre_logits.fc1", "head.fc")])
+def test_vgg_without_its_classifier(classifier, vgg_weights, tmp_path):
+    """As in torchvision's file, and as in the published one."""
+    unused = {f"{name}.weight": np.zeros((2, 3), np.float32) for name in classifier}
+    first = np.random.default_rng(0).standard_normal((64, 3, 3, 3), np.float32)
+    save_file(vgg_weights | unused | {"features.0.weight": first}, tmp_path / "w.safetensors")
+    variables = load_teacher("vgg16", str(tmp_path / "w.safetensors"))
+    assert variables.keys() == {"params"}
+    assert len(variables["params"]) == 13
+    np.testing.assert_array_equal(variables["params"]["features_0"]["kernel"], first.transpose(2, 3, 1, 0))
+    last = variables["params"]["features_28"]
+    assert np.all(last["kernel"] == vgg_weights["features.28.weight"].flat[0])
+    np.testing.assert_array_equal(last["bias"], vgg_weights["features.28.bias"])
+
+
+def test_random_vgg_is_its_initialisation_from_the_seed(monkeypatch):
+    monkeypatch.setattr(pretrained, "init_source", lambda key: key)
+    assert load_teacher("vgg16", "random", seed=5) == jax.random.key(5)
+
+
 def test_environment_names_a_default(weights, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"teacher.weights: got nothing, expected 'imagenet', 'random', or a path .*"):
         load_teacher("resnet18", "")
@@ -87,8 +115,21 @@ def test_another_architecture_is_named(weights, tmp_path):
     np.savez(tmp_path / "w.npz", **weights)
     with pytest.raises(ValueError, match=r"w\.npz: got the weights of resnet18, expected resnet50"):
         load_teacher("resnet50", str(tmp_path / "w.npz"))
-    with pytest.raises(ValueError, match="arch: got 'resnet34', expected one of resnet18"):
+    with pytest.raises(ValueError, match=r"w\.npz: got the weights of resnet18, expected vgg16"):
+        load_teacher("vgg16", str(tmp_path / "w.npz"))
+    with pytest.raises(ValueError, match=r"arch: got 'resnet34', expected one of resnet18, .*, vgg16"):
         load_teacher("resnet34", "random")
+
+
+def test_vgg_in_place_of_a_resnet_is_named(vgg_weights, tmp_path):
+    save_file(vgg_weights, tmp_path / "w.safetensors")
+    with pytest.raises(ValueError, match=r"w\.safetensors: got the weights of vgg16, expected wide_resnet50_2"):
+        load_teacher("wide_resnet50_2", str(tmp_path / "w.safetensors"))
+    # VGG-16 with BatchNorm is another network.
+    with_norm = vgg_weights | {"features.1.running_mean": np.zeros(64, np.float32)}
+    save_file(with_norm, tmp_path / "bn.safetensors")
+    with pytest.raises(ValueError, match=r"features\.1\.running_mean: unexpected \(expected the weights of vgg16\)"):
+        load_teacher("vgg16", str(tmp_path / "bn.safetensors"))
 
 
 def test_file_that_lacks_an_array(weights, tmp_path):
@@ -196,7 +237,7 @@ def test_pth(weights, tmp_path, monkeypatch):
 
 
 def test_catalogue():
-    assert set(pretrained.ARCHITECTURES) < set(CATALOGUE)
+    assert set(pretrained.UNUSED) == set(CATALOGUE)
     for published in CATALOGUE.values():
         assert len(bytes.fromhex(published.sha256)) == 32
         assert published.revision == "main" or len(bytes.fromhex(published.revision)) == 20
