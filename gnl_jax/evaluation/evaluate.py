@@ -1,40 +1,28 @@
 """Evaluation of a run folder: scores and, where there are masks, score maps on every test set."""
 
-import hashlib
-import importlib.metadata
-import json
+import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
+import jax.numpy as jnp
 import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
-from gnl_jax import __version__
 from gnl_jax.data.load import load_task
 from gnl_jax.data.protocol import LabelledImages, Task, leak_check
-from gnl_jax.detection.detector import Detector, make_detector, predict
-from gnl_jax.evaluation.metrics import aupro, auroc, pixel_auroc
+from gnl_jax.detection.detector import Detector, predict
+from gnl_jax.evaluation.metrics import aupro, pixel_auroc
 from gnl_jax.evaluation.plots import GalleryItem
-from gnl_jax.evaluation.results import make_row
-from gnl_jax.methods.build import build_method, matmul_precision
+from gnl_jax.evaluation.restore import check_evaluation, restore_detector
+from gnl_jax.evaluation.rows import evaluation_row, train_seconds
+from gnl_jax.evaluation.scores import Scored
 from gnl_jax.progress import progress_bar
-from gnl_jax.training.arrays import load_arrays
-from gnl_jax.training.checkpoint import Checkpoints
-from gnl_jax.training.workdir import load_config, plain_config
+from gnl_jax.training.workdir import load_config
 
 AUPRO_LIMITS = (0.3, 0.05)  # false-positive rates: MVTec AD's own, and the stricter one of later benchmarks
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "pillow")
-
-
-class Scored(NamedTuple):
-    """What was said of a test set: score float32 [n], higher is more anomalous, and the truth, anomalous bool [n]."""
-
-    score: np.ndarray
-    anomalous: np.ndarray
 
 
 class Evaluation(NamedTuple):
@@ -45,36 +33,9 @@ class Evaluation(NamedTuple):
     gallery: list[GalleryItem]
 
 
-def restore_detector(
-    workdir: str | Path, *, matching: str, config: ConfigDict | None = None, task: Task | None = None
-) -> tuple[Detector, int]:
-    """The detector of a finished or interrupted run, from its folder alone, and the steps it was trained for.
-
-    `config` (default: the folder's) may differ in `eval`; `task` (default: the config's) supplies the anchors. Raises
-    ValueError naming the folder if it holds no checkpoint.
-    """
-    folder = Path(workdir)
-    config = load_config(folder) if config is None else config
-    task = load_task(config.dataset, seed=config.seed) if task is None else task
-    method = build_method(config, matching=matching, frozen=load_arrays(folder / "frozen.safetensors"))
-    phase = method.phases[-1]
-    template = jax.eval_shape(lambda: phase.init(jax.random.key(0), None, task.train))
-    with Checkpoints(folder / "checkpoints" / phase.name) as checkpoints:
-        restored = checkpoints.restore(template)
-    if restored is None:
-        raise ValueError(f"workdir {folder}: no checkpoint of phase {phase.name!r}, expected a trained run")
-    detector = make_detector(
-        method,
-        restored.state,
-        task.train,
-        size=config.dataset.size,
-        batch_size=config.eval.batch_size,
-        precision=matmul_precision(config),
-    )
-    return detector, restored.step
-
-
-def evaluate(workdir: str | Path, *, config: ConfigDict | None = None) -> list[Evaluation]:
+def evaluate(
+    workdir: str | Path, *, config: ConfigDict | None = None, alphas: Sequence[float] | None = None
+) -> list[Evaluation]:
     """Evaluates a run folder on every test set of its task, once per `eval.matching`.
 
     One test set is in memory at a time, and score maps only where there are masks to compare them with. Nothing is
@@ -82,33 +43,70 @@ def evaluate(workdir: str | Path, *, config: ConfigDict | None = None) -> list[E
 
     Args:
         workdir: the run folder.
-        config: the folder's with other `eval` fields, if wanted.
+        config: the folder's with other `eval` fields or other test sets (`check_evaluation`), if wanted.
+        alphas: evaluate each matching but "none" with every one of these instead of `eval.alpha`. It stays one
+            compiled program.
 
     Raises:
-        ValueError: a test set without normal or without anomalous images; it is named.
+        ValueError: a config of another run; a test set without normal or without anomalous images; it is named.
     """
-    config = load_config(workdir) if config is None else config
+    saved = load_config(workdir)
+    config = saved if config is None else config
+    check_evaluation(saved, config)
     task = load_task(config.dataset, seed=config.seed)
-    matchings = config.eval.matching
-    matchings = (matchings,) if isinstance(matchings, str) else tuple(matchings)
-    detectors = {m: restore_detector(workdir, matching=m, config=config, task=task) for m in matchings}
-    tested: dict[str, dict[str, _Tested]] = {matching: {} for matching in matchings}
+    detectors, steps = _detectors(workdir, config, task, alphas)
+    tested: dict[_Matching, dict[str, _Tested]] = {matching: {} for matching in detectors}
     for name in task.tests:
         test = task.load_test(name)
         if name == "id":
             warn_of_leaks(task, test)
-        with progress_bar(f"{workdir} {name}", len(matchings) * len(test.images)) as advance:
-            for matching, (detector, _) in detectors.items():
+        with progress_bar(f"{workdir} {name}", len(detectors) * len(test.images)) as advance:
+            for matching, detector in detectors.items():
                 tested[matching][name] = _test(detector, test, name=name, advance=advance)
-    train_seconds = _train_seconds(Path(workdir))
-    return [
-        Evaluation(
-            row=_row(config, task, matching, detectors[matching][1], results, train_seconds),
-            tests={name: result.scored for name, result in results.items()},
-            gallery=[item for result in results.values() for item in result.gallery],
-        )
-        for matching, results in tested.items()
-    ]
+    trained = train_seconds(Path(workdir))
+    return [_evaluation(config, task, matching, steps, results, trained) for matching, results in tested.items()]
+
+
+class _Matching(NamedTuple):
+    kind: str
+    alpha: float | None  # None without matching
+
+
+def _detectors(
+    workdir: str | Path, config: ConfigDict, task: Task, alphas: Sequence[float] | None
+) -> tuple[dict[_Matching, Detector], int]:
+    """A detector for each matching and alpha, and the steps of training. Those of one matching share their program."""
+    if alphas is not None and not (len(alphas) and all(0 <= alpha <= 1 for alpha in alphas)):
+        raise ValueError(f"alphas: got {list(alphas)}, expected one or more numbers in [0, 1]")
+    kinds = config.eval.matching
+    detectors, steps = {}, 0
+    for kind in (kinds,) if isinstance(kinds, str) else kinds:
+        detector, steps = restore_detector(workdir, matching=kind, config=config, task=task)
+        if kind == "none":
+            detectors[_Matching(kind, None)] = detector
+        elif alphas is None:
+            detectors[_Matching(kind, config.eval.alpha)] = detector
+        else:
+            for alpha in map(float, alphas):
+                variables = {**detector.variables, "alpha": jnp.float32(alpha)}
+                detectors[_Matching(kind, alpha)] = dataclasses.replace(detector, variables=variables)
+    return detectors, steps
+
+
+def _evaluation(config, task, matching: _Matching, steps, results: dict[str, "_Tested"], trained: float) -> Evaluation:
+    tests = {name: result.scored for name, result in results.items()}
+    metrics = dict.fromkeys(metric for result in results.values() for metric in result.pixel)
+    row = evaluation_row(
+        config,
+        task,
+        matching=matching.kind,
+        alpha=matching.alpha,
+        steps=steps,
+        tests=tests,
+        pixel={m: {name: r.pixel[m] for name, r in results.items() if m in r.pixel} for m in metrics},
+        seconds={"train": trained, "score": sum(result.seconds for result in results.values())},
+    )
+    return Evaluation(row, tests, [item for result in results.values() for item in result.gallery])
 
 
 class _Tested(NamedTuple):
@@ -167,46 +165,6 @@ def warn_of_leaks(task: Task, test: LabelledImages) -> None:
             len(task.train),
             *reversed(names),
         )
-
-
-def _row(config, task, matching, steps, results: dict[str, _Tested], train_seconds: float) -> dict[str, Any]:
-    areas = {name: auroc(*result.scored) for name, result in results.items()}
-    metrics = dict.fromkeys(metric for result in results.values() for metric in result.pixel)
-    matched = matching != "none"
-    k = {"first": 1, "random": config.eval.anchors, "barycentre": 1}[config.eval.anchor]
-    return make_row(
-        method=config.method.name,
-        dataset=task.dataset,
-        normal=task.normal,
-        seed=config.seed,
-        teacher=f"{config.teacher.arch}, {_weights_name(config)}",
-        matching={
-            "kind": matching,
-            "alpha": config.eval.alpha if matched else None,
-            "anchor": config.eval.anchor if matched else None,
-            "k": k if matched else None,
-        },
-        steps=steps,
-        auroc_id=areas.pop("id"),
-        auroc_ood=areas,
-        pixel={m: {name: r.pixel[m] for name, r in results.items() if m in r.pixel} for m in metrics},
-        n_test={name: len(result.scored.score) for name, result in results.items()},
-        seconds={"train": train_seconds, "score": sum(result.seconds for result in results.values())},
-        device=f"{jax.devices()[0].platform}: {jax.devices()[0].device_kind}",
-        versions={name: importlib.metadata.version(name) for name in PACKAGES} | {"gnl_jax": __version__},
-        config_sha=hashlib.sha256(json.dumps(plain_config(config), sort_keys=True).encode()).hexdigest(),
-    )
-
-
-def _weights_name(config: ConfigDict) -> str:
-    """What the weights are called, without the folder their file happened to lie in."""
-    return Path(config.teacher.weights).name
-
-
-def _train_seconds(workdir: Path) -> float:
-    """Seconds spent in training steps, from metrics.jsonl."""
-    with (workdir / "metrics.jsonl").open() as lines:
-        return float(sum(json.loads(line)["seconds"] for line in lines))
 
 
 def gallery_choice(score: np.ndarray, anomalous: np.ndarray) -> np.ndarray:

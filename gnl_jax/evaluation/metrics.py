@@ -1,7 +1,5 @@
 """How well scores and score maps separate anomalous from normal; exact for tied scores."""
 
-from collections.abc import Callable
-
 import numpy as np
 from scipy import ndimage, stats
 
@@ -21,7 +19,7 @@ def auroc(scores: np.ndarray, anomalous: np.ndarray) -> float:
     Raises:
         ValueError: a score that is not finite; only one class; shapes that differ.
     """
-    scores, anomalous = _checked(scores, anomalous)
+    scores, anomalous = checked(scores, anomalous)
     negatives, positives = _counts(anomalous)
     ranks = stats.rankdata(scores)
     return float((ranks[anomalous].sum() - positives * (positives + 1) / 2) / (positives * negatives))
@@ -32,7 +30,7 @@ def average_precision(scores: np.ndarray, anomalous: np.ndarray) -> float:
 
     Arguments, range and errors as `auroc`.
     """
-    true, false = _counts_above(*_checked(scores, anomalous))
+    true, false = _counts_above(*checked(scores, anomalous))
     gain = np.diff(true, prepend=0) / true[-1]
     return float(np.sum(gain * true / (true + false)))
 
@@ -42,7 +40,7 @@ def f1_max(scores: np.ndarray, anomalous: np.ndarray) -> float:
 
     Arguments, range and errors as `auroc`.
     """
-    true, false = _counts_above(*_checked(scores, anomalous))
+    true, false = _counts_above(*checked(scores, anomalous))
     return float(np.max(2 * true / (true + false + true[-1])))
 
 
@@ -80,7 +78,7 @@ def aupro(maps: np.ndarray, masks: np.ndarray, limit: float = 0.3) -> float:
     Raises:
         ValueError: as `auroc`; a limit outside (0, 1].
     """
-    maps, masks = _checked(maps, masks)
+    maps, masks = checked(maps, masks)
     if maps.ndim != 3:
         raise ValueError(f"maps: got shape {maps.shape}, expected [n h w]")
     if not 0 < limit <= 1:
@@ -112,63 +110,47 @@ def false_alarm_rate(normal_scores: np.ndarray, threshold: float) -> float:
         raise ValueError("normal_scores: got none, expected at least one")
     if np.isnan(threshold):
         raise ValueError("threshold: got NaN")
-    _check_finite(scores)
+    check_finite(scores)
     return float(np.mean(scores > threshold))
 
 
-def bootstrap_interval(
-    scores: np.ndarray,
-    anomalous: np.ndarray,
-    *,
-    metric: Callable[[np.ndarray, np.ndarray], float] = auroc,
-    level: float = 0.95,
-    resamples: int = 1000,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """A percentile bootstrap interval of a metric, over the draw of the test images.
+def threshold_at(normal_scores: np.ndarray, rate: float) -> float:
+    """The lowest threshold that at most a fraction `rate` of these normal images score above.
 
-    Normal and anomalous images are resampled apart: every resample holds as many of each as the test set.
+    An order statistic, never a value between two scores: the highest score but floor(rate n). With ties fewer images
+    may lie above it.
 
     Args:
-        scores: floats [n].
-        anomalous: bool [n].
-        metric: function of scores and labels.
-        level: coverage aimed at, in (0, 1).
-        resamples: how many.
-        seed: of the resampling; the interval is a function of it.
-
-    Returns:
-        (low, high).
+        normal_scores: floats [n], of normal images only.
+        rate: of false alarms, in [0, 1).
 
     Raises:
-        ValueError: as `auroc`; a level outside (0, 1); no resamples.
+        ValueError: no scores, or one that is not finite; a rate outside [0, 1).
     """
-    scores, anomalous = _checked(scores, anomalous)
-    if not 0 < level < 1:
-        raise ValueError(f"level: got {level}, expected a coverage in (0, 1)")
-    if resamples < 1:
-        raise ValueError(f"resamples: got {resamples}, expected at least 1")
-    rng = np.random.default_rng(seed)
-    normals, anomalies = scores[~anomalous], scores[anomalous]
-    labels = np.arange(len(scores)) >= len(normals)
-    values = [
-        metric(np.concatenate([rng.choice(normals, len(normals)), rng.choice(anomalies, len(anomalies))]), labels)
-        for _ in range(resamples)
-    ]
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    scores = np.asarray(normal_scores)
+    if scores.size == 0:
+        raise ValueError("normal_scores: got none, expected at least one")
+    if not 0 <= rate < 1:
+        raise ValueError(f"rate: got {rate}, expected a false-alarm rate in [0, 1)")
+    check_finite(scores)
+    # The product of 0.07 and 100 is just above 7: a count that is whole but for rounding counts as whole.
+    above = int(np.floor(rate * scores.size + 1e-9))
+    place = scores.size - 1 - above
+    return float(np.partition(scores, place)[place])
 
 
-def _checked(scores: np.ndarray, anomalous: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def checked(scores: np.ndarray, anomalous: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both as arrays; ValueError as `auroc` says."""
     scores, anomalous = np.asarray(scores), np.asarray(anomalous)
     if anomalous.dtype != np.bool_ or anomalous.shape != scores.shape:
         raise ValueError(f"labels: got {anomalous.dtype} {anomalous.shape}, expected bool {scores.shape}")
-    _check_finite(scores)
+    check_finite(scores)
     _counts(anomalous)
     return scores, anomalous
 
 
-def _check_finite(scores: np.ndarray) -> None:
+def check_finite(scores: np.ndarray) -> None:
+    """ValueError that counts the scores that are not finite and says where the first one is."""
     (bad,) = np.nonzero(~np.isfinite(scores.ravel()))
     if len(bad):
         at = tuple(int(i) for i in np.unravel_index(bad[0], scores.shape))

@@ -29,6 +29,10 @@ COUNT = ("an integer from 0", lambda v: _is_int(v) and v >= 0)
 COUNT_OR_NULL = ("an integer from 0, or null", lambda v: v is None or (_is_int(v) and v >= 0))
 FRACTION = ("a number in [0, 1]", lambda v: _is_number(v) and 0 <= v <= 1)
 FRACTION_OR_NULL = ("a number in [0, 1], or null", lambda v: v is None or (_is_number(v) and 0 <= v <= 1))
+INTERVAL = (
+    "[low, high], two numbers in [0, 1] in order",
+    lambda v: isinstance(v, list) and len(v) == 2 and all(map(_is_number, v)) and 0 <= v[0] <= v[1] <= 1,
+)
 DURATION = ("seconds from 0", lambda v: _is_number(v) and v >= 0)
 ROW = {
     "method": TEXT,
@@ -39,6 +43,8 @@ ROW = {
     "matching": {"kind": TEXT, "alpha": FRACTION_OR_NULL, "anchor": TEXT_OR_NULL, "k": COUNT_OR_NULL},
     "steps": COUNT,
     "auroc": {"id": FRACTION, "ood": {...: FRACTION}},
+    "interval?": {...: INTERVAL},
+    "metrics?": {...: {...: FRACTION}},
     "pixel?": {...: {...: FRACTION}},
     "n_test": {...: COUNT},
     "seconds": {...: DURATION},
@@ -64,6 +70,8 @@ def make_row(
     device: str,
     versions: Mapping[str, str],
     config_sha: str,
+    interval: Mapping[str, Sequence[float]] | None = None,
+    metrics: Mapping[str, Mapping[str, float]] | None = None,
     pixel: Mapping[str, Mapping[str, float]] | None = None,
 ) -> dict[str, Any]:
     """One evaluated detector as a row of results.json.
@@ -80,8 +88,11 @@ def make_row(
         device: in words.
         versions: package to version.
         config_sha: hash of the resolved configuration.
-        pixel: metric of the score maps (such as "auroc", "aupro_0.30") to test set to a fraction in [0, 1]; the field
-            is left out where there are no masks.
+        interval: test set to the interval of its AUROC, [low, high].
+        metrics: other metric of the scores (such as "average_precision") to test set to a fraction in [0, 1].
+        pixel: metric of the score maps (such as "auroc", "aupro_0.30") to test set to a fraction in [0, 1].
+
+    The last three fields are left out where there is nothing in them, as in rows of earlier versions.
 
     Raises:
         ValueError: a field of a wrong type or range, NaN included.
@@ -95,6 +106,8 @@ def make_row(
         "matching": dict(matching),
         "steps": steps,
         "auroc": {"id": auroc_id, "ood": dict(auroc_ood)},
+        **({"interval": {test: list(bounds) for test, bounds in interval.items()}} if interval else {}),
+        **({"metrics": {metric: dict(values) for metric, values in metrics.items()}} if metrics else {}),
         **({"pixel": {metric: dict(values) for metric, values in pixel.items()}} if pixel else {}),
         "n_test": dict(n_test),
         "seconds": dict(seconds),

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 # What rows may have for each test set, and the title of its table; only "image" is in every row.
 METRICS = {
     "image": "AUROC (%)",
+    "false_alarm_0.05": "Normal images (%) above the threshold that 5 % of those of ID are above",
     "auroc": "Pixel AUROC (%)",
     "aupro_0.30": "AUPRO up to 30 % false positives (%)",
     "aupro_0.05": "AUPRO up to 5 % false positives (%)",
@@ -52,7 +53,7 @@ def _values(row: Mapping[str, Any], metric: str) -> Mapping[str, float]:
     """Test set to value, empty where a row lacks the metric."""
     if metric == "image":
         return {"id": row["auroc"]["id"]} | row["auroc"]["ood"]
-    return row.get("pixel", {}).get(metric, {})
+    return row.get("metrics", {}).get(metric) or row.get("pixel", {}).get(metric, {})
 
 
 def _means(runs: Mapping[tuple[int, str], Mapping[str, float]]) -> dict[str, tuple[float, float | None]]:
@@ -66,6 +67,18 @@ def _means(runs: Mapping[tuple[int, str], Mapping[str, float]]) -> dict[str, tup
         comparable = len(seeds) > 1 and len({frozenset(classes) for classes in seeds.values()}) == 1
         means[test] = (statistics.fmean(per_seed), statistics.stdev(per_seed) if comparable else None)
     return means
+
+
+def row_labels(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """A name for each row: method and matching, with dataset, normal class and seed where rows differ in them."""
+    rows = list(rows)
+    differing = [name for name in ("dataset", "normal", "seed") if len({row[name] for row in rows}) > 1]
+    labels = []
+    for row in rows:
+        kind, alpha = row["matching"]["kind"], row["matching"]["alpha"]
+        words = [row["method"].upper() + ("" if kind == "none" else f" + {kind} {alpha:g}")]
+        labels.append(", ".join(words + [f"seed {row[n]}" if n == "seed" else str(row[n]) for n in differing]))
+    return labels
 
 
 def _matching_words(matching: Mapping[str, Any]) -> str:

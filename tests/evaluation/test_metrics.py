@@ -168,27 +168,22 @@ def test_false_alarm_rate_counts_scores_above_the_threshold():
         metrics.false_alarm_rate(np.array([1.0]), np.nan)
 
 
-def test_bootstrap_interval_agrees_with_the_standard_error_of_hanley_and_mcneil():
-    rng = np.random.default_rng(0)
-    labels = np.arange(400) % 2 == 0
-    scores = rng.normal(size=400) + labels
-    low, high = metrics.bootstrap_interval(scores, labels, resamples=400, seed=1)
-    area = metrics.auroc(scores, labels)
-    q1, q2, n = area / (2 - area), 2 * area**2 / (1 + area), 200
-    error = np.sqrt((area * (1 - area) + (n - 1) * (q1 + q2 - 2 * area**2)) / n**2)
-    assert low < area < high
-    assert high - low == pytest.approx(2 * 1.96 * error, rel=0.15)
+@given(hnp.arrays(np.int64, st.integers(1, 40), elements=st.integers(0, 12)), st.sampled_from([0, 0.05, 0.5, 0.99]))
+def test_threshold_is_the_lowest_score_that_few_enough_are_above(scores, rate):
+    allowed = int(np.floor(rate * len(scores) + 1e-9))
+    expected = min(s for s in scores if np.count_nonzero(scores > s) <= allowed)
+    threshold = metrics.threshold_at(scores / 8, rate)
+    assert threshold == expected / 8
+    assert metrics.false_alarm_rate(scores / 8, threshold) <= rate + 1e-12
 
 
-def test_bootstrap_interval_is_a_function_of_its_seed_and_keeps_both_classes():
-    labels = np.array([True] + [False] * 30)  # an unstratified resample would lack the anomalous image often
-    scores = np.linspace(0, 1, 31)
-    args = {"metric": metrics.average_precision, "level": 0.5, "resamples": 50}
-    first = metrics.bootstrap_interval(scores, labels, seed=3, **args)
-    assert first == metrics.bootstrap_interval(scores, labels, seed=3, **args)
-    reordered = metrics.bootstrap_interval(scores[::-1], labels[::-1], seed=3, **args)
-    assert reordered == pytest.approx(first, abs=0.02)
-    with pytest.raises(ValueError, match="level"):
-        metrics.bootstrap_interval(scores, labels, level=1.0)
-    with pytest.raises(ValueError, match="resamples"):
-        metrics.bootstrap_interval(scores, labels, resamples=0)
+def test_threshold_of_distinct_scores_lets_the_stated_rate_through():
+    scores = np.random.default_rng(0).permutation(100).astype(np.float32)
+    for rate in (0.0, 0.05, 0.07, 0.29):
+        assert metrics.false_alarm_rate(scores, metrics.threshold_at(scores, rate)) == pytest.approx(rate)
+    with pytest.raises(ValueError, match="normal_scores: got none"):
+        metrics.threshold_at(np.array([]), 0.05)
+    with pytest.raises(ValueError, match="rate: got 1"):
+        metrics.threshold_at(scores, 1)
+    with pytest.raises(ValueError, match="not finite"):
+        metrics.threshold_at(np.array([np.nan]), 0.05)

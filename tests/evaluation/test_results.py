@@ -40,6 +40,10 @@ def test_a_file_holds_the_rows_under_schema_1(tmp_path):
         (["versions", "jax"], 10, r"versions\.jax: got 10"),
         (["pixel"], {"auroc": {"id": 2.0}}, r"pixel\.auroc\.id: got 2.0"),
         (["pixel"], {"auroc": 0.5}, r"pixel\.auroc: got 0.5, expected an object"),
+        (["metrics"], {"f1_max": {"id": 1.5}}, r"metrics\.f1_max\.id: got 1.5"),
+        (["interval"], {"id": [0.5]}, r"interval\.id: got \[0.5\], expected \[low, high\]"),
+        (["interval"], {"id": [0.6, 0.5]}, r"interval\.id: got \[0.6, 0.5\]"),
+        (["interval"], {"id": [0.5, math.nan]}, r"interval\.id: got \[0.5, nan\]"),
         (["pixel?"], {}, r"unknown or missing field 'pixel\?'"),
         (["extra"], 1, r"unknown or missing field 'extra'"),
         (["matching", "extra"], 1, r"matching: unknown or missing field 'extra'"),
@@ -66,6 +70,14 @@ def test_values_of_score_maps_are_optional(tmp_path):
     assert read_results(tmp_path / "results.json") == rows
     assert rows[1]["pixel"]["auroc"] == {"id": 0.5, "photo": 1}
     assert "pixel" not in rows[2]
+
+
+def test_further_metrics_and_intervals_are_optional(tmp_path):
+    more = row(interval={"id": (0.4, 0.6)}, metrics={"f1_max": {"id": 0.5, "photo": 1}})
+    write_results(tmp_path / "results.json", [row(), more])
+    assert read_results(tmp_path / "results.json") == [row(), more]
+    assert (more["interval"], more["metrics"]) == ({"id": [0.4, 0.6]}, {"f1_max": {"id": 0.5, "photo": 1}})
+    assert row().keys() & {"interval", "metrics"} == set()
 
 
 @pytest.mark.parametrize("field", ["method", "auroc", "config_sha"])

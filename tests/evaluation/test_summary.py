@@ -6,7 +6,7 @@ import math
 import pytest
 from result_rows import row
 
-from gnl_jax.evaluation.summary import print_results, results_table, summarise
+from gnl_jax.evaluation.summary import print_results, results_table, row_labels, summarise
 
 
 def test_a_mean_is_over_classes_then_seeds_with_the_deviation_of_the_seeds():
@@ -76,6 +76,24 @@ def test_values_of_score_maps_have_their_own_tables():
         "gnl     1     50.00",
     ]
     assert summarise(rows, metric="aupro_0.30") == []
+
+
+def test_false_alarms_have_their_own_table_where_rows_have_them():
+    rows = [row(metrics={"false_alarm_0.05": {"id": 0.05, "photo": 0.8}, "f1_max": {"id": 0.5}}), row(method="rd4ad")]
+    text = io.StringIO()
+    print_results(rows, file=text)
+    assert text.getvalue().splitlines()[3:] == [
+        "",
+        "Normal images (%) above the threshold that 5 % of those of ID are above",
+        "Method  Runs  ID    photo",
+        "gnl     1     5.00  80.00",
+    ]
+
+
+def test_labels_say_what_differs():
+    none = {"kind": "none", "alpha": None, "anchor": None, "k": None}
+    assert row_labels([row(), row(method="rd4ad", matching=none)]) == ["GNL + efdm 0.5", "RD4AD"]
+    assert row_labels([row(), row(normal="4", seed=1)]) == ["GNL + efdm 0.5, 3, seed 0", "GNL + efdm 0.5, 4, seed 1"]
 
 
 def test_names_are_shown_as_they_are():

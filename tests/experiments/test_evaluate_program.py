@@ -6,6 +6,7 @@ import programs
 import pytest
 
 from gnl_jax.evaluation.results import read_results
+from gnl_jax.evaluation.scores import read_scores
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +40,23 @@ def test_the_reader_goes_away(trained, tmp_path):
     assert err == ""
     (row,) = read_results(tmp_path / "results.json")
     assert row["matching"]["kind"] == "none"
+    (scores,) = read_scores(tmp_path / "scores.npz")
+    assert {name: len(scored.score) for name, scored in scores.items()} == row["n_test"] == {"id": 20}
+
+
+def test_other_test_sets_and_alphas_of_the_same_run(trained, tmp_path):
+    """With the training's configuration, the run's own results and its checkpoint left alone."""
+    before = (trained / "config.json").read_bytes()
+    done = programs.run(
+        "evaluate", f"--workdir={trained}", f"--out={tmp_path}", "--alphas=0,1", "--config.eval.matching=('efdm',)",
+        "--config.dataset.shifts=('contrast',)", "--config.dataset.severity=5",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    rows = read_results(tmp_path / "results.json")
+    assert [row["matching"]["alpha"] for row in rows] == [0, 1]
+    assert all(row["n_test"] == {"id": 20, "contrast": 20} for row in rows)
+    assert (trained / "config.json").read_bytes() == before
+    assert not (trained / "results.json").exists()
 
 
 def test_what_cannot_be_evaluated(trained, tmp_path):
@@ -47,6 +65,11 @@ def test_what_cannot_be_evaluated(trained, tmp_path):
         ([f"--workdir={trained}", "--config.eval.alpha=7.0"], "error: eval.alpha: got 7.0, expected 0 to 1"),
         ([f"--workdir={trained}", "--config.eval.beta=1"], "error: --config has no field 'beta'"),
         ([f"--workdir={trained}", "--config.train.epochs=1"], "error: --config has no field 'train'"),
+        ([f"--workdir={trained}", "--config.dataset.normal=1"], "error: --config has no field 'normal'"),
+        (
+            [f"--workdir={trained}", "--alphas=1", "--config.dataset.severity=5"],
+            "error: out: missing, expected a folder for results with other dataset.severity, alphas",
+        ),
     ):
         done = programs.run("evaluate", *arguments)
         assert done.returncode == 1
