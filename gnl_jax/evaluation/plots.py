@@ -85,11 +85,11 @@ def plot_scores(
     if not tests:
         raise ValueError("panels: got none, expected at least one method with one test set")
     titles = {
-        (method, test): f"{_title(test)}, AUROC {100 * auroc(*case):.1f}"
+        (method, test): f"{name_in_picture(test)}, AUROC {100 * auroc(*case):.1f}"
         for method, cases in panels.items()
         for test, case in cases.items()
     }
-    with _picture(path, width=1.7 * len(tests) + 0.4, height=1.25 * len(panels) + 0.5) as figure:
+    with picture(path, width=1.7 * len(tests) + 0.4, height=1.25 * len(panels) + 0.5) as figure:
         grid = figure.subplots(len(panels), len(tests), squeeze=False)
         for row, (method, cases) in zip(grid, panels.items()):
             edges = np.histogram_bin_edges(np.concatenate([scores for scores, _ in cases.values()]), bins)
@@ -135,7 +135,7 @@ def plot_gallery(path: str | os.PathLike, items: Sequence[GalleryItem], *, colum
     low, high = min(item.map.min() for item in items), max(item.map.max() for item in items)
     scale = cm.ScalarMappable(colors.Normalize(float(low), float(high)), "inferno")
     rows, columns = -(-len(items) // columns), min(columns, len(items))
-    with _picture(path, width=2.5 * columns + 0.7, height=1.42 * rows + 0.1) as figure:
+    with picture(path, width=2.5 * columns + 0.7, height=1.42 * rows + 0.1) as figure:
         # Every third column of the grid is the gap between two items.
         grid = figure.add_gridspec(rows, 3 * columns - 1, width_ratios=([1, 1, 0.08] * columns)[:-1])
         drawn = []
@@ -153,7 +153,7 @@ def _draw_item(left: "Axes", right: "Axes", item: GalleryItem, scale: "ScalarMap
     heat = scale.to_rgba(item.map)[..., :3]
     left.imshow(item.image)
     right.imshow(0.3 * grey + 0.7 * heat)
-    left.set_title(f"{_title(item.test)}, {truth}", loc="left", color=colour)
+    left.set_title(f"{name_in_picture(item.test)}, {truth}", loc="left", color=colour)
     right.set_title(f"score {item.score:#.3g}", loc="right")
     for axes in (left, right):
         axes.set_axis_off()
@@ -171,13 +171,17 @@ def _check_item(item: GalleryItem, *, where: str) -> None:
         raise ValueError(f"{where}: the score or the map is not finite")
 
 
-def _title(test: str) -> str:
+def name_in_picture(test: str) -> str:
+    """The name of a test set in a picture: "defocus_blur" -> "defocus blur"."""
     return "ID" if test == "id" else test.replace("_", " ")
 
 
 @contextlib.contextmanager
-def _picture(path: str | os.PathLike, *, width: float, height: float) -> Iterator["Figure"]:
-    """A figure of some inches to draw on, written to the path when the block ends."""
+def picture(path: str | os.PathLike, *, width: float, height: float) -> Iterator["Figure"]:
+    """A figure of some inches to draw on, written to the path when the block ends.
+
+    Raises ValueError for a path whose suffix is not a key of `METADATA`, before anything is drawn.
+    """
     suffix = Path(path).suffix.lower()
     if suffix not in METADATA:
         raise ValueError(f"path: got {os.fspath(path)!r}, expected a suffix of {list(METADATA)}")

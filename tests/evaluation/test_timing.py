@@ -1,0 +1,41 @@
+"""Table 7's measurements: what is timed, and what an epoch is made of; the programs themselves are `make speed`'s."""
+
+import pytest
+
+from gnl_jax.evaluation import timing
+from gnl_jax.evaluation.timing import Case, median_seconds, time_epochs
+
+
+def test_an_epoch_is_its_batches_and_inference_is_one_image(monkeypatch):
+    asked = []
+
+    def make_programs(config, *, score_batch):
+        asked.append((config.method.name, tuple(config.method.views), score_batch))
+        assert (config.teacher.arch, config.dataset.size, config.train.batch_size) == ("resnet18", 64, 16)
+        scale = {"rd4ad": 1, "gnl": 10}[config.method.name]
+        return timing.Programs(2 * scale, 3 * scale, 5 * scale, 0.0, 0.0, 0.0)
+
+    monkeypatch.setattr(timing, "make_programs", make_programs)
+    monkeypatch.setattr(timing, "median_seconds", lambda program, seconds: program)
+    seconds = time_epochs(Case("resnet18", 64, 16), images=170)
+    assert asked == [("rd4ad", ("clean",), 1), ("gnl", ("clean", "augmix", "grey"), 1)]
+    assert seconds == {
+        ("rd4ad", "training"): 2 * 11,  # ten whole batches and one of ten images
+        ("rd4ad", "inference"): 3,  # without matching
+        ("gnl", "training"): 20 * 11,
+        ("gnl", "inference"): 50,  # with
+    }
+    assert time_epochs(Case("resnet18", 64, 16), images=16)["rd4ad", "training"] == 2
+    with pytest.raises(ValueError, match="images: got 0, expected 1 or more"):
+        time_epochs(Case("resnet18", 64, 16), images=0)
+
+
+def test_the_median_leaves_out_the_first_call(monkeypatch):
+    durations = iter([100, 1, 9, 2])
+    clock = [0.0]
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: clock[0])
+
+    def call():
+        clock[0] += next(durations)
+
+    assert median_seconds(call, seconds=0.0, least=3) == 2
