@@ -1,5 +1,7 @@
 """Deep SVDD: its two phases against NumPy, its schedule against the feed's, and training on real digits."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -33,6 +35,8 @@ KEY = jax.random.key(0, impl="rbg")  # compiles faster than the default
 TASK = digits_task("8", size=28, shifts=())
 MODEL = Model(LENETS["mnist"], jnp.dtype("float64"))
 LOSSES = {"autoencoder": autoencoder_losses, "svdd": svdd_losses}
+IMAGES, VALID = TASK.train[:5], np.array([True, True, False, True, False])  # of the single steps
+RATE, WEIGHT_DECAY = 1e-3, 0.5
 
 
 def config(**fields):
@@ -87,14 +91,10 @@ def start(phase):
     return TrainState(np.int32(0), np.int32(1), measured, params, batch_stats, opt_state)
 
 
-def compile_step(phase, *, weight_decay=0.0, learning_rate=1e-3):
-    tx = l2_adam(weight_decay, b1=0.9, b2=0.999)
-
-    @quick.jit
-    def step(state, images, valid):
-        return train_step(state, images, valid, losses=LOSSES[phase], model=MODEL, tx=tx, learning_rate=learning_rate)
-
-    return step
+@functools.cache
+def compile_step(phase):
+    tx = l2_adam(WEIGHT_DECAY, b1=0.9, b2=0.999)
+    return quick.jit(functools.partial(train_step, losses=LOSSES[phase], model=MODEL, tx=tx, learning_rate=RATE))
 
 
 def assert_same(a, b, tolerance=1e-12):
@@ -102,41 +102,44 @@ def assert_same(a, b, tolerance=1e-12):
 
 
 @pytest.mark.parametrize("phase", LOSSES)
-def test_rows_that_are_not_valid_change_nothing(phase):
-    valid = np.array([True, True, False, True, False])
-    images, noise = TASK.train[:5], RNG.integers(0, 256, (5, 28, 28, 3), np.uint8)
+def test_what_fills_rows_that_are_not_valid_changes_nothing(phase):
+    noise = RNG.integers(0, 256, IMAGES.shape, np.uint8)
     with jax.enable_x64(True):
         step = compile_step(phase)
-        first = step(start(phase), images, valid)
-        assert_same(step(start(phase), np.where(valid[:, None, None, None], images, noise), valid), first)
-        assert_same(step(start(phase), images[valid], np.ones(3, bool)), first)
+        first = step(start(phase), IMAGES, VALID)
+        assert_same(step(start(phase), np.where(VALID[:, None, None, None], IMAGES, noise), VALID), first)
     assert np.isfinite(first[1]["loss"])
+
+
+def test_a_padded_batch_trains_as_without_its_padding():
+    with jax.enable_x64(True):
+        step = compile_step("svdd")
+        assert_same(step(start("svdd"), IMAGES[VALID], np.ones(3, bool)), step(start("svdd"), IMAGES, VALID))
 
 
 def test_two_steps_of_adam_with_weight_decay_in_the_gradient():
     """Gradients by finite differences, Adam as torch writes it, a tenth of the rate from the milestone (step 1) on."""
-    weight_decay, rate, images, valid = 0.5, 1e-3, TASK.train[:4], np.ones(4, bool)
     places = [("conv1", (1, 2, 0, 3)), ("conv2", (2, 2, 5, 1)), ("fc1", (17, 4))]
 
     with jax.enable_x64(True):
 
         @quick.jit
         def loss(params, measured):
-            x = preprocess(images, measured, model=MODEL)
+            x = preprocess(IMAGES[VALID], measured, model=MODEL)
             z, _ = MODEL.network.encoder.apply(
-                {"params": params, "batch_stats": state.batch_stats}, x, valid, mutable=True
+                {"params": params, "batch_stats": state.batch_stats}, x, np.ones(3, bool), mutable=True
             )
             return jnp.mean(jnp.sum((z - measured["centre"][None]) ** 2, axis=1))
 
-        step, state = compile_step("svdd", weight_decay=weight_decay, learning_rate=rate), start("svdd")
+        step, state = compile_step("svdd"), start("svdd")
         m, v = np.zeros(3), np.zeros(3)
         expected = np.array([state.params[layer]["kernel"][place] for layer, place in places])
-        for t, lr in ((1, rate), (2, rate / 10)):
+        for t, lr in ((1, RATE), (2, RATE / 10)):
             at = [loss(moved(state.params, *p, h), state.measured) for p in places for h in (1e-6, -1e-6)]
-            gradient = (np.array(at[::2]) - np.array(at[1::2])) / 2e-6 + weight_decay * expected
+            gradient = (np.array(at[::2]) - np.array(at[1::2])) / 2e-6 + WEIGHT_DECAY * expected
             m, v = 0.9 * m + 0.1 * gradient, 0.999 * v + 0.001 * gradient**2
             expected = expected - lr * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
-            previous, (state, metrics) = state, step(state, images, valid)
+            previous, (state, metrics) = state, step(state, IMAGES, VALID)
             np.testing.assert_allclose(metrics["loss"], loss(previous.params, state.measured), rtol=1e-6)
         got = [state.params[layer]["kernel"][place] for layer, place in places]
     np.testing.assert_allclose(got, expected, atol=1e-9)  # of changes of 1e-3
@@ -150,12 +153,11 @@ def moved(params, layer, place, h):
 
 
 def test_the_learning_rate_is_a_tenth_from_the_milestone_on():
-    images, valid = TASK.train[:2], np.ones(2, bool)
     with jax.enable_x64(True):
         step, state = compile_step("svdd"), start("svdd")
 
         def change(at):
-            after, _ = step(state._replace(step=np.int32(at), milestone_step=np.int32(7)), images, valid)
+            after, _ = step(state._replace(step=np.int32(at), milestone_step=np.int32(7)), IMAGES, VALID)
             return jax.tree.map(np.subtract, after.params, state.params)
 
         full = change(0)
@@ -165,11 +167,10 @@ def test_the_learning_rate_is_a_tenth_from_the_milestone_on():
 
 
 def test_running_statistics_move_by_a_tenth_of_the_unbiased_ones():
-    images, valid = TASK.train[:4], np.array([True, True, True, False])
     with jax.enable_x64(True):
         state = start("svdd")
-        after, _ = compile_step("svdd")(state, images, valid)
-        x = np.asarray(preprocess(images[valid], state.measured, model=MODEL))
+        after, _ = compile_step("svdd")(state, IMAGES, VALID)
+        x = np.asarray(preprocess(IMAGES[VALID], state.measured, model=MODEL))
     windows = np.lib.stride_tricks.sliding_window_view(np.pad(x[..., 0], [(0, 0), (2, 2), (2, 2)]), (5, 5), axis=(1, 2))
     y = np.einsum("bhwij,ijo->bhwo", windows, state.params["conv1"]["kernel"][:, :, 0])
     for name, statistic in (("mean", y.mean((0, 1, 2))), ("var", y.var((0, 1, 2), ddof=1))):
@@ -201,7 +202,8 @@ def trained():
     states, losses = [None], []
     for phase in method.phases:
         schedule = make_schedule(len(TASK.train), batch_size=phase.batch_size, seed=0, min_valid=phase.min_valid)
-        state, step = phase.init(KEY, states[-1], TASK.train), quick.jit(phase.step)
+        state = quick.jit(lambda previous, init=phase.init: init(KEY, previous, TASK.train))(states[-1])
+        step = quick.jit(phase.step)
         losses.append([])
         for indices, valid in map(schedule.batch, range(phase.epochs * schedule.steps_per_epoch)):
             state, metrics = step(KEY, state, method.frozen, TASK.train[indices], valid, None)
