@@ -18,9 +18,8 @@ def get_config(argument=None):
     config.dataset.normal, method = parse_argument(argument, normal="airplane")
     config.dataset.shifts = ("brightness", "contrast", "defocus_blur", "gaussian_noise")
     config.dataset.severity = 5
-    set_method(config, method)
     # Paper: names no network for CIFAR-10. ResNet-18 at the images' own size is our choice.
     config.teacher.arch = "resnet18"
     config.method.augmix.operations = "mvtec"  # without the corruptions that are tested
-    config.eval.matching = ("none", "efdm")
+    set_method(config, method, like="cifar10")
     return config

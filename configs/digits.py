@@ -15,11 +15,10 @@ from gnl_jax.config import default_config, parse_argument, set_method
 def get_config(argument=None):
     config = default_config()
     config.dataset.normal, method = parse_argument(argument, normal="0")
-    set_method(config, method)
     config.teacher.weights = "random"
     # What the paper does with MNIST: images not normalised, alpha 0.9.
     config.method.normalise = "none"
     config.eval.alpha = 0.9
-    # Both matchings from the same weights: two rows of the table.
-    config.eval.matching = ("none", "efdm")
+    # Settings of other systems: those for MNIST.
+    set_method(config, method, like="mnist")
     return config

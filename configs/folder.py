@@ -23,8 +23,7 @@ def get_config(argument=None):
         path, method = argument or "", "gnl"
     config.dataset.update(name="folder", root=path, normal="", size=256)
     config.dataset.shifts = ("gain_up", "gain_down", "white_balance", "defocus_blur", "motion_blur", "gaussian_noise")
-    set_method(config, method)
     config.teacher.arch = "wide_resnet50_2"
     config.method.augmix.operations = "pacs"  # with brightness and contrast: lighting is what changes most often
-    config.eval.matching = ("none", "efdm")
+    set_method(config, method, like="mvtec")
     return config

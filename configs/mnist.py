@@ -15,10 +15,9 @@ def get_config(argument=None):
     config.dataset.name = "mnist"
     config.dataset.normal, method = parse_argument(argument, normal="0")
     config.dataset.shifts = ("mnist_m",)
-    set_method(config, method)
     config.method.normalise = "none"  # published code: ToTensor alone for MNIST
     config.method.augmix.operations = "pacs"
     config.train.epochs = 5
-    config.eval.matching = ("none", "efdm")
     config.eval.alpha = 0.9
+    set_method(config, method, like="mnist")
     return config

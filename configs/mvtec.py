@@ -19,8 +19,7 @@ def get_config(argument=None):
     config.dataset.size = 256
     config.dataset.shifts = ("brightness", "contrast", "defocus_blur", "gaussian_noise")
     config.dataset.severity = 3
-    set_method(config, method)
     config.teacher.arch = "wide_resnet50_2"  # Paper: ResNet-50. Published code: this one.
     config.method.augmix.operations = "mvtec"  # without the corruptions that are tested
-    config.eval.matching = ("none", "efdm")
+    set_method(config, method, like="mvtec")
     return config

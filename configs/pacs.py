@@ -19,8 +19,7 @@ def get_config(argument=None):
     config.dataset.normal, method = parse_argument(argument, normal="dog")
     config.dataset.size = 256
     config.dataset.shifts = ("art_painting", "cartoon", "sketch")
-    set_method(config, method)
     config.teacher.arch = "wide_resnet50_2"  # Paper: ResNet-50. Published code: this one.
     config.method.augmix.operations = "pacs"
-    config.eval.matching = ("none", "efdm")
+    set_method(config, method, like="mvtec")
     return config

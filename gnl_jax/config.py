@@ -2,13 +2,71 @@
 
 from ml_collections import ConfigDict
 
+_RD4AD = {"views": ("clean",), "loss_ori": 1.0, "loss_abs": 0.0, "loss_lowf": 0.0}
+# google-research/augmix: a fixed severity and a depth for each chain, the published operations; the image is replaced.
+_AUGMIX = {"views": ("augmix",), "augmix.severity": "3", "augmix.sticky_depth": False, "augmix.geometric": True}
+_PLAIN, _BOTH = ("none",), ("none", "efdm")  # two matchings from the same weights: two rows of a table
+
 # What a method's name stands for: fields of the group `method`, and the matchings it is evaluated with.
-# DINL is GNL's training, ATTA its test-time matching (Table 5).
+# ATTA is RD4AD with GNL's test-time matching, DINL is GNL's training without it (Table 5).
 METHODS = {
-    "rd4ad": ({"views": ("clean",), "loss_ori": 1.0, "loss_abs": 0.0, "loss_lowf": 0.0}, ("none",)),
-    "atta": ({"views": ("clean",), "loss_ori": 1.0, "loss_abs": 0.0, "loss_lowf": 0.0}, ("efdm",)),
-    "dinl": ({}, ("none",)),
-    "gnl": ({}, ("efdm",)),
+    "rd4ad": (_RD4AD, _BOTH),
+    "atta": (_RD4AD, ("efdm",)),
+    "dinl": ({}, _PLAIN),
+    "gnl": ({}, _BOTH),
+    # Table 5: one of the two similarity losses alone. Paper: weights not given; ours are those of GNL.
+    "abs_only": ({"loss_lowf": 0.0}, _PLAIN),
+    "lowf_only": ({"loss_abs": 0.0}, _PLAIN),
+    # Table 6; its second row is "dinl".
+    "lambda_95": ({"loss_ori": 0.95, "loss_abs": 0.025, "loss_lowf": 0.025}, _PLAIN),
+    "lambda_85": ({"loss_ori": 0.85, "loss_abs": 0.075, "loss_lowf": 0.075}, _PLAIN),
+    "lambda_80": ({"loss_ori": 0.8, "loss_abs": 0.1, "loss_lowf": 0.1}, _PLAIN),
+    # Generalisation baselines on RD4AD.
+    "augmix": (_RD4AD | _AUGMIX, _PLAIN),
+    "mixstyle": (_RD4AD | {"mixing.kind": "mixstyle"}, _PLAIN),
+    "efdm": (_RD4AD | {"mixing.kind": "efdm"}, _PLAIN),
+    "augmix_mixstyle": (_RD4AD | _AUGMIX | {"mixing.kind": "mixstyle"}, _PLAIN),
+    "augmix_efdm": (_RD4AD | _AUGMIX | {"mixing.kind": "efdm"}, _PLAIN),
+    "jigsaw": (_RD4AD | {"jigsaw.weight": 0.7}, _PLAIN),
+    # Other systems.
+    "kdad": ({"system": "kdad"}, _PLAIN),
+    "deep_svdd": ({"system": "deep_svdd"}, _PLAIN),
+    "f_anogan": ({"system": "f_anogan"}, _PLAIN),
+}
+
+# Settings of the other systems that depend on the data: their own publications'.
+_KDAD = {"train.batch_size": 64, "train.learning_rate": 1e-3, "train.beta1": 0.9, "teacher.arch": "vgg16"}
+_DEEP_SVDD = {"train.epochs": 150, "train.batch_size": 200, "train.learning_rate": 1e-4, "train.beta1": 0.9}
+_F_ANOGAN = {"train.learning_rate": 2e-4, "train.beta1": 0.5}
+_DEEP_SVDD_COLOUR = _DEEP_SVDD | {
+    "dataset.size": 32,
+    "method.deep_svdd.network": "cifar10",
+    "method.deep_svdd.pretrain_epochs": 350,
+    "method.deep_svdd.pretrain_milestone": 250,
+    "method.deep_svdd.pretrain_weight_decay": 0.5e-6,
+}
+# (method, data whose settings these are) -> fields. Paper: PACS as MVTec AD; Published code of the loops of KDAD: one
+# epoch more than its parameter says.
+SETTINGS = {
+    ("kdad", "mnist"): _KDAD | {"dataset.size": 32, "train.epochs": 52, "method.normalise": "none"},
+    ("kdad", "cifar10"): _KDAD
+    | {"dataset.size": 224, "dataset.resize": 256, "dataset.filter": "lanczos", "train.epochs": 202},
+    ("kdad", "mvtec"): _KDAD
+    | {"dataset.size": 128, "train.epochs": 602, "method.normalise": "none", "method.kdad.mse_weight": 0.5},
+    ("deep_svdd", "mnist"): _DEEP_SVDD | {"dataset.size": 28},
+    ("deep_svdd", "cifar10"): _DEEP_SVDD_COLOUR,
+    ("deep_svdd", "mvtec"): _DEEP_SVDD_COLOUR,
+    ("f_anogan", "mnist"): _F_ANOGAN | {"dataset.size": 28, "train.epochs": 200, "train.batch_size": 64},
+    ("f_anogan", "cifar10"): _F_ANOGAN
+    | {"dataset.size": 32, "train.epochs": 200, "train.batch_size": 64, "method.f_anogan.network": "convolutional"},
+    ("f_anogan", "mvtec"): _F_ANOGAN
+    | {
+        "dataset.size": 64,
+        "train.epochs": 300,
+        "train.batch_size": 32,
+        "method.f_anogan.network": "convolutional",
+        "method.f_anogan.flip": True,
+    },
 }
 
 
@@ -21,7 +79,9 @@ def default_config() -> ConfigDict:
     dataset = config.dataset = ConfigDict()
     dataset.name = "digits"  # see gnl_jax.data.load.DATASETS
     dataset.normal = "0"  # the class, category or group that is normal
-    dataset.size = 32  # side of the images in pixels, a multiple of 32
+    dataset.size = 32  # side of the images in pixels
+    dataset.resize = 0  # images are resized to this side and their centre of `size` cut out; 0: resized to `size`
+    dataset.filter = "bilinear"  # of the resize: "bilinear" | "lanczos"
     dataset.root = ""  # folder of the data
     dataset.mnist_m = ""  # folder of MNIST-M as published
     # Test sets beside "id": corruptions and other domains. Those of folders may say their severity, "contrast:5".
@@ -41,12 +101,13 @@ def default_config() -> ConfigDict:
     dataset.memory_mb = 4096.0  # training images that take more MiB are read again whenever they are needed
 
     teacher = config.teacher = ConfigDict()
-    teacher.arch = "resnet18"  # "resnet18" | "resnet50" | "wide_resnet50_2"
+    teacher.arch = "resnet18"  # "resnet18" | "resnet50" | "wide_resnet50_2"; for KDAD "vgg16"
     teacher.weights = ""  # "imagenet" | "random" | a file; "": the environment variable GNL_JAX_TEACHER
     teacher.seed = 0  # of the random teacher
 
     method = config.method = ConfigDict()
     method.name = "gnl"  # how results are labelled; the fields below decide
+    method.system = "reverse_distillation"  # | "kdad" | "deep_svdd" | "f_anogan"
     method.normalise = "imagenet"  # "imagenet" | "none": what follows the scaling to [0, 1]
     method.views = ("clean", "augmix", "grey")  # the first one is reconstructed
     method.loss_ori = 0.9  # lambda of Eq. 3
@@ -56,11 +117,44 @@ def default_config() -> ConfigDict:
 
     augmix = method.augmix = ConfigDict()
     augmix.operations = "pacs"  # "mvtec" (six) | "pacs" (those, contrast and brightness)
+    augmix.geometric = False  # also rotate, shear and translate, as the baseline of that name does
     augmix.severity = "published"  # "published" (0, 1, 2 or 3, drawn per image) | a number, as text
     augmix.width = 3  # chains
     augmix.depth = 0  # operations in a chain; 0: drawn from 1 to 3
     augmix.alpha = 1.0  # of the Dirichlet and Beta distributions of the mixing weights
     augmix.sticky_depth = True  # published code: the first chain's depth serves all chains
+
+    mixing = method.mixing = ConfigDict()  # of the teacher's features between the images of a training batch
+    mixing.kind = "none"  # "none" | "mixstyle" | "efdm"
+    mixing.probability = 0.5  # that a batch is mixed, for stages 1 and 2 each
+    mixing.alpha = 0.1  # of the Beta distribution of the mixing weights
+    mixing.targets = "mixed"  # what the student reconstructs: "mixed" features | "clean" ones
+
+    jigsaw = method.jigsaw = ConfigDict()
+    jigsaw.weight = 0.0  # of the loss for recognising how an image's tiles were shuffled; 0: no tiles are shuffled
+    jigsaw.permutations = 30  # orders of the nine tiles, beside the right one
+    jigsaw.identity = 0.9  # probability that an image is left in order
+    jigsaw.reconstruct = "all"  # images whose features are reconstructed: "all" | "ordered" ones only
+
+    kdad = method.kdad = ConfigDict()
+    kdad.mse_weight = 0.01  # lambda: weight of the squared distance beside the cosine distance
+
+    deep_svdd = method.deep_svdd = ConfigDict()
+    deep_svdd.network = "mnist"  # "mnist" (28x28, grey) | "cifar10" (32x32, colour): the two published LeNets
+    deep_svdd.weight_decay = 0.5e-6  # added to the gradient
+    deep_svdd.milestone = 50  # from this epoch on the learning rate is a tenth
+    deep_svdd.pretrain_epochs = 150  # of the autoencoder
+    deep_svdd.pretrain_milestone = 50
+    deep_svdd.pretrain_weight_decay = 0.5e-3
+
+    f_anogan = method.f_anogan = ConfigDict()
+    f_anogan.network = "dense"  # "dense" (28x28, grey) | "convolutional" (colour)
+    f_anogan.encoder_epochs = 200
+    f_anogan.critic_steps = 5  # of the critic for each of the generator
+    f_anogan.gradient_penalty = 10.0
+    f_anogan.feature_weight = 1.0  # kappa: of the critic's features in the encoder's loss and in the score
+    f_anogan.flip = False  # mirror training images at random
+    f_anogan.batch_norm_epsilon = "published"  # "published" (0.8, meant as a momentum) | "torch" (1e-5)
 
     train = config.train = ConfigDict()
     train.epochs = 20
@@ -72,6 +166,7 @@ def default_config() -> ConfigDict:
     train.steps_per_dispatch = 0  # optimiser steps per compiled call; 0: 1 on CPU, 10 elsewhere
     train.feed = "auto"  # "device": images live on it | "stream": read while training | "auto": by their size
     train.device_budget_mb = 2048.0  # MiB of the device's memory that "auto" may fill with images
+    train.feature_budget_mb = 0.0  # MiB that features of a fixed teacher may take to be computed once; 0: never
     train.checkpoint_seconds = 120.0  # between checkpoints; one is always written at the end
 
     evaluation = config.eval = ConfigDict()
@@ -83,13 +178,16 @@ def default_config() -> ConfigDict:
     return config
 
 
-def set_method(config: ConfigDict, name: str) -> ConfigDict:
-    """Makes `config` the named method (`METHODS`); ValueError lists the choices."""
+def set_method(config: ConfigDict, name: str, *, like: str = "mnist") -> ConfigDict:
+    """Makes `config` the named method (`METHODS`), with its settings for data `like` "mnist", "cifar10" or "mvtec".
+
+    Raises ValueError that lists the choices.
+    """
     if name not in METHODS:
         raise ValueError(f"method: got {name!r}, expected one of {', '.join(METHODS)}")
     fields, matching = METHODS[name]
-    config.method.update(name=name, **fields)
-    config.eval.matching = matching
+    fields = {"method.name": name} | {f"method.{field}": value for field, value in fields.items()}
+    config.update_from_flattened_dict(fields | SETTINGS.get((name, like), {}) | {"eval.matching": matching})
     return config
 
 

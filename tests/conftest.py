@@ -1,6 +1,12 @@
-"""Strictness for the whole suite: warnings are errors (pyproject.toml), no implicit rank promotion."""
+"""Strictness for the whole suite: warnings are errors (pyproject.toml), no implicit rank promotion.
 
+A program that several tests compile is compiled once: compiled programs are kept for as long as the suite runs.
+"""
+
+import atexit
 import os
+import shutil
+import tempfile
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -8,3 +14,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import jax
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+_cache = tempfile.mkdtemp(prefix="gnl_jax_tests_")
+atexit.register(shutil.rmtree, _cache, ignore_errors=True)
+jax.config.update("jax_compilation_cache_dir", _cache)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)

@@ -22,7 +22,7 @@ def init(key, previous, images):
 def make_step(*, nan_loss_at: int = -1, nan_gradient_at: int = -1):
     """A step whose loss, or whose gradient alone, is not a number once."""
 
-    def step(key, state, frozen, images, valid):
+    def step(key, state, frozen, images, valid, features=None):
         x = images[..., 0].reshape(-1, 1024) / jnp.float32(255)
         x += frozen["scale"] * jax.random.normal(jax.random.fold_in(key, state["step"]), x.shape)
 

@@ -23,17 +23,21 @@ class Phase:
     """One stretch of training with its own state.
 
     `init(key, previous, images) -> state`: arrays only; `previous` is the last phase's state or None.
-    `step(key, state, frozen, images, valid) -> (state, metrics)`: pure; images uint8 [b s s 3], valid bool [b]; its
-    randomness is a function of (key, state.step); metrics are scalars, one of them "loss".
+    `step(key, state, frozen, images, valid, features) -> (state, metrics)`: pure; images uint8 [b s s 3], valid
+    bool [b]; its randomness is a function of (key, state.step); metrics are scalars, one of them "loss". A batch
+    without a valid row is never given.
     `min_valid`: a last batch with fewer valid rows is skipped, because a BatchNorm would see one value.
+    `precompute(frozen, images uint8 [b s s 3]) -> features, a pytree of [b ...]`: what does not change between epochs
+    and may be computed once for each training image, or None. Where it was, `step` is given its rows, else None.
     """
 
     name: str
     epochs: int
     batch_size: int
     init: Callable[[jax.Array, PyTree, np.ndarray], PyTree]
-    step: Callable[[jax.Array, PyTree, PyTree, jax.Array, jax.Array], tuple[PyTree, dict[str, jax.Array]]]
+    step: Callable[[jax.Array, PyTree, PyTree, jax.Array, jax.Array, PyTree], tuple[PyTree, dict[str, jax.Array]]]
     min_valid: int = 1
+    precompute: Callable[[PyTree, jax.Array], PyTree] | None = None
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,19 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from gnl_jax.images.augmix import AugMixOptions, sample_augmix
+from gnl_jax.images.jigsaw import jigsaw_permutations
 from gnl_jax.images.views import make_views, normalise
 from gnl_jax.methods.base import Method, Phase
 from gnl_jax.methods.choices import OPERATIONS, PRECISIONS, check_fields, choose
+from gnl_jax.methods.deep_svdd import build_deep_svdd
+from gnl_jax.methods.f_anogan import build_f_anogan
+from gnl_jax.methods.jigsaw import Jigsaw
+from gnl_jax.methods.kdad import build_kdad
 from gnl_jax.methods.losses import LossWeights
 from gnl_jax.methods.reverse_distillation import Model, TrainState, init_state, torch_adam, train_step
 from gnl_jax.methods.scoring import make_references, score_batch
 from gnl_jax.nn.pretrained import load_teacher
+from gnl_jax.ops.mixing import Mixing
 
 PyTree = Any
 INIT_STREAM = 0
@@ -40,6 +46,7 @@ def augmix_options(config: ConfigDict) -> AugMixOptions:
         depth=config.depth or None,
         alpha=config.alpha,
         sticky_depth=config.sticky_depth,
+        geometric=config.geometric,
     )
     try:
         jax.eval_shape(functools.partial(sample_augmix, **options._asdict()), jax.random.key(0))
@@ -48,47 +55,72 @@ def augmix_options(config: ConfigDict) -> AugMixOptions:
     return options
 
 
+def mixing_options(config: ConfigDict) -> Mixing | None:
+    """The group `method.mixing` as options; None where nothing is mixed."""
+    if config.kind == "none":
+        return None
+    return Mixing(config.kind, config.probability, config.alpha, clean_targets=config.targets == "clean")
+
+
+def jigsaw_options(config: ConfigDict) -> Jigsaw | None:
+    """The group `method.jigsaw` as options; None where the weight is zero."""
+    if config.weight == 0:
+        return None
+    permutations = jigsaw_permutations(config.permutations)
+    return Jigsaw(config.weight, permutations, config.identity, ordered_only=config.reconstruct == "ordered")
+
+
 def build_method(config: ConfigDict, *, matching: str = "none", frozen: PyTree | None = None) -> Method:
-    """Reverse distillation as `config` describes it, scoring with one `matching`.
+    """The method that `config` describes, scoring with one `matching`.
 
     `frozen`: the teacher's variables, if they are already at hand; otherwise `config.teacher` says where they are.
-    Raises ValueError naming a field and the choices, before the teacher is loaded; `dataset` is not looked at.
+    Raises ValueError naming a field and the choices, before the teacher is loaded; `dataset` is looked at for what the
+    networks can take.
     """
     check_fields(config)
+    system = config.method.system
+    if system == "reverse_distillation":
+        return build_reverse_distillation(config, matching=matching, frozen=frozen)
+    if matching != "none":
+        raise ValueError(f"eval.matching: got {matching!r}, expected 'none': {system} has no features to match")
+    return OTHER_SYSTEMS[system](config, frozen=frozen)
+
+
+def build_reverse_distillation(config: ConfigDict, *, matching: str, frozen: PyTree | None) -> Method:
+    """Reverse distillation in any of its configurations; as `build_method`."""
+    size, seed = config.dataset.size, config.seed
+    if size % 32:
+        raise ValueError(f"dataset.size: got {size}, expected a multiple of 32 for reverse distillation")
     dtype, _ = choose(PRECISIONS, config.precision, "precision")
     model = Model.create(config.teacher.arch, dtype)
     tx = torch_adam(config.train.learning_rate, b1=config.train.beta1, b2=config.train.beta2)
-    weights = LossWeights(config.method.loss_ori, config.method.loss_abs, config.method.loss_lowf)
     preprocess = functools.partial(normalise, kind=config.method.normalise)
-    views = functools.partial(
-        make_views,
-        views=tuple(config.method.views),
-        normalise=config.method.normalise,
-        augmix=augmix_options(config.method.augmix),
-    )
-    size, seed = config.dataset.size, config.seed
+    jigsaw = jigsaw_options(config.method.jigsaw)
+    options = {
+        "model": model,
+        "tx": tx,
+        "make_views": functools.partial(
+            make_views,
+            views=tuple(config.method.views),
+            normalise=config.method.normalise,
+            augmix=augmix_options(config.method.augmix),
+        ),
+        "loss_weights": LossWeights(config.method.loss_ori, config.method.loss_abs, config.method.loss_lowf),
+        "reduction": config.method.reduction,
+        "mixing": mixing_options(config.method.mixing),
+        "jigsaw": jigsaw,
+    }
     alpha, anchor, k = config.eval.alpha, config.eval.anchor, config.eval.anchors
 
     def init(key: jax.Array, previous: PyTree, images) -> TrainState:
-        return init_state(jax.random.fold_in(key, INIT_STREAM), model=model, tx=tx, size=size)
+        return init_state(jax.random.fold_in(key, INIT_STREAM), model=model, tx=tx, size=size, jigsaw=jigsaw)
 
-    def step(key: jax.Array, state: TrainState, frozen: PyTree, images: jax.Array, valid: jax.Array):
-        return train_step(
-            key,
-            state,
-            images,
-            valid,
-            model=model,
-            tx=tx,
-            teacher=frozen,
-            make_views=views,
-            loss_weights=weights,
-            reduction=config.method.reduction,
-        )
+    def step(key: jax.Array, state: TrainState, frozen: PyTree, images: jax.Array, valid: jax.Array, features: None):
+        return train_step(key, state, images, valid, teacher=frozen, **options)
 
     def finish(frozen: PyTree, state: TrainState, images) -> PyTree:
-        student = {"params": state.params, "batch_stats": state.batch_stats}
-        variables = {"teacher": frozen, "student": student}
+        params = {name: state.params[name] for name in ("bottleneck", "decoder")}
+        variables = {"teacher": frozen, "student": {"params": params, "batch_stats": state.batch_stats}}
         if matching != "none":
             references = make_references(
                 frozen, images, model=model, preprocess=preprocess, anchor=anchor, k=k, seed=seed
@@ -108,3 +140,7 @@ def build_method(config: ConfigDict, *, matching: str = "none", frozen: PyTree |
     )
     score = functools.partial(score_batch, model=model, preprocess=preprocess, matching=matching)
     return Method(config.method.name, frozen, (phase,), finish, score)
+
+
+# What `config.method.system` may name beside reverse distillation.
+OTHER_SYSTEMS = {"kdad": build_kdad, "deep_svdd": build_deep_svdd, "f_anogan": build_f_anogan}

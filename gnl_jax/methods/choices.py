@@ -9,6 +9,7 @@ from gnl_jax.images.views import NORMALISERS, VIEWS
 from gnl_jax.methods.scoring import ANCHORS
 from gnl_jax.nn.blocks import ARCHITECTURES
 from gnl_jax.ops.matching import MATCHINGS
+from gnl_jax.ops.mixing import MIXINGS
 
 OPERATIONS = {"mvtec": MVTEC_OPERATIONS, "pacs": PACS_OPERATIONS}
 # precision -> (dtype of the convolutions, JAX's setting for products of float32)
@@ -17,19 +18,31 @@ PRECISIONS = {
     "tf32": (jnp.float32, "tensorfloat32"),
     "bfloat16": (jnp.bfloat16, "float32"),
 }
+SYSTEMS = ("reverse_distillation", "kdad", "deep_svdd", "f_anogan")
+WITH_TEACHER = ("reverse_distillation", "kdad")
 CHOICES = {
     "precision": PRECISIONS,
-    "teacher.arch": ARCHITECTURES,
+    "method.system": SYSTEMS,
+    "method.mixing.kind": ("none", *MIXINGS),
+    "method.mixing.targets": ("mixed", "clean"),
+    "method.jigsaw.reconstruct": ("all", "ordered"),
     "method.normalise": NORMALISERS,
     "method.reduction": ("sum", "mean"),
     "method.augmix.operations": OPERATIONS,
     "eval.anchor": ANCHORS,
 }
 INFINITY = float("inf")
-# Smallest and largest value. `load_task` checks the group `dataset`, `augmix_options` the group `method.augmix`.
+TINY = 1e-6  # for what must be positive
+# Smallest and largest value. `load_task` checks the group `dataset`, `augmix_options` the group `method.augmix`, and
+# the builders of other systems their own.
 RANGES = {
     "seed": (0, INFINITY),
     "teacher.seed": (0, INFINITY),
+    "method.mixing.probability": (0, 1),
+    "method.mixing.alpha": (TINY, INFINITY),
+    "method.jigsaw.weight": (0, INFINITY),
+    "method.jigsaw.permutations": (1, 1000),
+    "method.jigsaw.identity": (0, 1),
     "train.epochs": (1, INFINITY),
     "train.max_steps": (0, INFINITY),
     "train.batch_size": (1, INFINITY),
@@ -39,6 +52,7 @@ RANGES = {
     "train.steps_per_dispatch": (0, INFINITY),
     "train.checkpoint_seconds": (0, INFINITY),
     "train.device_budget_mb": (0, INFINITY),
+    "train.feature_budget_mb": (0, INFINITY),
     "eval.alpha": (0, 1),
     "eval.anchors": (1, INFINITY),
     "eval.batch_size": (1, INFINITY),
@@ -60,6 +74,9 @@ def check_fields(config: ConfigDict) -> None:
         if not least <= fields[field] <= most:
             wanted = f"{least} or more" if most == INFINITY else f"{least} to {most}"
             raise ValueError(f"{field}: got {fields[field]}, expected {wanted}")
+    # KDAD has its own teacher; systems without one leave the field alone.
+    if config.method.system == "reverse_distillation":
+        _check_choice(ARCHITECTURES, config.teacher.arch, "teacher.arch")
     matching = config.eval.matching
     _check_each(("none", *MATCHINGS), (matching,) if isinstance(matching, str) else matching, "eval.matching")
     _check_each(VIEWS, config.method.views, "method.views")

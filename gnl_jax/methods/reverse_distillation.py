@@ -1,6 +1,7 @@
 """Reverse distillation: RD4AD, GNL and everything between, as configurations of one training step.
 
-Which views, which loss weights: training. Which matching: scoring (`methods/scoring.py`).
+Which views, which loss weights, which mixing of features, jigsaw or not: training. Which matching: scoring
+(`methods/scoring.py`).
 """
 
 from collections.abc import Callable
@@ -10,20 +11,23 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from gnl_jax.images.jigsaw import shuffle_tiles
+from gnl_jax.methods.jigsaw import Jigsaw, init_head, jigsaw_loss
 from gnl_jax.methods.losses import LossWeights, masked_mean, reconstruction_loss, similarity_loss
 from gnl_jax.nn.decoder import Student
 from gnl_jax.nn.layers import fold_statistics
-from gnl_jax.nn.resnet import ResNet
+from gnl_jax.nn.resnet import Match, ResNet
+from gnl_jax.ops.mixing import Mixing, make_mixer
 
 PyTree = Any
-VIEWS_STREAM = 1  # number of the random stream the views are drawn from; 0 is initialisation
+VIEWS_STREAM, MIXING_STREAM, JIGSAW_STREAM = 1, 2, 3  # random streams of a step; 0 is initialisation
 
 
 class TrainState(NamedTuple):
     """Everything training changes: arrays only."""
 
     step: jax.Array  # int32 []
-    params: PyTree  # {"bottleneck", "decoder"}, float32
+    params: PyTree  # {"bottleneck", "decoder"} and, with a jigsaw task, its head "jigsaw"; float32
     batch_stats: PyTree
     opt_state: PyTree
 
@@ -45,7 +49,9 @@ def torch_adam(learning_rate: float, *, b1: float, b2: float) -> optax.GradientT
     return optax.adam(learning_rate, b1=b1, b2=b2, eps=1e-8)
 
 
-def init_state(key: jax.Array, *, model: Model, tx: optax.GradientTransformation, size: int) -> TrainState:
+def init_state(
+    key: jax.Array, *, model: Model, tx: optax.GradientTransformation, size: int, jigsaw: Jigsaw | None = None
+) -> TrainState:
     """A fresh student for images [s s 3], the published initialisation, and its optimiser."""
 
     def init(key):
@@ -53,18 +59,26 @@ def init_state(key: jax.Array, *, model: Model, tx: optax.GradientTransformation
         stages = jax.eval_shape(lambda k: model.teacher.init_with_output(k, images)[0], key)
         variables = model.student.init(key, tuple(jnp.zeros(s.shape) for s in stages))
         params = variables["params"]
+        if jigsaw is not None:
+            features = 2 * stages[-1].shape[-1]  # of the embedding
+            head = init_head(jax.random.fold_in(key, 1), features=features, orders=len(jigsaw.permutations))
+            params = {**params, "jigsaw": head}
         return TrainState(jnp.zeros((), jnp.int32), params, variables["batch_stats"], tx.init(params))
 
     return jax.jit(init)(key)
 
 
-def teacher_stages(teacher: PyTree, views: jax.Array, *, model: Model) -> tuple[jax.Array, ...]:
+def teacher_stages(
+    teacher: PyTree, views: jax.Array, *, model: Model, match: Match | None = None
+) -> tuple[jax.Array, ...]:
     """Teacher features of every view: [v b s s 3] -> (E1, E2, E3), each [v b h w c]; no gradient passes.
+
+    `match` is the teacher's hook on stages 1 and 2, given all views at once, [v*b h w c].
 
     Published code: the teacher is not detached, but it is in no optimiser, so the result is the same.
     """
     flat = views.reshape(-1, *views.shape[2:]).astype(model.dtype)
-    stages = model.teacher.apply(teacher, flat)
+    stages = model.teacher.apply(teacher, flat, match)
     return tuple(jax.lax.stop_gradient(s.reshape(*views.shape[:2], *s.shape[1:])) for s in stages)
 
 
@@ -76,12 +90,16 @@ def view_losses(
     *,
     model: Model,
     reduction: str,
+    targets: tuple[jax.Array, ...] | None = None,
+    order: jax.Array | None = None,
 ) -> tuple[dict[str, jax.Array], PyTree]:
     """The three losses of a batch in one pass vmapped over its views, and the views' BatchNorm statistics.
 
     stages: teacher features [v b h w c], view 0 the one that is reconstructed; valid bool [b].
-    -> ({"ori", "abs", "lowf"}: [b] each, statistics: the tree of batch_stats with a leading v). Each view is normalised
-    by its own batch statistics, as in the published separate passes.
+    targets: what view 0's reconstruction is compared with, as `stages` (the default); order int32 [b]: how its tiles
+    were shuffled. -> ({"ori", "abs", "lowf"} and, with an order, "jigsaw": [b] each, statistics: the tree of
+    batch_stats with a leading v). Each view is normalised by its own batch statistics, as in the published separate
+    passes.
     """
 
     def student(view):
@@ -90,10 +108,12 @@ def view_losses(
 
     (embedding, decoded), updates = jax.vmap(student)(stages)
     losses = {
-        "ori": reconstruction_loss([e[0] for e in stages], [d[0] for d in decoded]),
+        "ori": reconstruction_loss([e[0] for e in targets or stages], [d[0] for d in decoded]),
         "abs": similarity_loss(embedding, reduction=reduction),
         "lowf": similarity_loss(decoded[0], reduction=reduction),
     }
+    if order is not None:
+        losses["jigsaw"] = jigsaw_loss(params["jigsaw"], embedding[0], order)
     return losses, updates["statistics"]
 
 
@@ -109,19 +129,39 @@ def train_step(
     make_views: Callable[[jax.Array, jax.Array], jax.Array],
     loss_weights: LossWeights,
     reduction: str = "sum",
+    mixing: Mixing | None = None,
+    jigsaw: Jigsaw | None = None,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """One optimiser step of L = l_ori L_ori + l_abs L_abs + l_lowf L_lowf (Eq. 3, Algorithm 1).
 
     key: the run's key (the step is folded in here); images uint8 [b s s 3], valid bool [b]; `make_views(key, images)
-    -> [v b s s 3]`. Rows that are not valid change nothing. -> (state, {"loss", "ori", "abs", "lowf"} scalars).
+    -> [v b s s 3]`. `mixing` mixes the teacher's features within the batch, `jigsaw` shuffles the images' tiles and
+    adds its weighted loss. Rows that are not valid change nothing. -> (state, {"loss", "ori", "abs", "lowf"} and with
+    `jigsaw` "jigsaw", scalars).
     """
-    key = jax.random.fold_in(jax.random.fold_in(key, VIEWS_STREAM), state.step)
-    stages = teacher_stages(teacher, make_views(key, images), model=model)
+
+    def stream(number: int) -> jax.Array:
+        return jax.random.fold_in(jax.random.fold_in(key, number), state.step)
+
+    weights, counted, order = loss_weights._asdict(), {}, None
+    if jigsaw is not None:
+        images, order = shuffle_tiles(stream(JIGSAW_STREAM), images, jigsaw.permutations, jigsaw.identity)
+        weights["jigsaw"] = jigsaw.weight
+        if jigsaw.ordered_only:
+            counted["ori"] = valid & (order == 0)
+    views = make_views(stream(VIEWS_STREAM), images)
+    match, targets = None, None
+    if mixing is not None:
+        match = make_mixer(stream(MIXING_STREAM), valid, mixing)
+        targets = teacher_stages(teacher, views, model=model) if mixing.clean_targets else None
+    stages = teacher_stages(teacher, views, model=model, match=match)
 
     def objective(params):
-        losses, statistics = view_losses(params, state.batch_stats, stages, valid, model=model, reduction=reduction)
-        metrics = {name: masked_mean(values, valid) for name, values in losses.items()}
-        loss = sum(weight * metrics[name] for name, weight in loss_weights._asdict().items())
+        losses, statistics = view_losses(
+            params, state.batch_stats, stages, valid, model=model, reduction=reduction, targets=targets, order=order
+        )
+        metrics = {name: masked_mean(values, counted.get(name, valid)) for name, values in losses.items()}
+        loss = sum(weights[name] * metrics[name] for name in metrics)
         return loss, ({"loss": loss, **metrics}, statistics)
 
     gradients, (metrics, statistics) = jax.grad(objective, has_aux=True)(state.params)

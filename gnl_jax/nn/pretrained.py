@@ -20,9 +20,10 @@ from gnl_jax.nn.vgg import init_source
 
 CHOICES = "'imagenet', 'random', or a path to a .safetensors, .npz or .pth file"
 
-# Architecture to the beginnings of its file's keys that are of no use here. The published vgg16 file has the
-# classifier of torchvision's as `pre_logits` and `head`.
-UNUSED = dict.fromkeys(ARCHITECTURES, ("layer4.", "fc.")) | {"vgg16": ("classifier.", "pre_logits.", "head.")}
+# Beginnings of a file's keys that are of no use here. The published vgg16 file has the classifier of torchvision's as
+# `pre_logits` and `head`.
+UNUSED_BY_RESNET = ("layer4.", "fc.")
+UNUSED_BY_VGG = ("classifier.", "pre_logits.", "head.")
 
 
 class Published(NamedTuple):
@@ -68,16 +69,18 @@ def load_teacher(arch: str, source: str, *, seed: int = 0) -> dict[str, Any]:
     layer4, fc and classifier), or "" for the environment variable GNL_JAX_TEACHER. Raises ValueError naming the
     source and what is wrong with it; nothing ever stands in for it.
     """
-    if arch not in UNUSED:
-        raise ValueError(f"arch: got {arch!r}, expected one of {', '.join(UNUSED)}")
+    choices = (*ARCHITECTURES, "vgg16")
+    if arch not in choices:
+        raise ValueError(f"arch: got {arch!r}, expected one of {', '.join(choices)}")
     source = resolve_source(source)
     if source == "random":
         return _init(jax.random.key(seed), arch)
     state_dict, name = load_state_dict(arch, source)
     try:
-        variables = from_torch(state_dict, _expected(arch), ignore=UNUSED[arch], source=name)
+        ignore = UNUSED_BY_VGG if arch == "vgg16" else UNUSED_BY_RESNET
+        variables = from_torch(state_dict, _expected(arch), ignore=ignore, source=name)
     except ValueError as error:
-        for other in UNUSED:
+        for other in choices:
             if other != arch and _fits(state_dict, _expected(other)):
                 raise ValueError(f"{name}: got the weights of {other}, expected {arch}") from error
         raise ValueError(f"{error} (expected the weights of {arch})") from error

@@ -16,16 +16,20 @@ def steps_per_dispatch(setting: int) -> int:
 
 
 def make_dispatch(step: Callable) -> Callable:
-    """`dispatch(key, state, frozen, images [g b ...], valid [g b]) -> (state, metrics [g])`, jitted, state donated."""
+    """`dispatch(key, state, frozen, images [g b ...], valid [g b], features) -> (state, metrics [g])`, jitted.
+
+    The state is donated; features are None or a pytree of [g b ...].
+    """
 
     @functools.partial(jax.jit, donate_argnames="state")
-    def dispatch(key, state, frozen, images, valid):
+    def dispatch(key, state, frozen, images, valid, features=None):
         def body(state, batch):
             return step(key, state, frozen, *batch)
 
+        batches = (images, valid, features)
         if images.shape[0] == 1:
-            state, metrics = body(state, (images[0], valid[0]))
+            state, metrics = body(state, jax.tree.map(lambda x: x[0], batches))
             return state, jax.tree.map(lambda m: m[None], metrics)
-        return jax.lax.scan(body, state, (images, valid))
+        return jax.lax.scan(body, state, batches)
 
     return dispatch

@@ -1,6 +1,5 @@
 """Training: phases of a method over a task, resumable at any step with the same result to the last bit."""
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,20 +14,18 @@ from gnl_jax.data.load import load_task
 from gnl_jax.data.protocol import ImageSource, Task
 from gnl_jax.methods.base import Method, Phase
 from gnl_jax.methods.build import build_method, matmul_precision
+from gnl_jax.methods.choices import WITH_TEACHER
 from gnl_jax.methods.scoring import anchor_images
 from gnl_jax.nn.pretrained import resolve_source
-from gnl_jax.progress import progress_bar
 from gnl_jax.training.arrays import load_arrays, save_arrays
 from gnl_jax.training.checkpoint import Checkpoints
 from gnl_jax.training.dispatch import make_dispatch, steps_per_dispatch
+from gnl_jax.training.features import compute_features, with_features
 from gnl_jax.training.interrupt import StopRequest, stop_request
+from gnl_jax.training.steps import Dispatched, TrainingError, check_finite, take_steps
 from gnl_jax.training.workdir import MetricsLog, check_resume, load_config, open_workdir, save_config
 
 PyTree = Any
-
-
-class TrainingError(ValueError):
-    """Training cannot go on; the message says at which step and why."""
 
 
 class Trained(NamedTuple):
@@ -47,7 +44,7 @@ def train(config: ConfigDict, workdir: str | Path, *, task: Task | None = None) 
     after a checkpoint when asked to stop by SIGTERM or Ctrl-C.
     """
     with open_workdir(workdir) as folder:
-        config, frozen = _begin(folder, config)
+        config, frozen = begin(folder, config)
         method = build_method(config, frozen=frozen)
         if task is None:
             task = load_task(config.dataset, seed=config.seed)
@@ -80,20 +77,21 @@ class _Run(NamedTuple):
     feed: Callable[..., Batches]
 
 
-def _begin(folder: Path, config: ConfigDict) -> tuple[ConfigDict, PyTree | None]:
+def begin(folder: Path, config: ConfigDict) -> tuple[ConfigDict, PyTree | None]:
     """Checks or writes the folder's config; the config in force, and the frozen arrays if the folder has them.
 
     Where the weights come from is resolved once, when the run begins; to go on, nobody has to say it again.
     """
     config = config.copy_and_resolve_references()
     begun = (folder / "config.json").exists()
+    taught = config.method.system in WITH_TEACHER
     if begun:
         saved = load_config(folder)
         config.teacher.weights = config.teacher.weights or saved.teacher.weights
         check_resume(saved, config)
-    else:
+    elif taught:
         config.teacher.weights = resolve_source(config.teacher.weights)
-    if config.teacher.weights == "random":
+    if taught and config.teacher.weights == "random":
         logging.info(
             "the teacher is random: fit for a demonstration and for tests. "
             "--config.teacher.weights=imagenet (or a file) uses trained weights"
@@ -125,16 +123,7 @@ def _run_phase(
         )
     key = jax.random.key(run.config.seed)
     with Checkpoints(run.folder / "checkpoints" / phase.name) as checkpoints:
-        state = phase.init(key, previous, images)
-        restored = checkpoints.restore(state)
-        start = 0
-        if restored is not None:
-            start, state = restored.step, restored.state
-        if start > total:
-            raise TrainingError(
-                f"{phase.name}: the newest checkpoint is of step {start}, but {schedule.n} training images "
-                f"make {total} steps; expected the images that the run was begun with"
-            )
+        start, state = restore_phase(phase, run.config, previous, images, checkpoints, schedule=schedule, total=total)
         if start == total:
             logging.info("%s: all %d steps were taken before", phase.name, total)
             return state, total
@@ -144,68 +133,75 @@ def _run_phase(
     return state, total
 
 
+def restore_phase(
+    phase: Phase,
+    config: ConfigDict,
+    previous: PyTree,
+    images: ImageSource,
+    checkpoints: Checkpoints,
+    *,
+    schedule: Schedule,
+    total: int,
+) -> tuple[int, PyTree]:
+    """(steps taken, state): the newest checkpoint's, or none and the phase's beginning."""
+    state = phase.init(jax.random.key(config.seed), previous, images)
+    restored = checkpoints.restore(state)
+    if restored is None:
+        return 0, state
+    if restored.step > total:
+        raise TrainingError(
+            f"{phase.name}: the newest checkpoint is of step {restored.step}, but {schedule.n} training images "
+            f"make {total} steps; expected the images that the run was begun with"
+        )
+    return restored.step, restored.state
+
+
 def _steps(run, phase, key, frozen, state, images, schedule, checkpoints, span) -> PyTree:
     """Steps start..total of a phase; checkpoints by the clock, at the end and when asked to stop."""
     offset, start, total = span
     group = steps_per_dispatch(run.config.train.steps_per_dispatch)
     dispatch = make_dispatch(phase.step)
-    feed = run.feed(images, schedule, start=start, stop=total, group=group)
-    pending: _Dispatched | None = None
-    saved, settled, step = time.monotonic(), time.monotonic(), start
+    features = compute_features(phase, frozen, images, budget_mb=run.config.train.feature_budget_mb)
 
-    def settle() -> str:
-        """Waits for the last dispatch's metrics, checks and logs them; a step's seconds end where the next's begin."""
-        nonlocal settled
-        rows = list(_rows(pending, phase, schedule, offset))
-        seconds, settled = (time.monotonic() - settled) / len(rows), time.monotonic()
-        for row in rows:
+    def record(dispatched: Dispatched, seconds: float) -> str:
+        for row in metric_rows(dispatched, phase, schedule, offset):
             run.log.append(row | {"seconds": seconds})
-        return f"loss {rows[-1]['loss']:.4f}"
+        return f"loss {row['loss']:.4f}"
 
-    def save() -> None:
+    def save(step: int, state: PyTree) -> None:
         run.log.sync()
         checkpoints.save(step, state, run.config)
 
-    with progress_bar(f"{phase.name}", total, start=start) as advance:
-        for indices, batch, valid in feed:
-            state, metrics = dispatch(key, state, frozen, batch, valid)
-            if pending is not None:  # one dispatch late, so that the device is never kept waiting
-                advance(len(pending.indices), settle())
-            pending = _Dispatched(step, indices, metrics)
-            step += len(indices)
-            stopping = run.stop.signal is not None
-            if stopping or step == total or time.monotonic() - saved >= run.config.train.checkpoint_seconds:
-                advance(len(indices), settle())
-                pending = None
-                save()
-                saved = time.monotonic()
-            if stopping:
-                break
+    state, step = take_steps(
+        lambda state, *batch: dispatch(key, state, frozen, *batch),
+        state,
+        with_features(run.feed(images, schedule, start=start, stop=total, group=group), features),
+        name=phase.name,
+        start=start,
+        total=total,
+        record=record,
+        save=save,
+        stop=run.stop,
+        checkpoint_seconds=run.config.train.checkpoint_seconds,
+    )
     if step < total:
         checkpoints.wait()
-        logging.info("stopped by signal %d at step %d; run the same command to go on", run.stop.signal, step)
-        raise SystemExit(128 + run.stop.signal)
+        leave(run.stop, step)
     return state
 
 
-class _Dispatched(NamedTuple):
-    """Steps that were handed to the device: number of the first one, their images, and what will come of them."""
-
-    step: int
-    indices: np.ndarray
-    metrics: dict[str, jax.Array]
+def leave(stop: StopRequest, step: int) -> None:
+    """Ends the program as the signal asks it to."""
+    logging.info("stopped by signal %d at step %d; run the same command to go on", stop.signal, step)
+    raise SystemExit(128 + stop.signal)
 
 
-def _rows(dispatched: _Dispatched, phase: Phase, schedule: Schedule, offset: int) -> Iterator[dict[str, Any]]:
-    """A line of metrics.jsonl per step. TrainingError for a loss that is not finite, naming step and batch."""
+def metric_rows(dispatched: Dispatched, phase: Phase, schedule: Schedule, offset: int) -> Iterator[dict[str, Any]]:
+    """A line of metrics.jsonl per step. TrainingError for a metric that is not finite, naming step and batch."""
     metrics = {name: np.asarray(values) for name, values in dispatched.metrics.items()}
     for i, batch in enumerate(dispatched.indices):
         step = dispatched.step + i
         values = {name: float(v[i]) for name, v in metrics.items()}
-        if not all(np.isfinite(v) for v in values.values()):
-            raise TrainingError(
-                f"{phase.name}, step {step + 1}: {values}, expected finite numbers; "
-                f"the batch is training images {sorted({int(j) for j in batch})}"
-            )
+        check_finite(values, phase=phase.name, step=step + 1, images=batch)
         epoch = step // schedule.steps_per_epoch
         yield {"step": offset + step + 1, "phase": phase.name, "epoch": epoch, **values}

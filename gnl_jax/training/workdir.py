@@ -11,6 +11,8 @@ from typing import Any
 
 import ml_collections
 
+from gnl_jax.config import default_config
+
 
 @contextlib.contextmanager
 def open_workdir(path: str | os.PathLike) -> Iterator[Path]:
@@ -104,7 +106,10 @@ def save_config(workdir: str | os.PathLike, config: ml_collections.ConfigDict) -
 
 
 def load_config(workdir: str | os.PathLike) -> ml_collections.ConfigDict:
-    """Reads what `save_config` wrote, sequences as tuples. Raises ValueError naming a file it cannot read."""
+    """Reads what `save_config` wrote, sequences as tuples; fields that it lacks get their default.
+
+    Raises ValueError naming a file it cannot read.
+    """
     path = Path(workdir) / "config.json"
     try:
         config = json.loads(path.read_text())
@@ -112,7 +117,13 @@ def load_config(workdir: str | os.PathLike) -> ml_collections.ConfigDict:
         raise ValueError(f"{path}: {error}; expected the config of an earlier run") from error
     if not isinstance(config, dict):
         raise ValueError(f"{path}: got a JSON {type(config).__name__}, expected the config of an earlier run")
-    return ml_collections.ConfigDict(_tuples(config))
+    return ml_collections.ConfigDict(_filled(_tuples(config), default_config().to_dict()))
+
+
+def _filled(config: dict[str, Any], default: dict[str, Any]) -> dict[str, Any]:
+    """`config` with the fields that only `default` has; a new field's default is what was done without it."""
+    nested = {key: _filled(config[key], value) for key, value in default.items() if isinstance(config.get(key), dict)}
+    return default | config | nested
 
 
 # Fields that change where a run keeps things and how it reads them, never a bit of its result.
@@ -125,20 +136,27 @@ FREE_FIELDS = (
 )
 
 
+def config_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """(name, value here, value there) of every field that differs, by name; `ABSENT` where it does not exist."""
+    old, new = (dict(_leaves(plain_config(config))) for config in (one, other))
+    for name in sorted(old.keys() | new.keys()):
+        if name not in old or name not in new or old[name] != new[name]:
+            yield name, old.get(name, ABSENT), new.get(name, ABSENT)
+
+
 def check_resume(saved: Mapping[str, Any], requested: Mapping[str, Any]) -> None:
     """A run goes on under the config it began with: `eval.*` and `FREE_FIELDS` may differ, and `train.epochs` may grow.
 
     Both arguments are configs, plain or ConfigDict. Raises ValueError listing every other difference.
     """
-    old, new = (dict(_leaves(plain_config(config))) for config in (saved, requested))
     differences = []
-    for name in sorted(old.keys() | new.keys()):
-        if name.startswith("eval.") or name in FREE_FIELDS or (name in old and name in new and old[name] == new[name]):
+    for name, had, wants in config_differences(saved, requested):
+        if name.startswith("eval.") or name in FREE_FIELDS:
             continue
-        if name == "train.epochs" and name in old and name in new and new[name] > old[name]:
+        if name == "train.epochs" and ABSENT not in (had, wants) and wants > had:
             continue
-        had, wants = (repr(side[name]) if name in side else "absent" for side in (old, new))
-        differences.append(f"{name}: saved {had}, requested {wants}")
+        saved_value, wanted = (value if value is ABSENT else repr(value) for value in (had, wants))
+        differences.append(f"{name}: saved {saved_value}, requested {wanted}")
     if differences:
         raise ValueError(
             "config: this workdir was begun with other settings ("
@@ -147,6 +165,14 @@ def check_resume(saved: Mapping[str, Any], requested: Mapping[str, Any]) -> None
             + ", ".join(FREE_FIELDS)
             + "; or another workdir"
         )
+
+
+class _Absent:
+    def __str__(self) -> str:
+        return "absent"
+
+
+ABSENT = _Absent()
 
 
 def _leaves(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

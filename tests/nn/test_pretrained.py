@@ -11,6 +11,7 @@ import pytest
 from safetensors.numpy import save, save_file
 
 from gnl_jax.nn import pretrained
+from gnl_jax.nn.blocks import ARCHITECTURES
 from gnl_jax.nn.pretrained import CATALOGUE, Published, load_state_dict, load_teacher
 from gnl_jax.nn.resnet import init_teacher
 from gnl_jax.nn.torch_keys import torch_shapes
@@ -237,7 +238,7 @@ def test_pth(weights, tmp_path, monkeypatch):
 
 
 def test_catalogue():
-    assert set(pretrained.UNUSED) == set(CATALOGUE)
+    assert {*ARCHITECTURES, "vgg16"} == set(CATALOGUE)
     for published in CATALOGUE.values():
         assert len(bytes.fromhex(published.sha256)) == 32
         assert published.revision == "main" or len(bytes.fromhex(published.revision)) == 20

@@ -24,7 +24,7 @@ def test_the_choice_on_cpu():
         steps_per_dispatch(-1)
 
 
-def count(key, state, frozen, images, valid):
+def count(key, state, frozen, images, valid, features):
     """A step that leaves traces of all it was given."""
     state = {"n": state["n"] + 1, "sum": state["sum"] + frozen * images.sum() * valid.sum()}
     return state, {"loss": state["sum"], "draw": jax.random.uniform(jax.random.fold_in(key, state["n"]))}
