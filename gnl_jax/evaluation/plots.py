@@ -173,7 +173,7 @@ def _check_item(item: GalleryItem, *, where: str) -> None:
 
 def name_in_picture(test: str) -> str:
     """The name of a test set in a picture: "defocus_blur" -> "defocus blur"."""
-    return "ID" if test == "id" else test.replace("_", " ")
+    return {"id": "ID", "mnist_m": "MNIST-M"}.get(test) or test.replace("_", " ")
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from gnl_jax.evaluation.metrics import auroc
-from gnl_jax.evaluation.plots import ANOMALOUS, NORMAL, GalleryItem, plot_gallery, plot_scores
+from gnl_jax.evaluation.plots import ANOMALOUS, NORMAL, GalleryItem, name_in_picture, plot_gallery, plot_scores
 
 
 @pytest.fixture
@@ -117,3 +117,8 @@ def test_wrong_input_is_an_error_that_names_it_and_leaves_no_file(tmp_path):
     with pytest.raises(ValueError, match=r"items\[0\]\.image: got float64"):
         plot_gallery(path, [item(image=np.zeros((32, 32, 3)))])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_names_of_test_sets():
+    names = ["id", "mnist_m", "defocus_blur", "contrast:5"]
+    assert [name_in_picture(name) for name in names] == ["ID", "MNIST-M", "defocus blur", "contrast:5"]
