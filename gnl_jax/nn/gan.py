@@ -1,0 +1,218 @@
+"""Generators, critics and encoders of f-AnoGAN: one set of dense networks, one of convolutional ones.
+
+In training every network is given `valid` bool [b], the rows that count, and writes its BatchNorm statistics to the
+collection `statistics` (`fold_statistics` moves the stored ones); without it, it is in evaluation mode. Products run in
+`dtype`, results are at least float32.
+"""
+
+import itertools
+import math
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from gnl_jax.nn.layers import BatchNorm, conv2d
+
+LATENT = 100
+DENSE_SIZE = 28
+TRUNK_FEATURES = (16, 32, 64, 128)
+DROP_RATE = 0.25
+# Published code: `BatchNorm(c, 0.8)`, meant as the momentum, sets epsilon.
+EPSILONS = {"published": 0.8, "torch": 1e-5}
+
+
+def torch_uniform(fan_in: int):
+    """Initialiser U(-b, b), b = 1/sqrt(fan_in): torch's default for weights and biases of Linear and Conv2d.
+
+    Published code: a normal initialisation is written down, but never applied.
+    """
+    bound = 1 / math.sqrt(fan_in)
+
+    def init(key: jax.Array, shape: tuple[int, ...], dtype=jnp.float32) -> jax.Array:
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return init
+
+
+class BiasedLinear(nn.Module):
+    """x [b c] -> x W + bias [b features]."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        init = torch_uniform(x.shape[-1])
+        kernel = self.param("kernel", init, (x.shape[-1], self.features))
+        bias = self.param("bias", init, (self.features,))
+        return x @ kernel.astype(x.dtype) + bias.astype(x.dtype)[None, :]
+
+
+class BiasedConv3x3(nn.Module):
+    """x [b h w c] -> 3x3 convolution with padding 1, and bias, [b h/stride w/stride features]."""
+
+    features: int
+    stride: int = 1
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        init = torch_uniform(9 * x.shape[-1])
+        kernel = self.param("kernel", init, (3, 3, x.shape[-1], self.features))
+        bias = self.param("bias", init, (self.features,))
+        y = conv2d(x, kernel.astype(x.dtype), stride=self.stride, padding=1)
+        return y + bias.astype(x.dtype)[None, None, None, :]
+
+
+class DenseGenerator(nn.Module):
+    """z [b 100] -> images [b 28 28 1] in [-1, 1]: 128, 256, 512, 1024 units, BatchNorm on all but the first."""
+
+    epsilon: float
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, z: jax.Array, valid: jax.Array | None = None) -> jax.Array:
+        y = _leaky_relu(BiasedLinear(128, name="linear0")(z.astype(self.dtype)))
+        for i, features in enumerate((256, 512, 1024), start=1):
+            y = BiasedLinear(features, name=f"linear{i}")(y)
+            y = BatchNorm(self.epsilon, name=f"norm{i}")(y[:, None, None, :], valid)[:, 0, 0, :]
+            y = _leaky_relu(y)
+        y = BiasedLinear(DENSE_SIZE**2, name="linear4")(y)
+        return jnp.tanh(_wide(y)).reshape(-1, DENSE_SIZE, DENSE_SIZE, 1)
+
+
+class ConvolutionalGenerator(nn.Module):
+    """z [b 100] -> images [b s s 3] in [-1, 1]: 128 maps of s/4, twice doubled to the nearest and convolved."""
+
+    size: int
+    epsilon: float
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, z: jax.Array, valid: jax.Array | None = None) -> jax.Array:
+        start = self.size // 4
+        y = BiasedLinear(start * start * 128, name="linear")(z.astype(self.dtype)).reshape(-1, start, start, 128)
+        y = BatchNorm(EPSILONS["torch"], name="norm0")(y, valid)  # Published code: the one that is given no 0.8
+        for i, features in enumerate((128, 64), start=1):
+            y = BiasedConv3x3(features, name=f"conv{i}")(_double(y))
+            y = _leaky_relu(BatchNorm(self.epsilon, name=f"norm{i}")(y, valid))
+        return jnp.tanh(_wide(BiasedConv3x3(3, name="conv3")(y)))
+
+
+class DenseTrunk(nn.Module):
+    """images [b 28 28 1] -> features [b 256]; nothing is dropped or normalised."""
+
+    dtype: Any = jnp.float32
+    drops = 0  # channels that may be dropped
+
+    @nn.compact
+    def __call__(self, x: jax.Array, valid: jax.Array | None = None, noise: jax.Array | None = None) -> jax.Array:
+        y = x.astype(self.dtype).reshape(x.shape[0], -1)
+        for i, features in enumerate((512, 256)):
+            y = _leaky_relu(BiasedLinear(features, name=f"linear{i}")(y))
+        return _wide(y)
+
+
+class ConvolutionalTrunk(nn.Module):
+    """images [b s s 3] -> features [b (s/16)^2 128]: four convolutions of stride 2, each with channel dropout.
+
+    Training takes `noise`, uniform in [0, 1) [b drops]: a number for each image and each channel that may be dropped.
+    """
+
+    epsilon: float
+    dtype: Any = jnp.float32
+    drops = sum(TRUNK_FEATURES)
+
+    @nn.compact
+    def __call__(self, x: jax.Array, valid: jax.Array | None = None, noise: jax.Array | None = None) -> jax.Array:
+        y = x.astype(self.dtype)
+        ends = tuple(itertools.accumulate(TRUNK_FEATURES))
+        for i, (features, end) in enumerate(zip(TRUNK_FEATURES, ends, strict=True)):
+            y = _leaky_relu(BiasedConv3x3(features, stride=2, name=f"conv{i}")(y))
+            if valid is not None:
+                y = _drop_channels(y, noise[:, end - features : end])
+            if i > 0:
+                y = BatchNorm(self.epsilon, name=f"norm{i}")(y, valid)
+        return _wide(y.reshape(y.shape[0], -1))
+
+
+class Critic(nn.Module):
+    """images [b s s c] -> (validity [b], the trunk's features [b f])."""
+
+    trunk: nn.Module
+
+    @nn.compact
+    def __call__(self, x, valid=None, noise=None) -> tuple[jax.Array, jax.Array]:
+        features = self.trunk(x, valid, noise)
+        validity = BiasedLinear(1, name="head")(features.astype(self.trunk.dtype))
+        return _wide(validity[:, 0]), features
+
+
+class Encoder(nn.Module):
+    """images [b s s c] -> z [b 100] in (-1, 1)."""
+
+    trunk: nn.Module
+
+    @nn.compact
+    def __call__(self, x, valid=None, noise=None) -> jax.Array:
+        features = self.trunk(x, valid, noise)
+        return jnp.tanh(_wide(BiasedLinear(LATENT, name="head")(features.astype(self.trunk.dtype))))
+
+
+class Networks(NamedTuple):
+    """The three networks of one kind, for images [b size size channels]."""
+
+    generator: nn.Module
+    critic: Critic
+    encoder: Encoder
+    size: int
+    channels: int
+
+    @property
+    def convolutional(self) -> bool:
+        return isinstance(self.generator, ConvolutionalGenerator)
+
+
+def dense_networks(size: int, *, epsilon: float, dtype: Any = jnp.float32) -> Networks:
+    """The published networks for MNIST; ValueError unless images have 28 pixels."""
+    if size != DENSE_SIZE:
+        raise ValueError(f"dataset.size: got {size}, expected {DENSE_SIZE} for the network 'dense'")
+    trunk = DenseTrunk(dtype)
+    return Networks(DenseGenerator(epsilon, dtype), Critic(trunk), Encoder(trunk), size, channels=1)
+
+
+def convolutional_networks(size: int, *, epsilon: float, dtype: Any = jnp.float32) -> Networks:
+    """The networks published for MVTec AD at 64 pixels, at any multiple of 16 from 32 on; ValueError for another size.
+
+    Published code: the trunk ends in a BatchNorm, so that the mean validity of a batch only depends on where in the
+    image its features are; at 16 pixels, where there is one place, the critic could learn nothing.
+    """
+    if size < 32 or size % 16:
+        raise ValueError(
+            f"dataset.size: got {size}, expected a multiple of 16, 32 or more, for the network 'convolutional'"
+        )
+    trunk = ConvolutionalTrunk(epsilon, dtype)
+    return Networks(ConvolutionalGenerator(size, epsilon, dtype), Critic(trunk), Encoder(trunk), size, channels=3)
+
+
+NETWORKS = {"dense": dense_networks, "convolutional": convolutional_networks}
+
+
+def _wide(x: jax.Array) -> jax.Array:
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
+def _leaky_relu(x: jax.Array) -> jax.Array:
+    return jnp.where(x > 0, x, 0.2 * x)
+
+
+def _double(x: jax.Array) -> jax.Array:
+    """Twice the resolution, each pixel repeated: [b h w c] -> [b 2h 2w c]."""
+    b, h, w, c = x.shape
+    return jnp.broadcast_to(x[:, :, None, :, None, :], (b, h, 2, w, 2, c)).reshape(b, 2 * h, 2 * w, c)
+
+
+def _drop_channels(x: jax.Array, noise: jax.Array) -> jax.Array:
+    """torch's Dropout2d: channels [b c] whose noise is below the rate are zero, the others scaled to keep the mean."""
+    keep = (noise >= DROP_RATE).astype(x.dtype) / (1 - DROP_RATE)
+    return x * keep[:, None, None, :]
