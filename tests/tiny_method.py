@@ -19,11 +19,16 @@ def init(key, previous, images):
     return {"step": jnp.int32(0), "weights": weights, "adam": ADAM.init(weights)}
 
 
+def precompute(frozen, images):
+    """What of a step depends on the images alone."""
+    return {"x": images[..., 0].reshape(-1, 1024) / jnp.float32(255)}
+
+
 def make_step(*, nan_loss_at: int = -1, nan_gradient_at: int = -1):
     """A step whose loss, or whose gradient alone, is not a number once."""
 
     def step(key, state, frozen, images, valid, features=None):
-        x = images[..., 0].reshape(-1, 1024) / jnp.float32(255)
+        x = precompute(frozen, images)["x"] if features is None else features["x"]
         x += frozen["scale"] * jax.random.normal(jax.random.fold_in(key, state["step"]), x.shape)
 
         def objective(weights):
@@ -41,7 +46,9 @@ def make_step(*, nan_loss_at: int = -1, nan_gradient_at: int = -1):
 
 def make_method(config, *, phases=("only",), min_valid=1, **faults) -> Method:
     def phase(name):
-        return Phase(name, config.train.epochs, config.train.batch_size, init, make_step(**faults), min_valid)
+        return Phase(
+            name, config.train.epochs, config.train.batch_size, init, make_step(**faults), min_valid, precompute
+        )
 
     return Method(
         name="tiny",

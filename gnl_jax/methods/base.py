@@ -22,7 +22,8 @@ class Prediction(NamedTuple):
 class Phase:
     """One stretch of training with its own state.
 
-    `init(key, previous, images) -> state`: arrays only; `previous` is the last phase's state or None.
+    `init(key, previous, images) -> state`: arrays only; `previous` is the last phase's state. Both it and the training
+    images may be None where only shapes are asked for (`jax.eval_shape`).
     `step(key, state, frozen, images, valid, features) -> (state, metrics)`: pure; images uint8 [b s s 3], valid
     bool [b]; its randomness is a function of (key, state.step); metrics are scalars, one of them "loss". A batch
     without a valid row is never given.

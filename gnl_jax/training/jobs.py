@@ -131,15 +131,16 @@ def _steps(jobs, phase, frozen, states, tracks: Sequence[Track], checkpoints, st
     logging.info("%s: %d jobs in one program, up to %d steps each", phase.name, len(jobs), longest)
 
     def record(dispatched: Dispatched, seconds: float) -> str:
-        losses = []
-        for j, (job, track) in enumerate(zip(jobs, tracks)):
+        rows = []
+        for j, track in enumerate(tracks):
             step = track.start + dispatched.step
             own = slice(max(0, min(len(dispatched.indices), track.total - step)))
             mine = Dispatched(step, dispatched.indices[own, j], {k: v[own, j] for k, v in dispatched.metrics.items()})
-            for row in metric_rows(mine, phase, track.schedule, track.offset):
+            rows.append(list(metric_rows(mine, phase, track.schedule, track.offset)))
+        for job, mine in zip(jobs, rows):  # all are checked before one is logged
+            for row in mine:
                 job.log.append(row | {"seconds": seconds / len(jobs)})
-                losses.append(row["loss"])
-        return f"loss {np.mean(losses):.4f}"
+        return f"loss {np.mean([row['loss'] for mine in rows for row in mine]):.4f}"
 
     def save(step: int, state: PyTree) -> None:
         for j, (job, track) in enumerate(zip(jobs, tracks)):

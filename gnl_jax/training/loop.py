@@ -164,9 +164,10 @@ def _steps(run, phase, key, frozen, state, images, schedule, checkpoints, span) 
     features = compute_features(phase, frozen, images, budget_mb=run.config.train.feature_budget_mb)
 
     def record(dispatched: Dispatched, seconds: float) -> str:
-        for row in metric_rows(dispatched, phase, schedule, offset):
+        rows = list(metric_rows(dispatched, phase, schedule, offset))  # all are checked before one is logged
+        for row in rows:
             run.log.append(row | {"seconds": seconds})
-        return f"loss {row['loss']:.4f}"
+        return f"loss {rows[-1]['loss']:.4f}"
 
     def save(step: int, state: PyTree) -> None:
         run.log.sync()

@@ -10,11 +10,28 @@ from gnl_jax.methods.build import augmix_options, build_method, matmul_precision
 NO_TEACHER = {"params": {}, "batch_stats": {}}
 
 
-def test_all_methods_build():
-    for name in METHODS:
-        method = build_method(set_method(default_config(), name), frozen=NO_TEACHER)
-        assert method.name == name
-        assert [(phase.name, phase.epochs, phase.batch_size) for phase in method.phases] == [("distillation", 20, 16)]
+# Phases of the systems that do not distil in reverse, with the settings for MNIST: (name, epochs, batch size).
+OTHERS = {
+    "kdad": [("distillation", 52, 64)],
+    "deep_svdd": [("autoencoder", 150, 200), ("svdd", 150, 200)],
+    "f_anogan": [("wgan_gp", 200, 64), ("encoder", 200, 64)],
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_all_methods_build(name):
+    config = set_method(default_config(), name)
+    method = build_method(config, frozen=NO_TEACHER)
+    assert method.name == name
+    phases = [(phase.name, phase.epochs, phase.batch_size) for phase in method.phases]
+    assert phases == OTHERS.get(name, [("distillation", 20, 16)])
+    assert config.method.system == (name if name in OTHERS else "reverse_distillation")
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_systems_have_no_matching(name):
+    with pytest.raises(ValueError, match=f"eval.matching: got 'efdm', expected 'none': {name} has no features"):
+        build_method(set_method(default_config(), name), matching="efdm", frozen=NO_TEACHER)
 
 
 @pytest.mark.parametrize(
