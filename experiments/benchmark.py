@@ -3,10 +3,12 @@
 python experiments/benchmark.py --config=configs/benchmark.py:digits --out=runs/benchmark [--config.seeds="(0,)" ...]
 
 Each run has a folder of its own below --out, as experiments/train.py would leave it. results.json in --out holds all
-rows so far. A run that fails is reported and the rest go on; the exit status is then 1.
+rows so far; on a terminal they are a table that grows. A run that fails is reported and the rest go on; the exit status
+is then 1.
 """
 
 import runpy
+import sys
 from pathlib import Path
 
 from absl import app, flags
@@ -14,11 +16,12 @@ from ml_collections import ConfigDict, config_flags
 
 from gnl_jax import console
 from gnl_jax.evaluation.benchmark import run_benchmark
-from gnl_jax.evaluation.results import write_results
+from gnl_jax.evaluation.results import read_results, write_results
 from gnl_jax.evaluation.summary import print_results
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "Grid, FILE.py[:ARGUMENT].", lock_config=True)
 OUT = flags.DEFINE_string("out", None, "Folder of the grid; an unfinished grid in it is continued.")
+CLEAR = "\x1b[H\x1b[2J"
 CONFIGS = Path(__file__).parent.parent / "configs"
 
 
@@ -32,11 +35,17 @@ def load(data: str, normal: str, method: str) -> ConfigDict:
 def run():
     out = Path(OUT.value)
 
+    live = sys.stdout.isatty()
+
     def report(rows):
         write_results(out / "results.json", rows)
-        print_results(rows)
+        if live:  # the table stays at the top of the screen, the run's progress below it
+            sys.stdout.write(CLEAR)
+            print_results(rows)
 
     failures = run_benchmark(CONFIG.value, out, load=load, report=report)
+    if not live and (out / "results.json").exists():
+        print_results(read_results(out / "results.json"))
     if failures:
         raise ValueError("; ".join(f"{failure.cell}: {failure.reason}" for failure in failures))
     print(f"wrote {out}/results.json")

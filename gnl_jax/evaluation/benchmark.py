@@ -128,8 +128,8 @@ def run_benchmark(
                 failures.append(outcome)
             else:
                 done[cell] = outcome
-                logging.info("%d of %d cells are finished (%s)", len(done), len(cells), cell)
                 report([row for rows in done.values() for row in rows])
+                logging.info("%d of %d cells are finished (%s: %s)", len(done), len(cells), cell, _words(outcome))
     return failures
 
 
@@ -184,6 +184,13 @@ def _run_group(
             yield cell, [e.row for e in evaluations]
         except Exception as error:  # whatever went wrong with one cell, the others may still be right
             yield cell, Failure(cell, _first_line(error))
+
+
+def _words(rows: list[Row]) -> str:
+    """AUROC (%) of a cell, for the log."""
+    areas = [{"id": row["auroc"]["id"]} | row["auroc"]["ood"] for row in rows]
+    parts = [", ".join(f"{name} {100 * area:.2f}" for name, area in of_row.items()) for of_row in areas]
+    return "; ".join(f"{row['matching']['kind']} matching: {part}" for row, part in zip(rows, parts))
 
 
 def _first_line(error: Exception) -> str:
