@@ -21,7 +21,7 @@ def run():
     device = jax.devices()[0].device_kind
     print(f"{CONFIG.value.method.name}, {CONFIG.value.dataset.size} pixels, {device}, jax {jax.__version__}")
     print(
-        "| runs in one program | seconds of a step | steps of a run in a second | against one alone |\n|---|---|---|---|"
+        "| runs in one program | seconds of a step | steps of a run per second | against one alone |\n|---|---|---|---|"
     )
     timings = time_jobs(CONFIG.value, counts)
     _, alone = next(timings)

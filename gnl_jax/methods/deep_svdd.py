@@ -15,7 +15,7 @@ import optax
 from ml_collections import ConfigDict
 
 from gnl_jax.images.contrast_normalisation import chunks, contrast, contrast_range, count
-from gnl_jax.methods.base import Method, Phase, Prediction
+from gnl_jax.methods.base import Method, Phase, Prediction, steps_per_epoch
 from gnl_jax.methods.choices import PRECISIONS, choose
 from gnl_jax.methods.losses import masked_mean
 from gnl_jax.nn.layers import fold_statistics
@@ -122,12 +122,8 @@ def train_step(
 
 
 def milestone_step(n: int, *, batch_size: int, min_valid: int, milestone: int) -> jax.Array:
-    """The first step of epoch `milestone`, counted from 0, over n images; int32, at most its largest number.
-
-    A last batch with fewer than `min_valid` images is no step, as in `Schedule.steps_per_epoch` of the feed.
-    """
-    whole, rest = divmod(n, batch_size)
-    steps = whole + (rest >= max(min_valid, 1))
+    """The first step of epoch `milestone`, counted from 0, over n images; int32, at most its largest number."""
+    steps = steps_per_epoch(n, batch_size=batch_size, min_valid=min_valid)
     return jnp.int32(min(milestone * steps, np.iinfo(np.int32).max))
 
 

@@ -13,7 +13,7 @@ import optax
 from ml_collections import ConfigDict
 
 from gnl_jax.images.pillow import luma
-from gnl_jax.methods.base import Method, Phase, Prediction
+from gnl_jax.methods.base import Method, Phase, Prediction, steps_per_epoch
 from gnl_jax.methods.choices import PRECISIONS, choose
 from gnl_jax.methods.losses import masked_mean
 from gnl_jax.methods.wgan_gp import Learner, gan_step, init_gan, init_learner, training_pass, update
@@ -111,12 +111,6 @@ def score_batch(variables: PyTree, images: jax.Array, *, networks: Networks, fea
     return Prediction(pixels.mean((1, 2, 3)) + feature_weight * features.mean(1), pixels.mean(3))
 
 
-def steps_per_epoch(n: int, *, batch_size: int, min_valid: int) -> int:
-    """Batches of an epoch of n images, the last one smaller, or left out with fewer than `min_valid`."""
-    whole, rest = divmod(n, batch_size)
-    return whole + (rest > 0 and rest >= min_valid)
-
-
 def build_f_anogan(config: ConfigDict, *, frozen: PyTree | None = None) -> Method:
     """f-AnoGAN as `config.method.f_anogan` and `config.train` describe it, in phases "wgan_gp" and "encoder".
 
@@ -140,7 +134,8 @@ def build_f_anogan(config: ConfigDict, *, frozen: PyTree | None = None) -> Metho
         return mirror(jax.random.fold_in(jax.random.fold_in(key, stream), step), x) if options.flip else x
 
     def init_first(key: jax.Array, previous: PyTree, images) -> PyTree:
-        steps = steps_per_epoch(len(images), batch_size=batch_size, min_valid=min_valid)
+        n = 0 if images is None else len(images)  # without images only shapes are asked for
+        steps = steps_per_epoch(n, batch_size=batch_size, min_valid=min_valid)
         return init_gan(jax.random.fold_in(key, INIT_STREAM), networks=networks, tx=tx, steps_per_epoch=steps)
 
     def first_step(key, state, frozen, images, valid, features):

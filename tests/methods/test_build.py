@@ -2,6 +2,8 @@
 
 import re
 
+import jax
+import numpy as np
 import pytest
 
 from gnl_jax.config import METHODS, default_config, set_method
@@ -26,6 +28,18 @@ def test_all_methods_build(name):
     phases = [(phase.name, phase.epochs, phase.batch_size) for phase in method.phases]
     assert phases == OTHERS.get(name, [("distillation", 20, 16)])
     assert config.method.system == (name if name in OTHERS else "reverse_distillation")
+
+
+@pytest.mark.parametrize("name", ["gnl", "jigsaw", *OTHERS])
+def test_shapes_of_a_state_need_no_images(name):
+    """A trained run is restored without its training images and without the state of the phase before."""
+    config = set_method(default_config(), name)
+    method = build_method(config, frozen=NO_TEACHER)
+    images = np.random.default_rng(0).integers(0, 256, (3, config.dataset.size, config.dataset.size, 3), np.uint8)
+    for phase in method.phases:
+        without = jax.eval_shape(lambda phase=phase: phase.init(jax.random.key(0), None, None))
+        with_images = jax.eval_shape(lambda phase=phase: phase.init(jax.random.key(0), None, images))
+        assert without == with_images
 
 
 @pytest.mark.parametrize("name", OTHERS)
