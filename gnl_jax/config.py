@@ -35,7 +35,13 @@ METHODS = {
 }
 
 # Settings of the other systems that depend on the data: their own publications'.
-_KDAD = {"train.batch_size": 64, "train.learning_rate": 1e-3, "train.beta1": 0.9, "teacher.arch": "vgg16"}
+_KDAD = {
+    "teacher.arch": "vgg16",
+    "train.batch_size": 64,
+    "train.learning_rate": 1e-3,
+    "train.beta1": 0.9,
+    "train.feature_budget_mb": 2048.0,  # nothing is augmented, so the source's features never change
+}
 _DEEP_SVDD = {"train.epochs": 150, "train.batch_size": 200, "train.learning_rate": 1e-4, "train.beta1": 0.9}
 _F_ANOGAN = {"train.learning_rate": 2e-4, "train.beta1": 0.5}
 _DEEP_SVDD_COLOUR = _DEEP_SVDD | {
