@@ -20,8 +20,15 @@ ADAM = torch_adam(0.005, b1=0.5, b2=0.999)
 # Only these need more in float32 than 1e-4 (forward) and 1e-2 (gradients): batch statistics over 4 images on 2x2 maps
 # amplify rounding. Rounding the student's inputs to float32 once (3e-8), all else in float64, already moves D1 by
 # 1.1e-5 and gradients by 2.4e-3; with plain lax convolutions D1 is off by 3.7e-4 and gradients by 1.8e-2 (ours 4.1e-4,
-# 1.6e-2).
-LOOSER = {("wide_resnet50_2_64", "float32", 1): 1e-3, ("wide_resnet50_2_64", "float32", "grad"): 3e-2}
+# 1.6e-2). How far a processor's rounding carries differs: with AVX2 alone D2 is off by 1.3e-4, and after three steps in
+# float64 one running variance by 1.7e-8, where a processor with AVX-512 keeps 1e-4 and 1e-8.
+WIDE = "wide_resnet50_2_64"
+LOOSER = {
+    (WIDE, "float32", 1): 1e-3,
+    (WIDE, "float32", 2): 1e-3,
+    (WIDE, "float32", "grad"): 3e-2,
+    (WIDE, "float64", "three steps"): 1e-7,
+}
 
 
 def distance(a, b) -> float:
@@ -133,8 +140,9 @@ def test_training_matches_published_networks(case, dtype, forward, gradient):
             for i in (1, 2):
                 state, metrics, *_ = step(state, teacher, views)
                 check_losses(values, i, metrics, forward)
-            count = check_tree(values, "train/after_step2", state.params, 1e-8)
-            count += check_tree(values, "train/after_step2", state.batch_stats, 1e-8)
+            tolerance = LOOSER.get((case, dtype, "three steps"), 1e-8)
+            count = check_tree(values, "train/after_step2", state.params, tolerance)
+            count += check_tree(values, "train/after_step2", state.batch_stats, tolerance)
             assert count == sum(name.startswith("train/after_step2/") for name in values)
 
 

@@ -27,7 +27,7 @@ def init(key, previous, images):
     return State(jnp.int32(0), jax.random.normal(key, (SIZE, 3)))
 
 
-def step(key, state, frozen, images, valid):
+def step(key, state, frozen, images, valid, features):
     """A step whose result depends on the rounding of every pixel, its row and its turn."""
     noise = jax.random.normal(jax.random.fold_in(key, state.step), state.weights.shape)
     x = images.astype(jnp.float32) * frozen["scale"]
