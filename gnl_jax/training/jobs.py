@@ -98,7 +98,8 @@ def check_jobs(configs: Sequence[ConfigDict]) -> None:
     """ValueError naming the first field, other than the data's and the seed, in which configurations differ."""
     for config in configs[1:]:
         for name, one, other in config_differences(configs[0], config):
-            if (name != "seed" and not name.startswith(("dataset.", "eval."))) or name == "dataset.size":
+            theirs = name == "seed" or name.startswith(("dataset.", "eval."))
+            if not theirs or name == "dataset.size":
                 raise ValueError(f"jobs: {name} is {one} in one and {other} in another, expected one value for all")
 
 
