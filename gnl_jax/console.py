@@ -5,29 +5,36 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import absl.logging
 from absl import flags
 
+from gnl_jax.text import printable
+
+Result = TypeVar("Result")
 OURS = str(Path(__file__).parent) + os.sep
 
 
-def run(main: Callable[[], None]) -> None:
-    """Calls `main`. ValueError or OSError: its message on stderr, status 1; Ctrl-C: 130; a closed pipe: 141, silently.
+def run(main: Callable[[], Result], *, status: Callable[[Exception], int] = lambda error: 1) -> Result:
+    """Calls `main` and returns what it returns, unless it ends the program.
 
+    ValueError or OSError: its message on stderr and `status(error)`; Ctrl-C: 130; a closed pipe: 141, silently.
     Log lines are shown as `show_log` says and compiled programs kept as `keep_compiled_programs` says.
     """
     show_log()
     keep_compiled_programs()
     try:
-        main()
+        result = main()
         sys.stdout.flush()
+        return result
     except BrokenPipeError:
         # Python would complain again when it closes stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+        print("error: " + printable(str(error), keep="\n"), file=sys.stderr)
+        sys.exit(status(error))
     except KeyboardInterrupt:
         print("interrupted; what was saved stands", file=sys.stderr)
         sys.exit(130)

@@ -8,11 +8,14 @@ import numpy as np
 
 from gnl_jax.methods.base import Prediction
 from gnl_jax.methods.reverse_distillation import Model
+from gnl_jax.nn.resnet import Match
+from gnl_jax.ops.drift import channel_deviation, drift_score, middle_ranks
 from gnl_jax.ops.matching import MATCHINGS, sort_features
 from gnl_jax.ops.scoremap import image_score, score_map
 
 PyTree = Any
 ANCHORS = ("first", "random", "barycentre")
+OUTSIDE = 128  # value of every pixel outside the region that is inspected: middle grey
 _CHUNK = 16  # training images per pass while references are made
 
 
@@ -58,34 +61,64 @@ def make_references(
     return tuple(jnp.asarray(t / len(chosen), jnp.float32) for t in totals)
 
 
-def score_batch(variables: PyTree, images: jax.Array, *, model: Model, preprocess, matching: str) -> Prediction:
-    """Anomaly score and map of images uint8 [b s s 3] -> score [b], map [b s s].
-
-    variables: {"teacher", "student"}, and for a matching other than "none" {"references", "alpha"}. The matched
-    features feed the student and are what its reconstruction is compared with; score and map are averaged over the k
-    references. Rows do not influence each other.
-    """
-    x = preprocess(images).astype(model.dtype)
-    size = images.shape[1:3]
-
-    def maps(match):
-        stages = model.teacher.apply(variables["teacher"], x, match)
-        _, decoded = model.student.apply(variables["student"], stages)
-        return score_map(stages, decoded, size=size)
-
-    if matching == "none":
-        result = maps(None)
-        return Prediction(image_score(result), result)
+def match_hook(references: tuple[jax.Array, jax.Array], *, matching: str, alpha: jax.Array) -> Match:
+    """The teacher's hook that matches stages 1 and 2 to one anchor's sorted features [h1*w1 c1], [h2*w2 c2]."""
     if matching not in MATCHINGS:
         raise ValueError(f"eval.matching: got {matching!r}, expected one of none, {', '.join(MATCHINGS)}")
 
-    def matched(references):
-        def match(stage, features):
-            wide = features.astype(jnp.promote_types(features.dtype, jnp.float32))  # bfloat16 would make ties
-            return MATCHINGS[matching](wide, references[stage - 1], alpha=variables["alpha"]).astype(features.dtype)
+    def match(stage: int, features: jax.Array) -> jax.Array:
+        return MATCHINGS[matching](_wide(features), references[stage - 1], alpha=alpha).astype(features.dtype)
 
-        result = maps(match)
-        return image_score(result), result
+    return match
 
-    scores, results = jax.vmap(matched)(variables["references"])
-    return Prediction(scores.mean(0), results.mean(0))
+
+def hold_region(images: jax.Array, region: jax.Array) -> jax.Array:
+    """Images uint8 [b s s 3] with `OUTSIDE` wherever region bool [s s] is False: what was there cannot matter."""
+    return jnp.where(region[None, ..., None], images, jnp.uint8(OUTSIDE))
+
+
+def score_batch(variables: PyTree, images: jax.Array, *, model: Model, preprocess, matching: str) -> Prediction:
+    """Anomaly score and map of images uint8 [b s s 3] -> score [b], map [b s s], and drift [b] or None.
+
+    variables: {"teacher", "student"}; for a matching other than "none" {"references", "alpha"}; optionally "region",
+    bool [s s], outside which nothing counts, and "drift" (`methods/drift.py`), with which drift is measured on the
+    features before they are matched. The matched features feed the student and are what its reconstruction is compared
+    with; score, map and drift are averaged over the k references. Rows do not influence each other.
+    """
+    region = variables.get("region")
+    if region is not None:
+        images = hold_region(images, region)
+    x = preprocess(images).astype(model.dtype)
+    size = images.shape[1:3]
+
+    def predict(match: Match | None, drift: PyTree) -> Prediction:
+        deviations = []
+
+        def hook(stage, features):
+            if drift is not None:
+                barycentre = drift["barycentre"][str(stage)]
+                deviations.append(channel_deviation(middle_ranks(_wide(features)), barycentre))
+            return match(stage, features) if match else features
+
+        stages = model.teacher.apply(variables["teacher"], x, hook)
+        _, decoded = model.student.apply(variables["student"], stages)
+        result = score_map(stages, decoded, size=size)
+        if region is not None:
+            result = result * region[None].astype(result.dtype)
+        spreads = [drift["spread"][stage] for stage in ("1", "2")] if deviations else []
+        return Prediction(image_score(result), result, drift_score(deviations, spreads) if deviations else None)
+
+    drift = variables.get("drift")
+    if matching == "none":
+        return predict(None, None if drift is None else jax.tree.map(lambda a: a[0], drift))
+
+    def matched(references, drift):
+        return predict(match_hook(references, matching=matching, alpha=variables["alpha"]), drift)
+
+    results = jax.vmap(matched)(variables["references"], drift)
+    return Prediction(*(None if field is None else field.mean(0) for field in results))
+
+
+def _wide(features: jax.Array) -> jax.Array:
+    """At least float32: bfloat16 would make ties."""
+    return features.astype(jnp.promote_types(features.dtype, jnp.float32))

@@ -128,6 +128,19 @@ def _fits(state_dict: Mapping[str, np.ndarray], expected: Mapping[str, Any]) -> 
     return all(key in state_dict and state_dict[key].shape == shape for key, shape in shapes.items())
 
 
+def is_cached(arch: str) -> bool:
+    """Whether the weights that "imagenet" names are on this machine already; False without the hub client."""
+    try:
+        import huggingface_hub
+    except ImportError:
+        return False
+    published = CATALOGUE[arch]
+    found = huggingface_hub.try_to_load_from_cache(
+        published.repository, "model.safetensors", revision=published.revision
+    )
+    return isinstance(found, str)
+
+
 def _download(arch: str) -> Path:
     """The hub's copy in the local cache; if it is not there, downloaded, unless HF_HUB_OFFLINE is set."""
     try:

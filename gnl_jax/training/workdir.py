@@ -117,7 +117,12 @@ def load_config(workdir: str | os.PathLike) -> ml_collections.ConfigDict:
         raise ValueError(f"{path}: {error}; expected the config of an earlier run") from error
     if not isinstance(config, dict):
         raise ValueError(f"{path}: got a JSON {type(config).__name__}, expected the config of an earlier run")
-    return ml_collections.ConfigDict(_filled(_tuples(config), default_config().to_dict()))
+    return filled_config(config, default_config())
+
+
+def filled_config(config: dict[str, Any], default: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+    """What `plain_config` gave as a configuration again, sequences as tuples; fields that it lacks are `default`'s."""
+    return ml_collections.ConfigDict(_filled(_tuples(config), default.to_dict()))
 
 
 def _filled(config: dict[str, Any], default: dict[str, Any]) -> dict[str, Any]:

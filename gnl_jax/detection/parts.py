@@ -1,0 +1,187 @@
+"""Good images: read, told apart by what they show, and divided into those that train and those that calibrate."""
+
+import hashlib
+import os
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from absl import logging
+from ml_collections import ConfigDict
+
+from gnl_jax.data.listing import list_images
+from gnl_jax.data.load import folder_options
+from gnl_jax.data.reading import load_images
+
+LEAST_CALIBRATION, LEAST_FIT = 9, 9  # parts; fewer calibration parts support no rate of 10 %
+MOST_CALIBRATION = 399  # by default: beyond it the bound on the rate hardly tightens and training loses images
+CALIBRATION_SHARE = 0.3
+
+
+class GoodImages(NamedTuple):
+    """Images of good parts.
+
+    Fields:
+        images: uint8 [n s s 3].
+        names: relative paths, or "image 0" and so on for an array.
+        parts: the part that each image shows; equal for images of one part.
+        hashes: of the pixels of each image (`pixel_hash`).
+    """
+
+    images: np.ndarray
+    names: tuple[str, ...]
+    parts: tuple[str, ...]
+    hashes: tuple[str, ...]
+
+    def take(self, indices: Sequence[int] | np.ndarray) -> "GoodImages":
+        """The images at these positions."""
+        pick = [tuple(field[i] for i in indices) for field in (self.names, self.parts, self.hashes)]
+        return GoodImages(self.images[np.asarray(indices, np.int64)], *pick)
+
+
+def pixel_hash(image: np.ndarray) -> str:
+    """SHA-256 of an image's shape and pixels, uint8 [s s 3], as networks see it."""
+    return hashlib.sha256(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes()).hexdigest()
+
+
+def good_images(
+    source: str | os.PathLike | np.ndarray, dataset: ConfigDict, *, group_by: str = "", exclude: Sequence[str] = ()
+) -> GoodImages:
+    """Reads all images below a folder, or takes an array uint8 [n s s 3].
+
+    Args:
+        source: folder or array.
+        dataset: that group of a configuration: size, and how files are read.
+        group_by: a regular expression, searched in each name; images with the same match (its first group, if it has
+            one) show the same part. "": every image shows a part of its own.
+        exclude: names, or paths, of images to leave out.
+
+    Raises:
+        ValueError: a folder or array that cannot be used, a name that the expression does not match, an excluded
+            image that is not there; it is named.
+    """
+    if isinstance(source, np.ndarray):
+        side = dataset.size
+        if source.dtype != np.uint8 or source.shape[1:] != (side, side, 3):
+            raise ValueError(f"images: got {source.dtype} {list(source.shape)}, expected uint8 [n {side} {side} 3]")
+        names = tuple(f"image {i}" for i in range(len(source)))
+        chosen = np.array(_without(names, exclude, root=""), np.int64)
+        images, names = source[chosen], tuple(names[i] for i in chosen)
+    else:
+        root = os.fspath(source)
+        if os.path.isdir(os.path.join(root, "train", "good")):
+            raise ValueError(f"{root!r}: got the folder of a whole data set, expected one of good images: train/good")
+        names = list_images(root)
+        names = tuple(names[i] for i in _without(names, exclude, root=root))
+        options = folder_options(_with_root(dataset, root), seed=0)
+        loaded = load_images(
+            [os.path.join(root, name) for name in names],
+            options.size,
+            white=options.white,
+            alpha=options.alpha,
+            skip_unreadable=options.skip_unreadable,
+            cache_dir=options.cache_dir,
+            what=os.fsdecode(root),
+        )
+        images, names = loaded.images, tuple(names[i] for i in loaded.kept)
+    good = GoodImages(images, names, part_names(names, group_by), tuple(map(pixel_hash, images)))
+    return _without_copies(good)
+
+
+def _without_copies(good: GoodImages) -> GoodImages:
+    """Every picture once: copies that train and calibrate would make the promised rate wrong."""
+    first: dict[str, int] = {}
+    for i, digest in enumerate(good.hashes):
+        first.setdefault(digest, i)
+    if len(first) < len(good.names):
+        copies = [good.names[i] for i, digest in enumerate(good.hashes) if first[digest] != i]
+        logging.warning("%d images are copies of others and left out, such as %r", len(copies), copies[0])
+        good = good.take(sorted(first.values()))
+    return good
+
+
+def _with_root(dataset: ConfigDict, root: str) -> ConfigDict:
+    dataset = dataset.copy_and_resolve_references()
+    dataset.root = root
+    return dataset
+
+
+def _without(names: Sequence[str], exclude: Sequence[str], *, root: str) -> list[int]:
+    """Positions of the names that are not excluded."""
+    left_out = {os.path.relpath(path, root) if root and os.path.exists(path) else path for path in exclude}
+    if unknown := left_out - set(names):
+        raise ValueError(f"exclude: {sorted(unknown)[0]!r} is not among the {len(names)} images")
+    return [i for i, name in enumerate(names) if name not in left_out]
+
+
+def part_names(names: Sequence[str], group_by: str) -> tuple[str, ...]:
+    """The part that each image shows (`good_images`)."""
+    if not group_by:
+        return tuple(names)
+    try:
+        pattern = re.compile(group_by)
+    except re.error as error:
+        raise ValueError(f"group_by: {group_by!r} is no regular expression ({error})") from error
+    parts = []
+    for name in names:
+        if (match := pattern.search(name)) is None:
+            raise ValueError(f"group_by: {group_by!r} does not match {name!r}, expected a match in every name")
+        parts.append(match.group(1) if pattern.groups else match.group(0))
+    return tuple(parts)
+
+
+def calibration_parts(n: int, *, wanted: int | None = None, needed: int = 0) -> int:
+    """How many of n parts calibrate: `wanted`, or as many as serve both sides.
+
+    By default 30 %, but 99, 19 or 9 (which 1 %, 5 % and 10 % take) if half of the parts are enough for that, and at
+    least the `needed` ones of a rate that was asked for. Raises ValueError, with the number of images it takes, if too
+    few are left on either side.
+    """
+    if wanted is None:
+        steps = [step for step in (99, 19, LEAST_CALIBRATION) if step <= n / 2]
+        wanted = max([min(int(CALIBRATION_SHARE * n), MOST_CALIBRATION), needed, *steps[:1]])
+        if wanted < LEAST_CALIBRATION:
+            wanted = LEAST_CALIBRATION
+    elif wanted < LEAST_CALIBRATION:
+        raise ValueError(f"calibration: got {wanted}, expected at least {LEAST_CALIBRATION} images (one for each part)")
+    if n - wanted < LEAST_FIT:
+        raise ValueError(
+            f"got good images of {n} parts, expected at least {wanted + LEAST_FIT}: {wanted} to calibrate the "
+            f"false-alarm rate and {LEAST_FIT} to learn from"
+        )
+    return wanted
+
+
+def split_parts(parts: Sequence[str], n_calibration: int, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of the images that train and of those that calibrate, each ascending; no part is on both sides.
+
+    The parts that calibrate are drawn from the seed, so that they are like the others.
+    """
+    distinct = sorted(set(parts))
+    chosen = np.random.default_rng([seed, 2]).permutation(len(distinct))[:n_calibration]
+    calibrating = {distinct[i] for i in chosen}
+    is_calibration = np.array([part in calibrating for part in parts], bool)
+    return np.flatnonzero(~is_calibration), np.flatnonzero(is_calibration)
+
+
+def largest_by_part(values: np.ndarray, parts: Sequence[str]) -> np.ndarray:
+    """The largest value [n] of each part, ascending: what a part's p-value is compared with.
+
+    A part is stopped if any of its images is, so its score is the largest one.
+    """
+    largest: dict[str, float] = {}
+    for value, part in zip(values, parts, strict=True):
+        largest[part] = max(value, largest.get(part, value))
+    return np.sort(np.array(list(largest.values()), np.float32))
+
+
+def check_distinct(good: GoodImages, known: Sequence[str], *, what: str) -> None:
+    """Raises ValueError, naming files, where images are among those with the known hashes, `what` they were for."""
+    same = sorted(set(known).intersection(good.hashes))
+    if same:
+        named = [name for name, digest in zip(good.names, good.hashes) if digest in set(same)]
+        raise ValueError(
+            f"{len(named)} of {len(good.names)} images were {what}, such as {named[0]!r}; expected other images: on "
+            "these the detector looks better than it is"
+        )

@@ -1,0 +1,132 @@
+"""What a detector knows beside its weights: how it decides, what it was made from, and how to check it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+import ml_collections
+import numpy as np
+
+from gnl_jax.config import default_config
+from gnl_jax.detection.threshold import NG, OK, REVIEW, RateError, Rule, Rules, drift_alarm, make_rule, p_counts
+from gnl_jax.methods.base import Prediction
+from gnl_jax.training.workdir import filled_config
+
+PyTree = Any
+
+
+class Decision(NamedTuple):
+    """What happens to a part, why ("score", "drift" or ""), and the two p-values (None without drift)."""
+
+    decision: str
+    reason: str
+    p_value: float
+    drift_p_value: float | None
+
+
+class Calibration(NamedTuple):
+    """Score and drift of the calibration parts, float32 [n] and [m], ascending."""
+
+    score: np.ndarray
+    drift: np.ndarray
+
+
+@dataclass(frozen=True)
+class Record:
+    """Fields:
+    manifest: JSON-able: config, matching, batch_size, image, rules, data, made, parent, probe.
+    matchings: for each matching the variables that scoring with it needs beside the networks.
+    calibrations: for each matching what the good calibration parts scored with it.
+    """
+
+    manifest: Mapping[str, Any]
+    matchings: Mapping[str, PyTree]
+    calibrations: Mapping[str, Calibration]
+
+    @property
+    def matching(self) -> str:
+        """The matching that decides."""
+        return self.manifest["matching"]
+
+    @property
+    def calibration(self) -> Calibration:
+        """That of the matching that decides."""
+        return self.calibrations[self.matching]
+
+    @property
+    def rules(self) -> Rules:
+        """When the score stops a part."""
+        return Rules(read_rule(self.manifest["rules"]["ng"]), read_rule(self.manifest["rules"]["review"]))
+
+    @property
+    def drift_rule(self) -> Rule | None:
+        """When drift sends a part to review."""
+        return read_rule(self.manifest["rules"]["drift"])
+
+    @property
+    def thresholds(self) -> tuple[float | None, float]:
+        """Scores above which a part is rejected (None: never) and reviewed."""
+        rules = self.rules
+        return rules.ng and rules.ng.threshold(self.calibration.score), rules.review.threshold(self.calibration.score)
+
+    @property
+    def config(self) -> ml_collections.ConfigDict:
+        """The configuration it was trained with; fields that its version lacked have their default."""
+        return filled_config(self.manifest["config"], default_config())
+
+    def decide(self, prediction: Prediction) -> list[Decision]:
+        """The decision on each of b parts: that of `rules` by score; drift alone turns OK into REVIEW, nothing else."""
+        scores = p_counts(self.calibration.score, prediction.score)
+        p_values = scores / (len(self.calibration.score) + 1)
+        rule, drifted, drift_p = self.drift_rule, [False] * len(scores), [None] * len(scores)
+        if prediction.drift is not None and len(self.calibration.drift):
+            counts = p_counts(self.calibration.drift, prediction.drift)
+            drift_p = [float(p) for p in counts / (len(self.calibration.drift) + 1)]
+            drifted = rule.stops(counts) if rule else drifted
+        return [
+            Decision(REVIEW, "drift", float(p), d)
+            if said == OK and alarm
+            else Decision(said, _REASON[said], float(p), d)
+            for said, p, alarm, d in zip(self.rules.decide(scores), p_values, drifted, drift_p)
+        ]
+
+
+_REASON = {OK: "", REVIEW: "score", NG: "score"}
+
+
+def rule_record(rule: Rule | None) -> dict[str, Any] | None:
+    """A rule as JSON holds it exactly."""
+    return rule and {"rate": str(rule.rate), "k": rule.k, "n": rule.n, "confidence": rule.confidence}
+
+
+def read_rule(record: Mapping[str, Any] | None) -> Rule | None:
+    """What `rule_record` wrote."""
+    return record and Rule(Fraction(record["rate"]), record["k"], record["n"], record["confidence"])
+
+
+class FolderDrift(NamedTuple):
+    """How many of n images have a small drift p-value, how many would by chance, and whether that is an alarm."""
+
+    small: int
+    n: int
+    expected: float
+    alarm: bool
+
+
+def folder_drift(record: Record, drift: Sequence[float]) -> FolderDrift | None:
+    """Whether images as a whole are unlike those learned from (`drift_alarm`), at the rate of review.
+
+    drift: of each image. None where it is not measured or too few parts calibrate it.
+    """
+    calibration = record.calibration.drift
+    if not len(drift) or not len(calibration):
+        return None
+    review = record.rules.review
+    try:
+        rule = make_rule(review.rate, len(calibration))
+    except RateError:
+        return None
+    small = int(rule.stops(p_counts(calibration, np.asarray(drift, np.float32))).sum())
+    n = len(drift)
+    return FolderDrift(small, n, n * rule.k / (rule.n + 1), drift_alarm(small, n, rule))

@@ -1,0 +1,192 @@
+"""When a part is stopped: p-values from good parts alone, in integers, and the rates that so many parts support.
+
+A new good part and the n calibration parts are alike (exchangeable), so its rank among them is uniform, whatever the
+scores' distribution: P(p <= alpha) <= floor(alpha (n + 1)) / (n + 1), on average over calibrations (split conformal
+prediction; Vovk, Gammerman and Shafer 2005). For one calibration the rate is Beta(k, n + 1 - k) distributed, with
+k = floor(alpha (n + 1)), where scores do not tie, and smaller where they do.
+"""
+
+import decimal
+import math
+from collections.abc import Iterable
+from fractions import Fraction
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+OK, REVIEW, NG = "OK", "REVIEW", "NG"
+LEVEL = 0.95  # of the bound that is printed beside the average
+# Rates tried in this order where none is asked for: the first one that the calibration supports.
+NG_DEFAULTS, REVIEW_DEFAULTS = (Fraction(1, 100),), (Fraction(5, 100), Fraction(10, 100))
+ALARM_POINT = 0.999  # of the distribution of small p-values among good parts, beyond which a folder has drifted
+
+
+class RateError(ValueError):
+    """A false-alarm rate that the calibration images cannot support; the message says how many it takes."""
+
+
+class Rule(NamedTuple):
+    """Stop a part when at most k - 1 of the n calibration parts score as high, that is p <= k / (n + 1).
+
+    Fields:
+        rate: the false-alarm rate asked for, exact.
+        k, n: see above.
+        confidence: None where `rate` holds on average over calibrations; else it holds for this one with at least
+            this probability.
+    """
+
+    rate: Fraction
+    k: int
+    n: int
+    confidence: float | None = None
+
+    def stops(self, counts: np.ndarray) -> np.ndarray:
+        """bool [b] for the counts (`p_counts`) of b parts."""
+        return counts <= self.k
+
+    def threshold(self, calibration: np.ndarray) -> float:
+        """A part is stopped when its score is above this one: the k-th largest of the calibration scores [n]."""
+        return float(np.sort(calibration)[self.n - self.k])
+
+    def describe(self) -> str:
+        """The promise in words, such as "1 % on average, with 95 % confidence at most 3.0 %"."""
+        level = self.confidence or LEVEL
+        bound = rate_bound(self.k, self.n, level)
+        average = Fraction(self.k, self.n + 1)
+        return f"{percent(average)} on average, with {percent(level)} confidence at most {100 * bound:.1f} %"
+
+
+class Rules(NamedTuple):
+    """The rule of each decision; `ng` is None where too few images calibrate it."""
+
+    ng: Rule | None
+    review: Rule
+
+    def decide(self, counts: np.ndarray) -> list[str]:
+        """OK, REVIEW or NG for the counts (`p_counts`) of b parts."""
+        ng = self.ng.stops(counts) if self.ng else np.zeros(len(counts), bool)
+        review = self.review.stops(counts)
+        return [NG if n else REVIEW if r else OK for n, r in zip(ng, review)]
+
+
+def parse_rate(text: "str | float | Fraction") -> Fraction:
+    """A false-alarm rate as it is written, exactly: "0.01", 0.01 and "1%" are 1/100. ValueError outside (0, 1)."""
+    if isinstance(text, Fraction):
+        rate = text
+    else:
+        number, is_percent = str(text).strip(), False
+        if number.endswith("%"):
+            number, is_percent = number[:-1].strip(), True
+        try:
+            rate = Fraction(decimal.Decimal(number)) / (100 if is_percent else 1)
+        except (decimal.InvalidOperation, ValueError, OverflowError):
+            raise ValueError(f"rate: got {text!r}, expected a decimal such as 0.01 or 1%") from None
+    if not 0 < rate < 1:
+        raise ValueError(f"rate: got {text!r}, expected more than 0 and less than 1 (100 %)")
+    return rate
+
+
+def percent(rate: "Fraction | float") -> str:
+    """ "1 %", "2.5 %": at most three significant digits."""
+    return f"{100 * float(rate):.3g} %"
+
+
+def p_counts(calibration: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """1 + the number of calibration scores [n] that are at least as high as each score [b] -> int64 [b], 1 to n + 1.
+
+    The p-value is this over n + 1. Ties count against the part. Raises ValueError for a score that is not finite.
+    """
+    if not (np.isfinite(calibration).all() and np.isfinite(scores).all()):
+        raise ValueError("scores: got one that is not finite, expected numbers")
+    return 1 + len(calibration) - np.searchsorted(np.sort(calibration), scores, side="left")
+
+
+def rate_bound(k: int, n: int, level: float) -> float:
+    """The rate that a calibration by n parts does not exceed with probability `level`: that quantile of Beta(k, n+1-k).
+
+    Exact for scores without ties, an upper bound with them.
+    """
+    return float(stats.beta.ppf(level, k, n + 1 - k))
+
+
+def make_rule(rate: Fraction, n: int, *, confidence: float | None = None) -> Rule:
+    """The rule that stops the most parts n calibration parts allow. Raises RateError if there is none."""
+    if confidence is not None and not 0 < confidence < 1:
+        raise ValueError(f"confidence: got {confidence}, expected more than 0 and less than 1")
+    k = math.floor(rate * (n + 1))
+    if confidence is not None:
+        while k and rate_bound(k, n, confidence) > rate:
+            k -= 1
+    if not k:
+        wanted = parts_needed(rate, confidence=confidence)
+        held = "" if confidence is None else f" with {percent(confidence)} confidence"
+        raise RateError(
+            f"a false-alarm rate of {percent(rate)}{held} takes at least {wanted} calibration images (one for each "
+            f"part), got {n}"
+        )
+    return Rule(rate, k, n, confidence)
+
+
+def parts_needed(rate: Fraction, *, confidence: float | None = None) -> int:
+    """The smallest number of calibration parts that supports a rate."""
+    if confidence is None:
+        return math.ceil(1 / rate) - 1
+    n = max(1, math.floor(math.log1p(-confidence) / math.log1p(-float(rate))) - 1)
+    while rate_bound(1, n, confidence) > rate:
+        n += 1
+    return n
+
+
+def make_rules(
+    n: int,
+    *,
+    ng: Fraction | None = None,
+    review: Fraction | None = None,
+    confidence: float | None = None,
+) -> tuple[Rules, list[str]]:
+    """The rules for n calibration parts, and what has to be said about them.
+
+    A rate that is asked for is given or refused (RateError); where it is None, 1 % rejects and 5 % goes to review as
+    far as n supports it, else nothing is rejected and 10 % goes to review. Raises RateError if n supports no review.
+    """
+    notes = []
+    if ng is not None and review is not None and ng > review:
+        raise ValueError(f"ng: got {percent(ng)}, expected at most the rate of review, {percent(review)}")
+    ng_rule = _first(NG_DEFAULTS if ng is None else (ng,), n, confidence, required=ng is not None)
+    review_rule = _first(REVIEW_DEFAULTS if review is None else (review,), n, confidence, required=True)
+    if ng_rule and ng_rule.k > review_rule.k:  # an explicit NG rate above the default of review
+        review_rule = ng_rule
+        notes.append("REVIEW is not used: the rate of NG is at least as high")
+    if ng_rule is None:
+        wanted = parts_needed(NG_DEFAULTS[0], confidence=confidence)
+        notes.append(f"nothing is rejected (NG): {percent(NG_DEFAULTS[0])} takes {wanted} calibration images, got {n}")
+    if review is None and review_rule.rate == REVIEW_DEFAULTS[-1]:
+        wanted = parts_needed(REVIEW_DEFAULTS[0], confidence=confidence)
+        notes.append(
+            f"REVIEW stops {percent(review_rule.rate)} of good parts: {percent(REVIEW_DEFAULTS[0])} takes {wanted} "
+            f"calibration images, got {n}"
+        )
+    return Rules(ng_rule, review_rule), notes
+
+
+def _first(rates: Iterable[Fraction], n: int, confidence: float | None, *, required: bool) -> Rule | None:
+    """The rule of the first rate that n supports; without one, None or, where it is required, the last one's error."""
+    error = None
+    for rate in rates:
+        try:
+            return make_rule(rate, n, confidence=confidence)
+        except RateError as unsupported:
+            error = unsupported
+    if required:
+        raise error
+    return None
+
+
+def drift_alarm(small: int, m: int, rule: Rule) -> bool:
+    """Whether more of m good parts have a drift p-value within the rule than chance explains.
+
+    Among m good parts, the number stopped by one calibration is beta-binomial (m, k, n + 1 - k); an alarm is a number
+    above its 99.9 % point.
+    """
+    return m > 0 and small > stats.betabinom.ppf(ALARM_POINT, m, rule.k, rule.n + 1 - rule.k)
