@@ -1,5 +1,6 @@
-"""The one way from images to scores: used by evaluation, export, the command line and users alike."""
+"""The one way from images to scores and decisions: used by evaluation, export, the command line and users alike."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from gnl_jax.detection.record import Decision, Record
 from gnl_jax.methods.base import Method, Prediction
 
 PyTree = Any
@@ -14,15 +16,36 @@ PyTree = Any
 
 @dataclass(frozen=True)
 class Detector:
-    """Arrays and the compiled function that scores with them; call it on images, or see `predict`."""
+    """Arrays and the compiled function that scores with them; call it on images, or see `predict`.
+
+    `record` is what `gnl_jax.fit` and `gnl_jax.load` add: with it a detector decides and can be saved.
+    """
 
     variables: PyTree
     score_batch: Callable[[PyTree, jax.Array], Prediction]
     size: int
     batch_size: int = 32
+    record: Record | None = None
 
     def __call__(self, images: np.ndarray) -> Prediction:
         return predict(self, images)
+
+    def decide(self, prediction: Prediction) -> list[Decision]:
+        """OK, REVIEW or NG, with the reason and p-values, for what `predict` returned (`Record.decide`)."""
+        return self.known.decide(prediction)
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes the detector into one file (`gnl_jax.load` reads it). Raises OSError naming it."""
+        from gnl_jax.detection.artifact import save_detector  # it needs this module
+
+        save_detector(self, path)
+
+    @property
+    def known(self) -> Record:
+        """The record; ValueError for a detector without one."""
+        if self.record is None:
+            raise ValueError("detector: it was not calibrated, expected one of gnl_jax.fit or gnl_jax.load")
+        return self.record
 
 
 def make_detector(
@@ -34,15 +57,20 @@ def make_detector(
     """
     if batch_size < 1:
         raise ValueError(f"eval.batch_size: got {batch_size}, expected at least 1")
+    with jax.default_matmul_precision(precision):
+        variables = method.finish(method.frozen, state, images)
+    return Detector(variables, compiled_score(method, precision=precision), size, batch_size)
+
+
+def compiled_score(method: Method, *, precision: str) -> Callable[[PyTree, jax.Array], Prediction]:
+    """The method's `score_batch`, jitted, at one precision of products."""
 
     @jax.jit
     def score_batch(variables, batch):
         with jax.default_matmul_precision(precision):
             return method.score_batch(variables, batch)
 
-    with jax.default_matmul_precision(precision):
-        variables = method.finish(method.frozen, state, images)
-    return Detector(variables, score_batch, size, batch_size)
+    return score_batch
 
 
 def check_images(images: np.ndarray, size: int) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import quick
 
+from gnl_jax.methods.drift import make_drift
 from gnl_jax.methods.reverse_distillation import Model, init_state, torch_adam
 from gnl_jax.methods.scoring import anchor_images, make_references, score_batch
 from gnl_jax.nn.resnet import init_teacher
@@ -171,3 +172,67 @@ def test_a_row_depends_on_neither_its_neighbours_nor_the_size_of_the_batch():
         np.testing.assert_allclose(row.map[1], batch.map[1], atol=1e-6)
         np.testing.assert_allclose(row.score[1], batch.score[1], atol=1e-6)
     assert abs(batch.score[0] - other.score[0]) > 1e-4
+
+
+def region_of(columns):
+    region = np.zeros((32, 32), bool)
+    region[:, :columns] = True
+    return region
+
+
+@pytest.mark.parametrize("matching", ["none", "efdm"])
+def test_outside_the_region_nothing_counts(matching):
+    variables = tiny_variables() | {"region": region_of(20)}
+    if matching != "none":
+        variables |= {"references": references(anchor="barycentre"), "alpha": jnp.float32(0.5)}
+    score = quick.jit(functools.partial(score_batch, model=TINY, preprocess=preprocess, matching=matching))
+    inside, outside = IMAGES[:3].copy(), IMAGES[:3].copy()
+    outside[:, :, 20:] ^= 255
+    inside[:, :, 19] ^= 255
+    plain = score(variables, IMAGES[:3])
+    np.testing.assert_array_equal(plain.map, score(variables, outside).map)
+    assert not np.asarray(plain.map)[:, :, 20:].any()
+    assert (np.asarray(plain.score) != np.asarray(score(variables, inside).score)).all()
+    np.testing.assert_array_equal(plain.score, plain.map.max((1, 2)))
+
+
+@pytest.mark.parametrize(("matching", "k"), [("none", 1), ("efdm", 1), ("efdm", 3)])
+def test_drift_is_measured_before_matching_against_the_images_fitted_to(matching, k):
+    matched = {} if matching == "none" else {"references": references(anchor="random", k=k), "alpha": jnp.float32(0.3)}
+    drift = make_drift(
+        tiny_variables()["teacher"], IMAGES, model=TINY, preprocess=preprocess, matching=matching, **matched
+    )
+
+    def seen(images, reference):
+        """Features before matching, by the teacher's own hook."""
+        found = {}
+
+        def match(stage, x):
+            found[stage] = np.sort(np.asarray(x, np.float64).reshape(len(x), -1, x.shape[-1]), axis=1)
+            return x if reference is None else MATCHINGS[matching](x, reference[stage - 1], alpha=0.3)
+
+        features(images, match)
+        return [found[1][:, 3:61], found[2][:, 0:16]]  # 5 % and 95 % of 64 and of 16 ranks
+
+    expected = []
+    for i in range(k):
+        reference = None if matching == "none" else [r[i] for r in matched["references"]]
+        fit_to, tested = seen(IMAGES, reference), seen(IMAGES[:3], reference)
+        per_stage = []
+        for ranks, new in zip(fit_to, tested):
+            barycentre = ranks.mean(0)
+            spread = np.abs(ranks - barycentre).mean((0, 1))
+            spread = np.maximum(spread, 1e-3 * spread.mean() + 1e-12)
+            per_stage.append((np.abs(new - barycentre).mean(1) / spread).mean(1))
+        expected.append(np.mean(per_stage, axis=0))
+    score = functools.partial(score_batch, model=TINY, preprocess=preprocess, matching=matching)
+    got = quick.jit(score)(tiny_variables() | matched | {"drift": drift}, IMAGES[:3])
+    np.testing.assert_allclose(got.drift, np.mean(expected, axis=0), rtol=1e-4)
+    without = quick.jit(score)(tiny_variables() | matched, IMAGES[:3])
+    assert without.drift is None
+    np.testing.assert_allclose(without.score, got.score, rtol=1e-6)
+
+
+def test_the_drift_of_one_image_is_refused():
+    with pytest.raises(ValueError, match="images: got 1, expected at least 2"):
+        make_drift(tiny_variables()["teacher"], IMAGES[:1], model=TINY, preprocess=preprocess)

@@ -1,0 +1,134 @@
+"""A detector as one file, and back: the same scores to the last bit on the same device, checked by a probe on any."""
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import flax.traverse_util
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gnl_jax.detection.container import ArtifactError, Container, read_container, write_container
+from gnl_jax.detection.detector import Detector, compiled_score, predict
+from gnl_jax.detection.record import Calibration, Record
+from gnl_jax.methods.base import Prediction
+from gnl_jax.methods.build import build_method, matmul_precision
+
+PyTree = Any
+KIND = "detector"
+NETWORKS = ("teacher", "student", "region")  # variables that every matching shares; the region if there is one
+PROBE_TOLERANCE = 1e-4  # relative; another device or XLA rounds differently
+_PROBE_CELLS = 8  # patches along a side of the probe
+
+
+def save_detector(detector: Detector, path: str | os.PathLike) -> None:
+    """Writes a calibrated detector. Raises ValueError without a record, OSError naming the file."""
+    write_container(path, Container(dict(detector.known.manifest) | {"kind": KIND}, _arrays(detector)))
+
+
+def load(path: str | os.PathLike, *, matching: str | None = None, verify: bool = True) -> Detector:
+    """Reads a detector that `Detector.save` wrote.
+
+    Args:
+        path: the file.
+        matching: "none" for the same weights without matching and with thresholds of their own; None for the matching
+            it was made with.
+        verify: score the probe image that is stored with its score, and refuse another result on this device.
+
+    Raises:
+        ArtifactError: a file that is damaged, of another kind, of a newer version, or that scores differently here.
+        ValueError: a matching that it was not calibrated for.
+    """
+    return read_detector(read_container(path), name=os.fsdecode(path), matching=matching, verify=verify)
+
+
+def read_detector(container: Container, *, name: str, matching: str | None = None, verify: bool = True) -> Detector:
+    """`load` for a file that was read already."""
+    manifest = container.manifest
+    if manifest.get("kind") != KIND:
+        raise ArtifactError(f"{name}: got kind {manifest.get('kind')!r}, expected {KIND!r}")
+    try:
+        tree = flax.traverse_util.unflatten_dict(container.arrays, sep="/")
+        calibrations = {kind: Calibration(**arrays) for kind, arrays in tree["calibration"].items()}
+        matchings = {kind: _extras(arrays) for kind, arrays in tree["matching"].items()}
+        networks = {key: jax.tree.map(jnp.asarray, tree[key]) for key in NETWORKS if key in tree}
+        record = Record(manifest, matchings, calibrations)
+        detector = build_detector(networks, record)
+    except (KeyError, TypeError) as error:
+        raise ArtifactError(f"{name}: {error!r}; expected all that a detector needs") from error
+    if verify:
+        check_probe(detector, name=name)
+    return detector if matching is None else use_matching(detector, matching)
+
+
+def build_detector(networks: PyTree, record: Record) -> Detector:
+    """A detector from the variables that all matchings share and a record."""
+    config = record.config
+    method = build_method(config, matching=record.matching, frozen=networks["teacher"])
+    score = compiled_score(method, precision=matmul_precision(config))
+    variables = {**networks, **record.matchings[record.matching]}
+    return Detector(variables, score, config.dataset.size, record.manifest["batch_size"], record)
+
+
+def use_matching(detector: Detector, matching: str) -> Detector:
+    """The same weights with another matching, calibrated for it: thresholds of its own, the same rates."""
+    record = detector.known
+    if matching not in record.matchings:
+        raise ValueError(f"matching: got {matching!r}, expected one of {', '.join(sorted(record.matchings))}")
+    if matching == record.matching:
+        return detector
+    changed = dataclasses.replace(record, manifest={**record.manifest, "matching": matching})
+    return build_detector({key: detector.variables[key] for key in NETWORKS if key in detector.variables}, changed)
+
+
+def probe_image(size: int, *, seed: int = 0) -> np.ndarray:
+    """A picture of coloured patches drawn from the seed, uint8 [1 size size 3], to compare devices with."""
+    patches = np.random.default_rng(seed).integers(0, 256, (_PROBE_CELLS, _PROBE_CELLS, 3), np.uint8)
+    cells = np.arange(size) * _PROBE_CELLS // size
+    return patches[cells][:, cells][None]
+
+
+def probe(detector: Detector, *, seed: int = 0) -> dict[str, Any]:
+    """What the detector says of the probe image, as the manifest holds it."""
+    prediction = predict(detector, probe_image(detector.size, seed=seed), maps=False)
+    return {"seed": seed} | {name: float(value[0]) for name, value in _numbers(prediction).items()}
+
+
+def check_probe(detector: Detector, *, name: str) -> dict[str, float]:
+    """The largest relative differences of score and drift from those stored. Raises ArtifactError beyond 1e-4."""
+    stored = detector.known.manifest["probe"]
+    found = probe(detector, seed=stored["seed"])
+    differences = {}
+    for key in found.keys() - {"seed"}:
+        differences[key] = abs(found[key] - stored[key]) / max(abs(stored[key]), 1e-12)
+        if not differences[key] <= PROBE_TOLERANCE:
+            raise ArtifactError(
+                f"{name}: on this device the probe image has {key} {found[key]:.7g}, expected {stored[key]:.7g} "
+                f"(within {PROBE_TOLERANCE:g}); decisions made here would not be those promised"
+            )
+    return differences
+
+
+def _numbers(prediction: Prediction) -> dict[str, np.ndarray]:
+    return {k: v for k, v in (("score", prediction.score), ("drift", prediction.drift)) if v is not None}
+
+
+def _arrays(detector: Detector) -> dict[str, np.ndarray]:
+    """All arrays by path. References are stored as scoring uses them: no path rounds them again."""
+    record = detector.known
+    tree = {key: detector.variables[key] for key in NETWORKS if key in detector.variables}
+    tree["matching"] = {
+        kind: {**extras, "references": dict(zip("12", extras["references"]))} if "references" in extras else extras
+        for kind, extras in record.matchings.items()
+    }
+    tree["calibration"] = {kind: calibration._asdict() for kind, calibration in record.calibrations.items()}
+    return {name: np.asarray(array) for name, array in flax.traverse_util.flatten_dict(tree, sep="/").items()}
+
+
+def _extras(arrays: Mapping[str, Any]) -> PyTree:
+    extras = jax.tree.map(jnp.asarray, dict(arrays))
+    if "references" in extras:
+        extras["references"] = (extras["references"]["1"], extras["references"]["2"])
+    return extras

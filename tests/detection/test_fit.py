@@ -1,0 +1,140 @@
+"""From good images to decisions: who trains, who calibrates, what is kept, what is refused before training."""
+
+import dataclasses
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from fitted import compiled_quickly, config, digits, fitted  # noqa: F401
+from PIL import Image
+
+import gnl_jax
+from gnl_jax.detection.artifact import load, use_matching
+from gnl_jax.detection.container import ArtifactError, read_container, write_container
+from gnl_jax.detection.fit import FitOptions, fit
+from gnl_jax.detection.region import Region
+from gnl_jax.detection.threshold import RateError
+
+
+def test_it_tells_defects_from_good_parts():
+    detector, _ = fitted()
+    good, bad = detector(digits()[1]), detector(digits()[2][:100])
+    assert np.mean(bad.score[:, None] > good.score[None]) > 0.9
+    assert good.drift.shape == good.score.shape
+
+
+def test_it_says_what_it_chose():
+    detector, said = fitted()
+    assert said[0] == "60 good images: 41 to learn from, 19 to calibrate"
+    assert any(text.startswith("REVIEW: good parts stopped 5 % on average") for text in said)
+    assert any("nothing is rejected (NG): 1 % takes 99 calibration images, got 19" in text for text in said)
+    assert detector.record.rules.ng is None
+
+
+def test_no_image_trains_and_calibrates():
+    data = fitted()[0].record.manifest["data"]
+    assert len(data["fit"]) == 41
+    assert len(data["calibration"]) == 19
+    assert not set(data["fit"]) & set(data["calibration"])
+
+
+def test_a_saved_detector_scores_to_the_last_bit_as_it_did(tmp_path):
+    detector, _ = fitted()
+    detector.save(tmp_path / "zero.gnl")
+    loaded = load(tmp_path / "zero.gnl")
+    for matching in ("efdm", "none"):
+        before, after = (use_matching(d, matching) for d in (detector, loaded))
+        a, b = before(digits()[1][:9]), after(digits()[1][:9])
+        for x, y in zip(a, b):
+            np.testing.assert_array_equal(x, y)
+        assert before.decide(a) == after.decide(b)
+    assert loaded.record.manifest == {**detector.record.manifest, "kind": "detector"}
+
+
+def test_both_matchings_are_calibrated_and_differ():
+    scores = [fitted()[0].record.calibrations[kind].score for kind in ("efdm", "none")]
+    assert [len(s) for s in scores] == [19, 19]
+    assert not np.array_equal(*scores)
+
+
+def test_a_device_that_scores_otherwise_is_refused(tmp_path):
+    fitted()[0].save(tmp_path / "zero.gnl")
+    container = read_container(tmp_path / "zero.gnl")
+    container.manifest["probe"]["score"] *= 1.001
+    write_container(tmp_path / "other.gnl", container)
+    with pytest.raises(ArtifactError, match=r"other.gnl: on this device the probe image has score"):
+        load(tmp_path / "other.gnl")
+    load(tmp_path / "other.gnl", verify=False)
+
+
+def test_fitting_again_gives_the_same_bits():
+    again = gnl_jax.fit(digits()[0], config(), options=FitOptions(epochs=4))
+    np.testing.assert_array_equal(again.record.calibration.score, fitted()[0].record.calibration.score)
+    np.testing.assert_array_equal(again.record.calibration.drift, fitted()[0].record.calibration.drift)
+
+
+def test_outside_the_region_nothing_counts(tmp_path):
+    mask = np.zeros((32, 32), np.uint8)
+    mask[:, :20] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    options = FitOptions(epochs=1, region=Region(mask=tmp_path / "mask.png"))
+    detector = fit(digits()[0], config(), options=options)
+    images = digits()[1][:8]
+    changed = images.copy()
+    changed[:, :, 20:] = np.random.default_rng(0).integers(0, 256, changed[:, :, 20:].shape)
+    for x, y in zip(detector(images), detector(changed)):
+        np.testing.assert_array_equal(x, y)
+    assert not detector(images).map[:, :, 20:].any()
+    changed[:, :, 19] ^= 255
+    assert (detector(images).score != detector(changed).score).any()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        (
+            {"ng": Fraction(1, 1000)},
+            ValueError,
+            "got good images of 60 parts, expected at least 1008: 999 to calibrate",
+        ),
+        ({"calibration": 20, "ng": Fraction(1, 100)}, RateError, "1 % takes at least 99 calibration images .* got 20"),
+        ({"calibration": 20, "review": Fraction(1, 50)}, RateError, "2 % takes at least 49"),
+        ({"calibration": 8}, ValueError, "calibration: got 8, expected at least 9"),
+        ({"exclude": ("image 99",)}, ValueError, "exclude: 'image 99' is not among the 60 images"),
+        ({"group_by": "(x"}, ValueError, "group_by: .* no regular expression"),
+        ({"group_by": "part"}, ValueError, "group_by: 'part' does not match 'image 0'"),
+    ],
+)
+def test_what_cannot_be_promised_is_refused_before_training(options, error, message, monkeypatch):
+    monkeypatch.setattr("gnl_jax.detection.fit.train", lambda *_, **__: pytest.fail("it trained"))
+    with pytest.raises(error, match=message):
+        fit(digits()[0], config(), options=FitOptions(**options))
+
+
+def test_missing_teacher_weights_are_refused_before_an_image_is_read(monkeypatch):
+    monkeypatch.delenv("GNL_JAX_TEACHER", raising=False)
+    monkeypatch.setattr("gnl_jax.detection.fit.good_images", lambda *_, **__: pytest.fail("it read images"))
+    missing = config()
+    missing.teacher.weights = ""
+    with pytest.raises(ValueError, match=r"teacher\.weights: got nothing"):
+        fit(digits()[0], missing)
+    missing.teacher.weights = "/no/such/file.safetensors"
+    with pytest.raises(ValueError, match="no such file"):
+        fit(digits()[0], missing)
+
+
+def test_training_goes_on_only_with_the_same_images(tmp_path, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gnl_jax.detection.fit.train", stop)
+    with pytest.raises(KeyboardInterrupt):
+        fit(digits()[0], config(), workdir=tmp_path)
+    with pytest.raises(ValueError, match="begun with other images"):
+        fit(digits()[0][1:], config(), workdir=tmp_path)
+
+
+def test_a_detector_of_an_evaluation_does_not_decide():
+    bare = dataclasses.replace(fitted()[0], record=None)
+    with pytest.raises(ValueError, match="not calibrated"):
+        bare.decide(bare(np.zeros((1, 32, 32, 3), np.uint8)))

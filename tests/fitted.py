@@ -1,0 +1,58 @@
+"""One small detector of real digits, fitted once for all tests that need one: "0" is good, all else defective."""
+
+import functools
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from gnl_jax.config import default_config, set_method
+from gnl_jax.data.digits import digits_task
+from gnl_jax.detection.fit import FitOptions, fit
+
+N = 60  # good images: 41 to learn from, 19 to calibrate
+NATIVE = (40, 48)  # height and width of image files
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_quickly():
+    """As `quick.jit`, for programs that are jitted elsewhere."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+def config():
+    """GNL at 32 pixels with a random teacher."""
+    config = default_config()
+    config.teacher.weights = "random"
+    config.dataset.name, config.dataset.normal, config.dataset.cache = "folder", "", ""
+    config.eval.batch_size = 8
+    config.eval.anchor = "barycentre"
+    return set_method(config, "gnl")
+
+
+@functools.cache
+def digits():
+    """(good to fit [60 ...], good to test, defective), uint8 [n 32 32 3]."""
+    task = digits_task("0", size=32, seed=0, shifts=(), severity=3)
+    test = task.load_test("id")
+    return task.train[:N], test.images[~test.anomalous], test.images[test.anomalous]
+
+
+@functools.cache
+def fitted():
+    """(the detector, what was said while it was fitted)."""
+    said = []
+    return fit(digits()[0], config(), options=FitOptions(epochs=4), say=said.append), said
+
+
+def write_images(folder: Path, images: np.ndarray, *, prefix: str = "") -> list[Path]:
+    """Images as PNG files of `NATIVE` size."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{prefix}{i:03}.png" for i in range(len(images))]
+    for path, image in zip(paths, images):
+        Image.fromarray(image).resize(NATIVE[::-1]).save(path)
+    return paths
