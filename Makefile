@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 
-.PHONY: demo test test-prepare lint speed clean
+.PHONY: demo test test-prepare test-browser lint speed clean
 
 .venv/installed: pyproject.toml requirements/dev.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
@@ -28,6 +28,10 @@ test: .venv/installed
 
 test-prepare: .venv-prepare/installed
 	.venv-prepare/bin/python -m pytest tests/prepare
+
+# The report as a browser shows it; needs chromium and chromedriver (Debian: chromium, chromium-driver).
+test-browser: .venv/installed
+	$(PY) -m pytest tests/browser
 
 lint: .venv/installed
 	$(PY) -m ruff check .

@@ -8,5 +8,5 @@ lock() {
   uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
     --no-emit-index-url --no-emit-find-links --no-annotate --no-header --output-file "requirements/$file" "$@"
 }
-lock dev.txt --extra dev --extra stream --extra hub "$@"
+lock dev.txt --extra dev --extra stream --extra hub --extra browser "$@"
 lock prepare.txt --extra dev --extra stream --extra test-prepare --constraint requirements/dev.txt "$@"

@@ -1,0 +1,87 @@
+"""What a shift report shows to a detector: good and defective parts as they are, changed, and photographed anew."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from gnl_jax.data.layouts import shifted_files
+from gnl_jax.data.listing import list_images
+
+
+class ShiftOptions(NamedTuple):
+    """Simulated families and severities; good and defective images for each; seed of noise and of the choice."""
+
+    families: tuple[str, ...]
+    severities: tuple[int, ...] = (1, 2, 3, 4, 5)
+    limit: int = 20
+    limit_bad: int = 10
+    seed: int = 0
+
+
+class Files(NamedTuple):
+    """Image files with their names and the kind of defect of each, "" for a good part."""
+
+    paths: tuple[str, ...]
+    names: tuple[str, ...]
+    defects: tuple[str, ...]
+
+    def take(self, indices: Sequence[int]) -> "Files":
+        return Files(*(tuple(field[i] for i in indices) for field in self))
+
+
+class Condition(NamedTuple):
+    """What is shown to the detector: files as they are, or changed by a family at a severity."""
+
+    name: str
+    kind: str  # "clean", "simulated" or "own"
+    files: Files
+    family: str | None = None
+    severity: int | None = None
+
+
+def good_files(folder: str | os.PathLike) -> Files:
+    """All images below a folder, as good parts."""
+    names = list_images(folder)
+    return Files(tuple(os.path.join(folder, name) for name in names), names, ("",) * len(names))
+
+
+def defect_files(folder: str | os.PathLike) -> Files:
+    """The first subfolder is the kind of defect; images beside the subfolders are "defect"."""
+    names = list_images(folder)
+    kinds = tuple(name.split("/")[0] if "/" in name else "defect" for name in names)
+    return Files(tuple(os.path.join(folder, name) for name in names), names, kinds)
+
+
+def _own_files(folder: str | os.PathLike) -> Files:
+    names = list_images(folder)
+    if any(name.startswith(("good/", "test/")) for name in names):
+        files = shifted_files(os.fspath(folder))
+        return Files(files.paths, files.names, files.defects)
+    return good_files(folder)
+
+
+def make_conditions(normal: Files, defective: Files, shifted: Mapping, options: ShiftOptions) -> list[Condition]:
+    """The parts as they are, then the user's own shifted folders (as `shifted_files`, or good images alone), then every
+    family at every severity."""
+
+    def joined(one: Files, other: Files) -> Files:
+        return Files(*(a + b for a, b in zip(one, other)))
+
+    few = joined(_some(normal, options.limit, options.seed), _some(defective, options.limit_bad, options.seed))
+    conditions = [Condition("clean", "clean", joined(normal, defective))]
+    conditions += [Condition(name, "own", _own_files(folder)) for name, folder in shifted.items()]
+    for family in options.families:
+        conditions += [Condition(f"{family} {s}", "simulated", few, family, s) for s in options.severities]
+    return conditions
+
+
+def _some(files: Files, limit: int, seed: int) -> Files:
+    """At most `limit` files, drawn from the seed, as evenly over the kinds of defect as they allow."""
+    rng = np.random.default_rng([seed, 3])
+    turns = {}
+    order = rng.permutation(len(files.paths))
+    for i in order:
+        turns[i] = sum(files.defects[j] == files.defects[i] for j in turns)
+    return files.take(sorted(sorted(order, key=lambda i: (turns[i], np.where(order == i)[0][0]))[:limit]))
