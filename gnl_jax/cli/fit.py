@@ -1,0 +1,111 @@
+"""Make a detector from a folder of good parts.
+
+Some of the images are learned from, the others calibrate the rate at which good parts will be stopped. Interrupted,
+the same command goes on. Beside the detector a page is written with the ten most unusual of your good images: look
+whether a bad part is among them, and leave it out with --exclude.
+"""
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+
+from gnl_jax.cli.arguments import DONE, UsageError, add_rates, rates
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("good", help="folder of images of good parts, with any subfolders")
+    parser.add_argument(
+        "--out", required=True, metavar="FILE.gnl", help="the detector; training is kept in FILE.gnl.run"
+    )
+    add_rates(parser)
+    parser.add_argument("--drift-rate", metavar="RATE", help="good parts that drift alone may stop, on top of --review")
+    parser.add_argument(
+        "--calibration", type=int, metavar="N", help="parts that calibrate; by default as many as serve"
+    )
+    parser.add_argument("--group-by", default="", metavar="REGEX", help="images with the same match show the same part")
+    parser.add_argument("--exclude", action="append", default=[], metavar="FILE", help="leave an image out; may repeat")
+    parser.add_argument("--roi", metavar="X,Y,W,H", help="inspect this rectangle alone, in the images' pixels")
+    parser.add_argument("--mask", metavar="FILE", help="inspect where this image is not black")
+    parser.add_argument("--teacher", default="", metavar="WEIGHTS", help="a file, imagenet, or random (for trying out)")
+    parser.add_argument("--arch", help="resnet18, resnet50 or wide_resnet50_2; by default resnet18 on a CPU")
+    parser.add_argument("--size", type=int, help="side of the images as they are inspected, by default 256")
+    parser.add_argument("--method", help="gnl, or rd4ad, atta, dinl, ... as in the paper")
+    parser.add_argument("--epochs", type=int, default=0, help="by default about 4,000 images in all")
+    parser.add_argument("--time-budget", type=float, metavar="MINUTES", help="train no longer than this")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--white", type=float, default=0.0, help="value that is white in images of more than 8 bits")
+    parser.add_argument("--alpha", default="error", help="of transparent images: error, drop, or a background R,G,B")
+    parser.add_argument("--skip-unreadable", action="store_true", help="leave out files that cannot be used")
+
+
+def run(args: argparse.Namespace) -> int:
+    from gnl_jax.detection.fit import fit
+    from gnl_jax.evaluation.unusual import write_unusual
+
+    if args.roi and args.mask:
+        raise UsageError("--roi and --mask: expected one of the two")
+    out = Path(args.out)
+    if not out.parent.is_dir():
+        raise UsageError(f"--out: no folder {out.parent}")
+    if not Path(args.good).is_dir():
+        raise UsageError(f"{args.good!r}: no such folder")
+    config, options, workdir = configuration(args), fit_options(args), Path(f"{out}.run")
+    detector = fit(args.good, config, options=options, workdir=workdir, say=print)
+    detector.save(out)
+    page = write_unusual(detector, args.good, Path(f"{out}.unusual.html"), options=options)
+    shutil.rmtree(workdir)
+    print(f"wrote {out}")
+    print(f"look at {page}: is one of these images of a bad part? Leave it out with --exclude", file=sys.stderr)
+    return DONE
+
+
+def fit_options(args: argparse.Namespace):
+    """`FitOptions` of the arguments."""
+    from gnl_jax.detection.fit import FitOptions
+    from gnl_jax.detection.region import Region, parse_roi
+    from gnl_jax.detection.threshold import parse_rate
+
+    region = None
+    if args.roi or args.mask:
+        region = Region(roi=parse_roi(args.roi) if args.roi else None, mask=args.mask)
+    return FitOptions(
+        **rates(args),
+        drift=None if args.drift_rate is None else parse_rate(args.drift_rate),
+        calibration=args.calibration,
+        group_by=args.group_by,
+        exclude=tuple(args.exclude),
+        region=region,
+        epochs=args.epochs,
+        time_budget=args.time_budget,
+    )
+
+
+def configuration(args: argparse.Namespace):
+    """The configuration of the arguments; says which teacher it has."""
+    from gnl_jax.config import set_method
+    from gnl_jax.detection.fit import inspection_config
+    from gnl_jax.nn.pretrained import is_cached, resolve_source
+
+    config = inspection_config()
+    if args.method:
+        set_method(config, args.method, like="mvtec")
+    config.seed = args.seed
+    config.teacher.arch = args.arch or config.teacher.arch
+    config.dataset.size = args.size or config.dataset.size
+    config.dataset.white, config.dataset.alpha = args.white, args.alpha
+    config.dataset.skip_unreadable = args.skip_unreadable
+    try:
+        source = resolve_source(args.teacher)
+    except ValueError:
+        source = "imagenet" if is_cached(config.teacher.arch) else ""
+    if not source:
+        raise UsageError(
+            f"no teacher weights for {config.teacher.arch}: `gnl-jax weights fetch {config.teacher.arch}` downloads "
+            "them once, --teacher FILE names a file of your own (or GNL_JAX_TEACHER does), and --teacher random does "
+            "without, which is good for trying the program and for nothing else"
+        )
+    if source == "random":
+        print("THE TEACHER IS RANDOM: good for trying the program, not for inspecting parts")
+    config.teacher.weights = source
+    return config

@@ -1,0 +1,61 @@
+"""gnl-jax: from a folder of good parts to decisions.
+
+exit status: 0 done; 1 it could not be done; 2 wrong usage, or a rate that so few images cannot support; 3 done, but
+some files could not be read; 4 the detector's file was refused; 10 a part was NG (score --fail-on ng); 130 interrupted
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from gnl_jax import __version__, console
+from gnl_jax.cli import export, fit, info, recalibrate, score, shift, weights
+from gnl_jax.cli.arguments import FAILED, REFUSED, USAGE, UsageError
+
+COMMANDS = {
+    "fit": fit,
+    "score": score,
+    "shift": shift,
+    "recalibrate": recalibrate,
+    "export": export,
+    "info": info,
+    "weights": weights,
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their arguments; each is a module with `add_arguments` and `run(args) -> exit status`."""
+    top = argparse.ArgumentParser(
+        prog="gnl-jax", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    top.add_argument("--version", action="version", version=f"gnl-jax {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="command")
+    for name, module in COMMANDS.items():
+        summary = module.__doc__.partition("\n")[0]
+        command = commands.add_parser(name, help=summary, description=module.__doc__, formatter_class=_Help)
+        module.add_arguments(command)
+    return top
+
+
+class _Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
+    """Paragraphs as they are written, and every default."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command; its exit status."""
+    args = parser().parse_args(argv)
+    return console.run(lambda: COMMANDS[args.command].run(args), status=exit_status)
+
+
+def exit_status(error: Exception) -> int:
+    """What an error that was expected means to a caller."""
+    from gnl_jax.detection.container import ArtifactError
+    from gnl_jax.detection.threshold import RateError
+
+    if isinstance(error, ArtifactError):
+        return REFUSED
+    return USAGE if isinstance(error, RateError | UsageError) else FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

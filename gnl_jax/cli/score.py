@@ -1,0 +1,88 @@
+"""Decide on images: OK, REVIEW or NG for each, with score, p-value, drift and where the defect is.
+
+Every input has its row, in the order given; a file that cannot be read is ERROR, never OK. A summary goes to standard
+error.
+"""
+
+import argparse
+import contextlib
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from gnl_jax.cli.arguments import DONE, FOUND_NG, UNREADABLE, UsageError, listed, open_detector
+from gnl_jax.text import printable
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("detector", help="a .gnl file")
+    parser.add_argument("inputs", nargs="+", help="images, folders of images, or patterns in quotes")
+    parser.add_argument("--out", metavar="FILE", help="by default standard output")
+    parser.add_argument("--format", choices=("csv", "jsonl"), default="csv")
+    parser.add_argument("--overlays", metavar="FOLDER", help="write each image with its score map; subfolders are kept")
+    parser.add_argument("--fail-on", choices=("ng", "review"), help="exit status 10 if a part is NG (or REVIEW)")
+
+
+def run(args: argparse.Namespace) -> int:
+    from gnl_jax.detection.inspection import ERROR, inspect
+    from gnl_jax.detection.rows import WRITERS
+    from gnl_jax.detection.threshold import NG, REVIEW
+    from gnl_jax.evaluation.overlay import write_overlay
+    from gnl_jax.progress import progress_bar
+
+    files = listed(args.inputs)
+    if args.out and not Path(args.out).absolute().parent.is_dir():
+        raise UsageError(f"--out: no folder {Path(args.out).absolute().parent}")
+    detector = open_detector(args.detector).detector
+    results, said, taken = [], Counter(), set()
+    with _output(args.out) as out, progress_bar("images", len(files)) as advance:
+        write = WRITERS[args.format](out)
+        for file, result in zip(files, inspect(detector, [f.path for f in files], keep=bool(args.overlays))):
+            write(result)
+            said[result.decision] += 1
+            if result.image is not None:
+                write_overlay(_free(Path(args.overlays), file.below, taken), detector, result)
+            results.append(result._replace(image=None, map=None))
+            advance(1, "")
+    print(printable("\n".join(summary(detector, results, said)), keep="\n"), file=sys.stderr)
+    if said[NG] + (said[REVIEW] if args.fail_on == "review" else 0) and args.fail_on:
+        return FOUND_NG
+    return UNREADABLE if said[ERROR] else DONE
+
+
+@contextlib.contextmanager
+def _output(path: str | None) -> Iterator[IO[str]]:
+    """The file, or standard output; what is not UTF-8 in a name is written as an escape."""
+    if path is None:
+        sys.stdout.reconfigure(errors="backslashreplace")
+        yield sys.stdout
+        return
+    with open(path, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        yield file
+
+
+def summary(detector, results, said: Counter) -> list[str]:
+    """Counts, and whether the images as a whole have drifted."""
+    from gnl_jax.detection.record import folder_drift
+
+    lines = [f"{sum(said.values())} images: " + ", ".join(f"{n} {what}" for what, n in sorted(said.items()))]
+    drift = folder_drift(detector.known, [r.drift for r in results if r.drift is not None])
+    if drift and drift.alarm:
+        lines.append(
+            f"DRIFT: {drift.small} of {drift.n} images are as unlike those learned from as {drift.expected:.1f} would "
+            "be by chance; the light or the camera has changed, and the promised rates do not hold"
+        )
+    return lines
+
+
+def _free(folder: Path, below: str, taken: set[str]) -> Path:
+    """Where an overlay goes: below the folder, whatever the name, and never where another one is."""
+    parts = [part for part in Path(below).parts if part not in ("..", "/", ".")] or ["image"]
+    name, n = "/".join(parts) + ".png", 1
+    while name in taken:
+        n += 1
+        name = "/".join(parts) + f" ({n}).png"
+    taken.add(name)
+    return folder / name

@@ -1,0 +1,29 @@
+"""Download the teacher's ImageNet weights, or check a file of them."""
+
+import argparse
+
+from gnl_jax.cli.arguments import DONE
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", choices=("fetch", "verify"), help="download once, or check what is there")
+    parser.add_argument(
+        "what", nargs="?", default="resnet18", help="an architecture; for verify also a file, then with --arch"
+    )
+    parser.add_argument("--arch", default="resnet18", help="what a file is meant for")
+
+
+def run(args: argparse.Namespace) -> int:
+    from gnl_jax.nn.pretrained import CATALOGUE, is_cached, load_teacher
+
+    if args.what in CATALOGUE:
+        if args.action == "verify" and not is_cached(args.what):
+            raise ValueError(f"{args.what}: not downloaded yet; `gnl-jax weights fetch {args.what}` does it")
+        load_teacher(args.what, "imagenet")
+        print(f"{args.what}: the published weights, SHA-256 {CATALOGUE[args.what].sha256}")
+    elif args.action == "fetch":
+        raise ValueError(f"weights: got {args.what!r}, expected one of {', '.join(CATALOGUE)}")
+    else:
+        load_teacher(args.arch, args.what)
+        print(f"{args.what}: whole, and fits {args.arch}")
+    return DONE
