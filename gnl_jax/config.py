@@ -172,7 +172,9 @@ def default_config() -> ConfigDict:
     train.steps_per_dispatch = 0  # optimiser steps per compiled call; 0: 1 on CPU, 10 elsewhere
     train.feed = "auto"  # "device": images live on it | "stream": read while training | "auto": by their size
     train.device_budget_mb = 2048.0  # MiB of the device's memory that "auto" may fill with images
-    train.feature_budget_mb = 0.0  # MiB that features of a fixed teacher may take to be computed once; 0: never
+    train.feature_budget_mb = (
+        0.0  # MiB that the teacher's features of views that never change may take; 0: none are kept
+    )
     train.checkpoint_seconds = 120.0  # between checkpoints; one is always written at the end
 
     evaluation = config.eval = ConfigDict()

@@ -59,6 +59,7 @@ def _grey_view(key, images, normalise, augmix):
 
 _PUBLISHED = AugMixOptions()
 VIEWS = {"clean": _clean_view, "augmix": _augmix_view, "grey": _grey_view}
+FIXED_VIEWS = ("clean", "grey")  # the same in every epoch
 
 
 def make_views(
@@ -68,16 +69,19 @@ def make_views(
     views=("clean", "augmix", "grey"),
     normalise="imagenet",
     augmix=_PUBLISHED,
+    positions=None,
 ):
     """Make the views of a batch, in the order of `views`: "clean", "augmix", "grey", each as often as wanted.
 
     `images` uint8 [b h w 3]; returns float32 [v b h w 3], normalised as `normalise` ("imagenet" or "none")
-    says. `augmix` holds the options of the "augmix" views; each occurrence is an independent draw. Raises
-    ValueError for an unknown view or normalisation.
+    says. `augmix` holds the options of the "augmix" views; each occurrence is an independent draw. `positions`: make
+    these of `views` alone, at least one, each as it is among all. Raises ValueError for an unknown view or
+    normalisation.
     """
     functions = [_chosen(VIEWS, view, "views") for view in views]
     scale = _chosen(NORMALISERS, normalise, "normalise")
-    return jnp.stack([f(jax.random.fold_in(key, i), images, scale, augmix) for i, f in enumerate(functions)])
+    chosen = range(len(views)) if positions is None else positions
+    return jnp.stack([functions[i](jax.random.fold_in(key, i), images, scale, augmix) for i in chosen])
 
 
 def _chosen(table, name, argument):

@@ -14,10 +14,11 @@ from gnl_jax.methods.base import Method, Phase
 from gnl_jax.methods.choices import OPERATIONS, PRECISIONS, check_fields, choose
 from gnl_jax.methods.deep_svdd import build_deep_svdd
 from gnl_jax.methods.f_anogan import build_f_anogan
+from gnl_jax.methods.fixed_views import fixed_features, split_views
 from gnl_jax.methods.jigsaw import Jigsaw
 from gnl_jax.methods.kdad import build_kdad
 from gnl_jax.methods.losses import LossWeights
-from gnl_jax.methods.reverse_distillation import Model, TrainState, init_state, torch_adam, train_step
+from gnl_jax.methods.reverse_distillation import Model, TrainState, init_state, teacher_stages, torch_adam, train_step
 from gnl_jax.methods.scoring import make_references, score_batch
 from gnl_jax.nn.pretrained import load_teacher
 from gnl_jax.ops.mixing import Mixing
@@ -110,13 +111,22 @@ def build_reverse_distillation(config: ConfigDict, *, matching: str, frozen: PyT
         "mixing": mixing_options(config.method.mixing),
         "jigsaw": jigsaw,
     }
+    split = split_views(config.method.views)
+    unchanged = bool(split.fixed) and options["mixing"] is None and jigsaw is None
     alpha, anchor, k = config.eval.alpha, config.eval.anchor, config.eval.anchors
 
     def init(key: jax.Array, previous: PyTree, images) -> TrainState:
         return init_state(jax.random.fold_in(key, INIT_STREAM), model=model, tx=tx, size=size, jigsaw=jigsaw)
 
-    def step(key: jax.Array, state: TrainState, frozen: PyTree, images: jax.Array, valid: jax.Array, features: None):
-        return train_step(key, state, images, valid, teacher=frozen, **options)
+    def step(key: jax.Array, state: TrainState, frozen: PyTree, images: jax.Array, valid: jax.Array, features: PyTree):
+        return train_step(key, state, images, valid, teacher=frozen, features=features, split=split, **options)
+
+    def precompute(frozen: PyTree, images: jax.Array) -> PyTree:
+        def stages_of(positions):
+            views = options["make_views"](jax.random.key(0), images, positions=positions)
+            return teacher_stages(frozen, views, model=model)
+
+        return fixed_features(stages_of, split)
 
     def finish(frozen: PyTree, state: TrainState, images) -> PyTree:
         params = {name: state.params[name] for name in ("bottleneck", "decoder")}
@@ -137,6 +147,7 @@ def build_reverse_distillation(config: ConfigDict, *, matching: str, frozen: PyT
         init=init,
         step=step,
         min_valid=2 if size == 32 else 1,  # the embedding is 1x1 there: one image is one value per channel
+        precompute=precompute if unchanged else None,
     )
     score = functools.partial(score_batch, model=model, preprocess=preprocess, matching=matching)
     return Method(config.method.name, frozen, (phase,), finish, score)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from gnl_jax.images.jigsaw import shuffle_tiles
+from gnl_jax.methods.fixed_views import ViewSplit, joined_stages
 from gnl_jax.methods.jigsaw import Jigsaw, init_head, jigsaw_loss
 from gnl_jax.methods.losses import LossWeights, masked_mean, reconstruction_loss, similarity_loss
 from gnl_jax.nn.decoder import Student
@@ -126,18 +127,22 @@ def train_step(
     model: Model,
     tx: optax.GradientTransformation,
     teacher: PyTree,
-    make_views: Callable[[jax.Array, jax.Array], jax.Array],
+    make_views: Callable[..., jax.Array],
     loss_weights: LossWeights,
     reduction: str = "sum",
     mixing: Mixing | None = None,
     jigsaw: Jigsaw | None = None,
+    features: PyTree = None,
+    split: ViewSplit | None = None,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """One optimiser step of L = l_ori L_ori + l_abs L_abs + l_lowf L_lowf (Eq. 3, Algorithm 1).
 
     key: the run's key (the step is folded in here); images uint8 [b s s 3], valid bool [b]; `make_views(key, images)
     -> [v b s s 3]`. `mixing` mixes the teacher's features within the batch, `jigsaw` shuffles the images' tiles and
-    adds its weighted loss. Rows that are not valid change nothing. -> (state, {"loss", "ori", "abs", "lowf"} and with
-    `jigsaw` "jigsaw", scalars).
+    adds its weighted loss. `features` are those of the batch's fixed views (`fixed_features`), if they were computed
+    before, and `split` says which these are; then `make_views` takes `positions`, and there is neither mixing nor
+    jigsaw. Rows that are not valid change nothing. -> (state, {"loss", "ori", "abs", "lowf"} and with `jigsaw`
+    "jigsaw", scalars).
     """
 
     def stream(number: int) -> jax.Array:
@@ -149,12 +154,20 @@ def train_step(
         weights["jigsaw"] = jigsaw.weight
         if jigsaw.ordered_only:
             counted["ori"] = valid & (order == 0)
-    views = make_views(stream(VIEWS_STREAM), images)
-    match, targets = None, None
-    if mixing is not None:
-        match = make_mixer(stream(MIXING_STREAM), valid, mixing)
-        targets = teacher_stages(teacher, views, model=model) if mixing.clean_targets else None
-    stages = teacher_stages(teacher, views, model=model, match=match)
+
+    def stages_of(positions=None, match=None):
+        chosen = {} if positions is None else {"positions": positions}
+        views = make_views(stream(VIEWS_STREAM), images, **chosen)
+        return teacher_stages(teacher, views, model=model, match=match)
+
+    targets = None
+    if features is not None:
+        stages = joined_stages(features, stages_of, split)
+    elif mixing is not None:
+        stages = stages_of(match=make_mixer(stream(MIXING_STREAM), valid, mixing))
+        targets = stages_of() if mixing.clean_targets else None
+    else:
+        stages = stages_of()
 
     def objective(params):
         losses, statistics = view_losses(

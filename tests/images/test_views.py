@@ -73,3 +73,8 @@ def test_errors_list_what_is_valid():
         make_views(jax.random.key(0), IMAGES, views=("clean", "gray"))
     with pytest.raises(ValueError, match=r"normalise: expected one of \['imagenet', 'none'\], got 'unit'"):
         normalise(IMAGES, "unit")
+
+
+def test_some_of_the_views_are_as_among_all():
+    make = partial(make_views, jax.random.key(3), IMAGES, views=("augmix", "clean", "augmix", "grey"))
+    np.testing.assert_allclose(make(positions=(2, 1)), make()[np.array([2, 1])], atol=1e-6)

@@ -10,6 +10,7 @@ import quick
 from jax import lax
 
 import gnl_jax.nn.layers
+from gnl_jax.methods.fixed_views import ViewSplit, fixed_features
 from gnl_jax.methods.losses import LossWeights
 from gnl_jax.methods.reverse_distillation import Model, init_state, teacher_stages, torch_adam, train_step
 from gnl_jax.nn.resnet import init_teacher
@@ -103,6 +104,28 @@ def test_fast_convolutions_train_as_plain_ones(padded, monkeypatch):
 
     monkeypatch.setattr(gnl_jax.nn.layers, "conv2d", plain)
     assert_same_training(padded, three_steps(compile_step(jax.jit), IMAGES, VALID))
+
+
+def test_features_computed_once_train_as_those_of_every_step(padded):
+    """The clean view's features given, the noisy views' from the teacher."""
+    split = ViewSplit((0,), (1, 2))
+
+    def chosen_views(key, images, positions=(0, 1, 2)):
+        return noisy_views(key, images)[jnp.array(positions)]
+
+    def step(key, state, images, valid, teacher):
+        clean = fixed_features(
+            lambda at: teacher_stages(teacher, chosen_views(jax.random.key(9), images, at), model=MODEL), split
+        )
+        options = {"model": MODEL, "tx": ADAM, "teacher": teacher, "loss_weights": LossWeights()}
+        return train_step(key, state, images, valid, make_views=chosen_views, features=clean, split=split, **options)
+
+    def stepped(*arguments):
+        with jax.enable_x64(True):
+            return jax.device_get(compiled(*arguments))
+
+    compiled = quick.jit(step)
+    assert_same_training(padded, three_steps(stepped, IMAGES, VALID))
 
 
 def test_training_reduces_the_loss_and_reports_its_parts(padded):
