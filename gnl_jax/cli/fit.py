@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--method", help="gnl, or rd4ad, atta, dinl, ... as in the paper")
     parser.add_argument("--epochs", type=int, default=0, help="by default about 4,000 images in all")
     parser.add_argument("--time-budget", type=float, metavar="MINUTES", help="train no longer than this")
+    parser.add_argument("--student", default="", metavar="FILE", help="a checkpoint of the published code; no training")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--white", type=float, default=0.0, help="value that is white in images of more than 8 bits")
     parser.add_argument("--alpha", default="error", help="of transparent images: error, drop, or a background R,G,B")
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     detector = fit(args.good, config, options=options, workdir=workdir, say=print)
     detector.save(out)
     page = write_unusual(detector, args.good, Path(f"{out}.unusual.html"), options=options)
-    shutil.rmtree(workdir)
+    shutil.rmtree(workdir, ignore_errors=True)
     print(f"wrote {out}")
     print(f"look at {page}: is one of these images of a bad part? Leave it out with --exclude", file=sys.stderr)
     return DONE
@@ -78,6 +79,7 @@ def fit_options(args: argparse.Namespace):
         region=region,
         epochs=args.epochs,
         time_budget=args.time_budget,
+        student=args.student,
     )
 
 

@@ -23,11 +23,13 @@ from gnl_jax.detection.parts import GoodImages, calibration_parts, good_images, 
 from gnl_jax.detection.record import Record, rule_record
 from gnl_jax.detection.region import Region, make_region
 from gnl_jax.detection.threshold import RateError, Rule, Rules, make_rule, make_rules, parts_needed, percent
+from gnl_jax.methods.build import build_method
 from gnl_jax.methods.choices import check_fields
 from gnl_jax.methods.scoring import hold_region
 from gnl_jax.nn.pretrained import resolve_source
+from gnl_jax.nn.published import load_student
 from gnl_jax.training.budget import epochs_within
-from gnl_jax.training.loop import train
+from gnl_jax.training.loop import Trained, train
 from gnl_jax.training.workdir import load_config, plain_config, write_atomic
 
 IMAGE_PASSES = 4000  # by default as much training as the paper's 20 epochs of about 200 images
@@ -49,6 +51,7 @@ class FitOptions:
         region: what is inspected (`make_region`); None for all.
         epochs: of training; 0 for about `IMAGE_PASSES` images in all.
         time_budget: minutes that training may take, after a measurement of its first steps; None for no limit.
+        student: a checkpoint of the published code (`load_student`), which is taken instead of training.
     """
 
     ng: Fraction | None = None
@@ -61,6 +64,7 @@ class FitOptions:
     region: Region | None = None
     epochs: int = 0
     time_budget: float | None = None
+    student: str = ""
 
 
 def inspection_config() -> ConfigDict:
@@ -109,11 +113,15 @@ def fit(
     region = None if options.region is None else make_region(options.region, images, config.dataset)
     fitting, calibrating, rules, drift_rule = divide(good, options, seed=config.seed, say=say)
     train_images = fitting.images if region is None else np.asarray(hold_region(fitting.images, region))
-    with _folder(workdir) as folder:
-        config = _schedule(config, options, train_images, folder, say)
-        _check_same(folder, fitting)
-        task = Task("good images", config.dataset.normal, train_images, {}, fitting.names)
-        trained = train(config, folder, task=task)
+    if options.student:
+        say(f"student of {options.student}, not trained; references of matching from {len(train_images)} images")
+        trained = _published(config, options.student)
+    else:
+        with _folder(workdir) as folder:
+            config = _schedule(config, options, train_images, folder, say)
+            _check_same(folder, fitting)
+            task = Task("good images", config.dataset.normal, train_images, {}, fitting.names)
+            trained = train(config, folder, task=task)
     networks, matchings = scoring_variables(config, trained, train_images, region)
     manifest = {
         "config": plain_config(config),
@@ -127,6 +135,7 @@ def fit(
             "fit": list(fitting.hashes),
             "calibration": list(calibrating.hashes),
             "group_by": options.group_by,
+            "student": options.student,
             "excluded": [os.fspath(name) for name in options.exclude],
         },
         "made": provenance() | {"steps": trained.steps},
@@ -185,6 +194,15 @@ def _check_config(config: ConfigDict) -> None:
     source = resolve_source(config.teacher.weights)
     if source not in ("imagenet", "random") and not Path(source).expanduser().is_file():
         raise ValueError(f"teacher weights {source!r}: no such file")
+
+
+def _published(config: ConfigDict, path: str) -> Trained:
+    """A student of the published code as a run that is over."""
+    method = build_method(config)
+    shapes = jax.eval_shape(lambda: method.phases[0].init(jax.random.key(0), None, None))
+    student = load_student(config.teacher.arch, path)
+    state = shapes._replace(params=student["params"], batch_stats=student["batch_stats"])
+    return Trained(method, state, 0)
 
 
 @contextlib.contextmanager

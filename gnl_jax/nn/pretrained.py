@@ -1,7 +1,6 @@
 """Teacher weights: the catalogue of published files, the readers, and what is checked on every load."""
 
 import hashlib
-import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,13 +9,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import safetensors
 from absl import logging
 
 from gnl_jax.nn.blocks import ARCHITECTURES
 from gnl_jax.nn.resnet import init_teacher
 from gnl_jax.nn.torch_keys import from_torch, torch_shapes
 from gnl_jax.nn.vgg import init_source
+from gnl_jax.nn.weight_files import READERS, read_bytes
 
 CHOICES = "'imagenet', 'random', or a path to a .safetensors, .npz or .pth file"
 
@@ -102,7 +101,7 @@ def load_state_dict(arch: str, source: str) -> tuple[dict[str, np.ndarray], str]
     """
     if source == "imagenet":
         path = _download(arch)
-        data = _read_bytes(path)
+        data = read_bytes(path)
         found, wanted = hashlib.sha256(data).hexdigest(), CATALOGUE[arch].sha256
         if found != wanted:
             raise ValueError(f"{path}: got SHA-256 {found}, expected {wanted} for {arch}; delete it and try again")
@@ -110,7 +109,7 @@ def load_state_dict(arch: str, source: str) -> tuple[dict[str, np.ndarray], str]
         path = Path(source).expanduser()
         if path.suffix not in READERS:
             raise ValueError(f"teacher weights {source!r}: expected {CHOICES}")
-        data = _read_bytes(path)
+        data = read_bytes(path)
     logging.info("teacher weights: %s", path)
     return READERS[path.suffix](data, path), str(path)
 
@@ -169,59 +168,3 @@ def _download(arch: str) -> Path:
 def _reason(error: Exception) -> str:
     """The first line of the message, or the type if there is none."""
     return str(error).partition("\n")[0].strip() or type(error).__name__
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}, expected a file of weights") from error
-    if not data:
-        raise ValueError(f"{path}: got an empty file, expected weights")
-    return data
-
-
-def _read_safetensors(data: bytes, path: Path) -> dict[str, np.ndarray]:
-    types = {"F16": np.float16, "BF16": jnp.bfloat16, "F32": np.float32, "F64": np.float64, "I64": np.int64}
-    try:
-        tensors = safetensors.deserialize(data)
-    except safetensors.SafetensorError as error:
-        raise ValueError(f"{path}: got a damaged or cut safetensors file ({error}), expected a whole one") from error
-    for key, tensor in tensors:
-        if tensor["dtype"] not in types:
-            raise ValueError(f"{path}: {key} has type {tensor['dtype']}, expected one of {', '.join(types)}")
-    return {
-        key: np.frombuffer(tensor["data"], types[tensor["dtype"]]).reshape(tensor["shape"]) for key, tensor in tensors
-    }
-
-
-def _read_npz(data: bytes, path: Path) -> dict[str, np.ndarray]:
-    try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            return {key: arrays[key] for key in arrays.files}
-    except Exception as error:  # BadZipFile, zlib.error, ValueError, ...: whichever part is damaged
-        raise ValueError(f"{path}: got a damaged npz file ({error}), expected a whole one") from error
-
-
-def _read_pth(data: bytes, path: Path) -> dict[str, np.ndarray]:
-    try:
-        import torch
-    except ImportError as error:
-        raise ValueError(
-            f"{path}: needs PyTorch, expected `pip install gnl-jax[torch]` or the weights as .safetensors"
-        ) from error
-    try:
-        # weights_only: a pickle from elsewhere may otherwise run anything.
-        tensors = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except Exception as error:  # UnpicklingError (with advice on how to load it all the same), RuntimeError, ...
-        raise ValueError(
-            f"{path}: got no file of plain weights ({type(error).__name__}), expected a state dict"
-        ) from error
-    if not isinstance(tensors, Mapping) or not all(isinstance(value, torch.Tensor) for value in tensors.values()):
-        raise ValueError(f"{path}: expected a flat state dict of tensors")
-    return {
-        key: (value.float() if value.is_floating_point() else value).detach().numpy() for key, value in tensors.items()
-    }
-
-
-READERS = {".safetensors": _read_safetensors, ".npz": _read_npz, ".pth": _read_pth}

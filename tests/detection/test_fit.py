@@ -5,6 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import safetensors.numpy
 from fitted import compiled_quickly, config, digits, fitted  # noqa: F401
 from PIL import Image
 
@@ -14,6 +15,8 @@ from gnl_jax.detection.container import ArtifactError, read_container, write_con
 from gnl_jax.detection.fit import FitOptions, fit
 from gnl_jax.detection.region import Region
 from gnl_jax.detection.threshold import RateError
+from gnl_jax.nn.published import PARTS
+from gnl_jax.nn.torch_keys import to_torch
 
 
 def test_it_tells_defects_from_good_parts():
@@ -71,6 +74,18 @@ def test_fitting_again_gives_the_same_bits():
     again = gnl_jax.fit(digits()[0], config(), options=FitOptions(epochs=4))
     np.testing.assert_array_equal(again.record.calibration.score, fitted()[0].record.calibration.score)
     np.testing.assert_array_equal(again.record.calibration.drift, fitted()[0].record.calibration.drift)
+
+
+def test_a_student_of_elsewhere_takes_the_place_of_training(tmp_path):
+    """The trained student, written as the published code would: the same scores to the last bit."""
+    student, tensors = fitted()[0].variables["student"], {}
+    for part, prefix in PARTS.items():
+        of_part = {collection: student[collection][part] for collection in ("params", "batch_stats")}
+        tensors |= {f"{prefix}.{key}": value for key, value in to_torch(of_part).items()}
+    (tmp_path / "student.safetensors").write_bytes(safetensors.numpy.save(tensors))
+    again = fit(digits()[0], config(), options=FitOptions(student=str(tmp_path / "student.safetensors")))
+    np.testing.assert_array_equal(again.record.calibration.score, fitted()[0].record.calibration.score)
+    assert again.record.manifest["made"]["steps"] == 0
 
 
 def test_outside_the_region_nothing_counts(tmp_path):

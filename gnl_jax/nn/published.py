@@ -1,0 +1,52 @@
+"""Students trained by the published PyTorch code of RD4AD and GNL, as variables of ours."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gnl_jax.nn.decoder import Student
+from gnl_jax.nn.resnet import ResNet
+from gnl_jax.nn.torch_keys import from_torch
+from gnl_jax.nn.weight_files import READERS, read_bytes
+
+# Part of ours -> its name in a published checkpoint, {"bn": state dict, "decoder": state dict}.
+PARTS = {"bottleneck": "bn", "decoder": "decoder"}
+UNUSED = ("conv4.", "bn4.")  # of the published bottleneck: built, saved and never used
+
+
+def load_student(arch: str, path: str | Path) -> dict[str, Any]:
+    """Variables of `Student(arch)`, float32: {"params": {"bottleneck", "decoder"}, "batch_stats": {...}}.
+
+    path: a published checkpoint `.pth` (with the extra `torch`, read with weights_only), or its tensors as
+    `.safetensors` or `.npz` under "bn." and "decoder.". Raises ValueError naming the file and every key that is missing
+    or does not fit.
+    """
+    path = Path(path).expanduser()
+    if path.suffix not in READERS:
+        raise ValueError(f"student {str(path)!r}: expected a .pth, .safetensors or .npz file")
+    tensors = READERS[path.suffix](read_bytes(path), path)
+    expected = student_shapes(arch)
+    variables: dict[str, Any] = {"params": {}, "batch_stats": {}}
+    for part, prefix in PARTS.items():
+        mine = {key.removeprefix(f"{prefix}."): v for key, v in tensors.items() if key.startswith(f"{prefix}.")}
+        if not mine:
+            raise ValueError(f"{path}: no tensors under {prefix!r}, expected a checkpoint with 'bn' and 'decoder'")
+        of_part = {collection: expected[collection][part] for collection in variables}
+        converted = from_torch(mine, of_part, ignore=UNUSED, source=f"{path}, {prefix}")
+        for collection in variables:
+            variables[collection][part] = converted[collection]
+    return jax.tree.map(jnp.asarray, variables)
+
+
+def student_shapes(arch: str) -> Mapping[str, Any]:
+    """The tree of `Student(arch)`'s variables as ShapeDtypeStruct."""
+
+    def init(key):
+        images = jnp.zeros((1, 32, 32, 3))
+        stages = jax.eval_shape(lambda k: ResNet(arch).init_with_output(k, images)[0], key)
+        return Student(arch).init(key, tuple(jnp.zeros(stage.shape) for stage in stages))
+
+    return jax.eval_shape(init, jax.random.key(0))
