@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 DONE, FAILED, USAGE, UNREADABLE, REFUSED, FOUND_NG = 0, 1, 2, 3, 4, 10
 
+GROUPS = "images with the same match, or with the same second column in a table file,part, show the same part"
+
 
 class UsageError(ValueError):
     """Arguments that do not go together; exit status 2."""

@@ -10,7 +10,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from gnl_jax.cli.arguments import DONE, UsageError, add_rates, rates
+from gnl_jax.cli.arguments import DONE, GROUPS, UsageError, add_rates, rates
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--calibration", type=int, metavar="N", help="parts that calibrate; by default as many as serve"
     )
-    parser.add_argument("--group-by", default="", metavar="REGEX", help="images with the same match show the same part")
+    parser.add_argument("--group-by", default="", metavar="REGEX|FILE.csv", help=GROUPS)
     parser.add_argument("--exclude", action="append", default=[], metavar="FILE", help="leave an image out; may repeat")
     parser.add_argument("--roi", metavar="X,Y,W,H", help="inspect this rectangle alone, in the images' pixels")
     parser.add_argument("--mask", metavar="FILE", help="inspect where this image is not black")

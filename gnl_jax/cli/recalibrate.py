@@ -7,7 +7,7 @@ makes a promise about easy ones. The weights stay; the old file is not touched, 
 import argparse
 from pathlib import Path
 
-from gnl_jax.cli.arguments import DONE, UsageError, add_rates, open_detector, rates
+from gnl_jax.cli.arguments import DONE, GROUPS, UsageError, add_rates, open_detector, rates
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--condition", required=True, help="what changed, such as 'exposure 6'")
     parser.add_argument("--reason", default="", help="why it is recalibrated, for the record")
     parser.add_argument("--bad", metavar="FOLDER", help="defective parts of the new condition: are they still found?")
-    parser.add_argument("--group-by", metavar="REGEX", help="images with the same match show the same part")
+    parser.add_argument("--group-by", metavar="REGEX|FILE.csv", help=f"{GROUPS}; by default as when it was fitted")
     add_rates(parser)
 
 

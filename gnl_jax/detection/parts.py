@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -13,6 +12,7 @@ from ml_collections import ConfigDict
 from gnl_jax.data.listing import list_images
 from gnl_jax.data.load import folder_options
 from gnl_jax.data.reading import load_images
+from gnl_jax.detection.grouping import part_names
 
 LEAST_CALIBRATION, LEAST_FIT = 9, 9  # parts; fewer calibration parts support no rate of 10 %
 MOST_CALIBRATION = 399  # by default: beyond it the bound on the rate hardly tightens and training loses images
@@ -53,8 +53,7 @@ def good_images(
     Args:
         source: folder or array.
         dataset: that group of a configuration: size, and how files are read.
-        group_by: a regular expression, searched in each name; images with the same match (its first group, if it has
-            one) show the same part. "": every image shows a part of its own.
+        group_by: which images show the same part (`part_names`); "": each shows one of its own.
         exclude: names, or paths, of images to leave out.
 
     Raises:
@@ -65,7 +64,7 @@ def good_images(
         side = dataset.size
         if source.dtype != np.uint8 or source.shape[1:] != (side, side, 3):
             raise ValueError(f"images: got {source.dtype} {list(source.shape)}, expected uint8 [n {side} {side} 3]")
-        names = tuple(f"image {i}" for i in range(len(source)))
+        root, names = "", tuple(f"image {i}" for i in range(len(source)))
         chosen = np.array(_without(names, exclude, root=""), np.int64)
         images, names = source[chosen], tuple(names[i] for i in chosen)
     else:
@@ -85,7 +84,7 @@ def good_images(
             what=os.fsdecode(root),
         )
         images, names = loaded.images, tuple(names[i] for i in loaded.kept)
-    good = GoodImages(images, names, part_names(names, group_by), tuple(map(pixel_hash, images)))
+    good = GoodImages(images, names, part_names(names, group_by, root=root), tuple(map(pixel_hash, images)))
     return _without_copies(good)
 
 
@@ -113,22 +112,6 @@ def _without(names: Sequence[str], exclude: Sequence[str], *, root: str) -> list
     if unknown := left_out - set(names):
         raise ValueError(f"exclude: {sorted(unknown)[0]!r} is not among the {len(names)} images")
     return [i for i, name in enumerate(names) if name not in left_out]
-
-
-def part_names(names: Sequence[str], group_by: str) -> tuple[str, ...]:
-    """The part that each image shows (`good_images`)."""
-    if not group_by:
-        return tuple(names)
-    try:
-        pattern = re.compile(group_by)
-    except re.error as error:
-        raise ValueError(f"group_by: {group_by!r} is no regular expression ({error})") from error
-    parts = []
-    for name in names:
-        if (match := pattern.search(name)) is None:
-            raise ValueError(f"group_by: {group_by!r} does not match {name!r}, expected a match in every name")
-        parts.append(match.group(1) if pattern.groups else match.group(0))
-    return tuple(parts)
 
 
 def calibration_parts(n: int, *, wanted: int | None = None, needed: int = 0) -> int:

@@ -48,8 +48,10 @@ def good_files(folder: str | os.PathLike) -> Files:
 
 
 def defect_files(folder: str | os.PathLike) -> Files:
-    """The first subfolder is the kind of defect; images beside the subfolders are "defect"."""
-    names = list_images(folder)
+    """The first subfolder is the kind of defect; images beside the subfolders are "defect", those in good/ none."""
+    names = tuple(name for name in list_images(folder) if not name.startswith("good/"))
+    if not names:
+        raise ValueError(f"{os.fspath(folder)!r}: got good parts alone, expected defective ones")
     kinds = tuple(name.split("/")[0] if "/" in name else "defect" for name in names)
     return Files(tuple(os.path.join(folder, name) for name in names), names, kinds)
 

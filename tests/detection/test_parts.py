@@ -12,7 +12,6 @@ from gnl_jax.detection.parts import (
     check_distinct,
     good_images,
     largest_by_part,
-    part_names,
     split_parts,
 )
 
@@ -66,13 +65,6 @@ def test_the_folder_of_a_whole_data_set_is_refused(folder):
 def test_other_arrays_are_refused(wrong):
     with pytest.raises(ValueError, match=r"images: got .* expected uint8 \[n 32 32 3\]"):
         good_images(wrong, dataset())
-
-
-def test_a_group_is_the_first_group_of_the_expression_or_all_of_it():
-    names = ("a_1.png", "a_2.png", "b_1.png")
-    assert part_names(names, "") == names
-    assert part_names(names, "^[a-z]") == ("a", "a", "b")
-    assert part_names(names, r"_(\d)") == ("1", "2", "1")
 
 
 @given(st.lists(st.sampled_from("abcdefghij"), min_size=3, max_size=40), st.integers(0, 5))

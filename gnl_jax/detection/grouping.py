@@ -1,0 +1,61 @@
+"""Which images show the same part: by their names, or by a table."""
+
+import csv
+import os
+import re
+from collections.abc import Sequence
+
+
+def part_names(names: Sequence[str], group_by: str, *, root: str = "") -> tuple[str, ...]:
+    """The part that each image shows; equal for images of the same part.
+
+    Args:
+        names: of the images, relative to `root`.
+        group_by: a regular expression, searched in each name: the match (its first group, if it has one) is the part. Or
+            a file that ends with .csv: its first column names images, as ends of their paths, its second the parts.
+            "": every image shows a part of its own.
+        root: folder of the images.
+
+    Raises:
+        ValueError: a name that the expression does not match or the table does not have; it is named.
+    """
+    if not group_by:
+        return tuple(names)
+    return _by_table(names, group_by, root) if group_by.endswith(".csv") else _by_expression(names, group_by)
+
+
+def _by_expression(names: Sequence[str], group_by: str) -> tuple[str, ...]:
+    try:
+        pattern = re.compile(group_by)
+    except re.error as error:
+        raise ValueError(f"group_by: {group_by!r} is no regular expression ({error})") from error
+    parts = []
+    for name in names:
+        if (match := pattern.search(name)) is None:
+            raise ValueError(f"group_by: {group_by!r} does not match {name!r}, expected a match in every name")
+        parts.append(match.group(1) if pattern.groups else match.group(0))
+    return tuple(parts)
+
+
+def _by_table(names: Sequence[str], path: str, root: str) -> tuple[str, ...]:
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = [row for row in csv.reader(file) if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"group_by: {path!r} cannot be read ({error})") from error
+    if any(len(row) < 2 for row in rows):
+        raise ValueError(f"group_by: {path!r} has a line without two columns, expected file,part")
+    entries: dict[str, list[tuple[tuple[str, ...], str]]] = {}
+    for file, part, *_ in rows:
+        steps = tuple(file.replace(os.sep, "/").split("/"))
+        entries.setdefault(steps[-1], []).append((steps, part))
+    return tuple(_part(os.path.join(os.path.abspath(root), name), entries, path) for name in names)
+
+
+def _part(image: str, entries: dict[str, list[tuple[tuple[str, ...], str]]], path: str) -> str:
+    """The part of the entry with the longest path that the image's own path ends with."""
+    steps = tuple(image.replace(os.sep, "/").split("/"))
+    fits = [(len(entry), part) for entry, part in entries.get(steps[-1], ()) if steps[-len(entry) :] == entry]
+    if not fits:
+        raise ValueError(f"group_by: {path!r} has no line for {image!r}")
+    return max(fits)[1]
