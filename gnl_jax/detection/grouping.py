@@ -11,8 +11,8 @@ def part_names(names: Sequence[str], group_by: str, *, root: str = "") -> tuple[
 
     Args:
         names: of the images, relative to `root`.
-        group_by: a regular expression, searched in each name: the match (its first group, if it has one) is the part. Or
-            a file that ends with .csv: its first column names images, as ends of their paths, its second the parts.
+        group_by: a regular expression, searched in each name: the match (its first group, if it has one) is the part.
+            Or a file that ends with .csv: its first column names images, as ends of their paths, its second the parts.
             "": every image shows a part of its own.
         root: folder of the images.
 
