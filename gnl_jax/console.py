@@ -84,7 +84,7 @@ class _Lines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         level = "" if record.levelno < logging.WARNING else f"{record.levelname.lower()}: "
-        print(level + record.getMessage(), file=sys.stderr)
+        print(level + printable(record.getMessage(), keep="\n"), file=sys.stderr)
 
 
 def keep_compiled_programs() -> None:

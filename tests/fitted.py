@@ -36,10 +36,11 @@ def config():
 
 @functools.cache
 def digits():
-    """(good to fit [60 ...], good to test, defective), uint8 [n 32 32 3]."""
+    """(good to fit [60 ...], good to test [40 ...], defective), uint8 [n 32 32 3]."""
     task = digits_task("0", size=32, seed=0, shifts=(), severity=3)
     test = task.load_test("id")
-    return task.train[:N], test.images[~test.anomalous], test.images[test.anomalous]
+    unseen = np.concatenate([test.images[~test.anomalous], task.train[N:]])
+    return task.train[:N], unseen[:40], test.images[test.anomalous]
 
 
 @functools.cache

@@ -145,35 +145,65 @@ def test_recalibration_makes_a_new_file_that_names_the_old_one(line, tmp_path, c
     old = line.detector.read_bytes()
     status = run(
         *("recalibrate", line.detector, "--good", line.dark / "good", "--out", new, "--condition", "lamp at 40 %"),
-        *("--reason", "new lamp", "--bad", line.dark / "six"),
+        *("--reason", "new lamp", "--bad", line.dark),
     )
     assert status == 0
     assert line.detector.read_bytes() == old
     text = capsys.readouterr().out
+    assert "the old rates do not hold any more: " in text
     assert "REVIEW stops 10 % of good parts: 5 % takes 19 calibration images, got 16" in text
-    assert re.search(r"5 defective parts: \d were stopped before \(0 NG\), \d are now \(0 NG\)", text)
+    assert re.search(r"5 images of defective parts: \d were stopped before \(0 NG\), \d are now \(0 NG\)", text)
     assert "drift is still measured against the old condition" in text
+    assert "drift stops no single part: that takes 49 images to calibrate it, got 16" in text
     record = load(new).record
     assert record.manifest["parent"]["condition"] == "lamp at 40 %"
     assert len(record.calibration.score) == 16
+    for kind in ("efdm", "none"):
+        was = fitted()[0].record.matchings[kind]["drift"]["barycentre"]["1"]
+        np.testing.assert_array_equal(record.matchings[kind]["drift"]["barycentre"]["1"], was)
     run("info", new)
     assert "recalibrated" in capsys.readouterr().out
-    # The good parts of the new condition are stopped as promised: by construction at most k of those that calibrate.
+    # Of the parts that calibrate, at most k are stopped, by construction.
     assert run("score", new, line.dark / "good", "--out", tmp_path / "x.csv") == 0
     decisions = [row["decision"] for row in csv.DictReader((tmp_path / "x.csv").read_text().splitlines())]
     assert decisions.count("REVIEW") <= 1
 
 
-def test_recalibration_refuses_what_it_was_made_from(line, tmp_path, capsys):
-    write_images(tmp_path / "good", digits()[0][:20])
+def test_enough_parts_give_a_drift_reference_of_their_own(line, tmp_path, capsys):
+    """Half of them; the other half calibrates drift, and the folder's alarm works again."""
+    dark = (digits()[1] * 0.4).astype(np.uint8)
+    write_images(tmp_path / "new", dark[:40])
+    options = ("--condition", "dark", "--group-by", r"\d+")
+    assert run("recalibrate", line.detector, "--good", tmp_path / "new", "--out", tmp_path / "dark.gnl", *options) == 0
+    record = load(tmp_path / "dark.gnl").record
+    assert (len(record.calibration.score), len(record.calibration.drift)) == (40, 20)
+    assert record.rules.review.rate == fitted()[0].record.rules.review.rate
+    data = record.manifest["data"]
+    assert len(data["drift_reference"]) == 20
+    assert set(data["drift_reference"]) < set(data["calibration"])
+    assert data["group_by"] == r"\d+"
+    was, now = (r.matchings["efdm"]["drift"]["barycentre"]["1"] for r in (fitted()[0].record, record))
+    assert (np.asarray(was) != np.asarray(now)).any()
+    capsys.readouterr()
+    bright = 255 - (255 - digits()[1][:30]) // 3
+    write_images(tmp_path / "bright", bright.astype(np.uint8))
+    run("score", tmp_path / "dark.gnl", tmp_path / "bright", "--out", tmp_path / "x.csv")
+    assert "DRIFT: " in capsys.readouterr().err
+    # What served once does not serve again.
+    again = ("recalibrate", tmp_path / "dark.gnl", "--good", tmp_path / "new", "--out", tmp_path / "y.gnl", *options)
+    assert run(*again) == 1
+    assert "were used for calibration" in capsys.readouterr().err
+
+
+def test_recalibration_refuses_what_it_cannot_do(line, tmp_path, capsys):
     options = ("--out", tmp_path / "x.gnl", "--condition", "same")
-    source = fitted()[0].record
-    assert (
-        run("recalibrate", line.detector, "--good", line.dark / "good", "--out", line.detector, "--condition", "x") == 2
-    )
+    to_itself = ("--out", line.detector, "--condition", "x")
+    assert run("recalibrate", line.detector, "--good", line.dark / "good", *to_itself) == 2
     assert run("recalibrate", line.detector, "--good", line.bad / "nine", *options) == 2
     assert "takes at least 9 calibration images" in capsys.readouterr().err
-    assert len(source.manifest["data"]["fit"]) == 41
+    asked = ("--review", "1%")
+    assert run("recalibrate", line.detector, "--good", line.dark / "good", *options, *asked) == 2
+    assert run("recalibrate", line.detector, "--good", line.bad / "none", *options) == 1
 
 
 def test_the_shift_report_counts_and_shows(line, tmp_path, capsys):
@@ -200,6 +230,39 @@ def test_the_shift_report_counts_and_shows(line, tmp_path, capsys):
     assert "wrote" in capsys.readouterr().out
 
 
+def test_the_shift_report_counts_parts(line, tmp_path):
+    """Images of one part, by their first digit but one: four good parts of ten images or fewer."""
+    options = ("--good", line.good, "--group-by", r"^0?(\d)", "--families", "jpeg", "--severities", "1")
+    assert run("shift", line.detector, *options, "--out", tmp_path / "r.html") == 0
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert [row["n"] for row in report["conditions"]] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (("--families", "fog"), 2, "expected some of brightness"),
+        (("--severities", "6"), 2, "--severities: got '6'"),
+        (("--out", "/no/such/folder/r.html"), 2, "no folder /no/such/folder"),
+        (("--out", "r.json"), 2, "a name that ends with .html"),
+        (("--shifted", "clean=."), 2, "none of them clean"),
+        (("--shifted", "x=/no/such/folder"), 2, "x: no folder"),
+    ],
+)
+def test_the_shift_report_refuses_what_it_cannot_do(line, capsys, arguments, status, message):
+    assert run("shift", line.detector, "--good", line.good, *arguments) == status
+    assert message in capsys.readouterr().err
+
+
+def test_a_changed_condition_has_good_parts(line, tmp_path, capsys):
+    options = ("--families", "jpeg", "--severities", "1", "--out", tmp_path / "r.html")
+    assert run("shift", line.detector, "--good", line.good, "--shifted", f"lamp={line.bad}", *options) == 1
+    assert "expected test/, or good/" in capsys.readouterr().err
+    (tmp_path / "set" / "train" / "good").mkdir(parents=True)
+    assert run("shift", line.detector, "--good", tmp_path / "set", *options) == 1
+    assert "the folder of a whole data set" in capsys.readouterr().err
+
+
 def test_the_shift_report_refuses_images_that_it_was_fitted_to(line, tmp_path, capsys):
     from PIL import Image
 
@@ -213,7 +276,7 @@ def test_the_shift_report_refuses_images_that_it_was_fitted_to(line, tmp_path, c
 def test_fitting_from_a_folder(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     write_images(tmp_path / "good", digits()[0])
-    options = ("--size", 32, "--epochs", 1, "--exclude", "005.png", "--group-by", r"\d+")
+    options = ("--size", 32, "--epochs", 1, "--exclude", "005.png", "--group-by", r"\d+", "--time-budget", 600)
     assert run("fit", tmp_path / "good", "--out", tmp_path / "part.gnl", "--teacher", "random", *options) == 0
     out, err = capsys.readouterr()
     assert "THE TEACHER IS RANDOM" in out
@@ -237,19 +300,27 @@ def test_no_teacher_stops_fitting_at_once_with_what_to_do(tmp_path, capsys, monk
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "message"),
     [
-        ("--ng", "0.0001"),
-        ("--roi", "1,2,3", "--mask", "x.png"),
-        ("--out", "/no/such/folder/x.gnl"),
+        (("--ng", "0.0001"), "expected at least 10008: 9999 to calibrate"),
+        (("--ng", "abc"), "expected a decimal"),
+        (("--ng", "2%", "--review", "1%"), "expected at most the rate of review"),
+        (("--confidence", "95"), "such as 0.95"),
+        (("--roi", "1,2,3"), "expected x,y,w,h"),
+        (("--roi", "1,2,3,4", "--mask", "x.png"), "one of the two"),
+        (("--out", "/no/such/folder/x.gnl"), "no folder /no/such/folder"),
+        (("--size", "100"), "multiple of 32"),
+        (("--arch", "resnet34"), "invalid choice"),
+        (("--method", "kdad"), "invalid choice"),
+        (("--student", "x.pth", "--epochs", "3"), "nothing is trained"),
     ],
 )
-def test_what_cannot_work_is_said_before_anything_is_read(tmp_path, capsys, arguments):
+def test_what_cannot_work_is_said_before_training(tmp_path, capsys, arguments, message):
     write_images(tmp_path / "good", digits()[0][:20])
-    out = () if "--out" in arguments else ("--out", tmp_path / "x.gnl")
-    status = run("fit", tmp_path / "good", *out, "--teacher", "random", "--size", 32, *arguments)
-    assert status in (1, 2)
-    assert capsys.readouterr().err.startswith("error: ")
+    given = {"--out": tmp_path / "x.gnl", "--teacher": "random", "--size": 32}
+    given |= dict(zip(arguments[::2], arguments[1::2]))
+    assert run("fit", tmp_path / "good", *(word for pair in given.items() for word in pair)) == 2
+    assert message in capsys.readouterr().err
     assert not (tmp_path / "x.gnl").exists()
 
 

@@ -8,7 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from absl import logging
+
 if TYPE_CHECKING:
+    from fractions import Fraction
+
     from gnl_jax.detection.detector import Detector
 
 DONE, FAILED, USAGE, UNREADABLE, REFUSED, FOUND_NG = 0, 1, 2, 3, 4, 10
@@ -28,39 +32,71 @@ class Opened(NamedTuple):
     path: Path
 
 
-def open_detector(path: str, *, matching: str | None = None) -> Opened:
+def open_detector(path: str) -> Opened:
     """Reads a detector and tries its probe on this device. Raises ArtifactError naming the file."""
     from gnl_jax.detection.artifact import load
 
-    detector = load(path, matching=matching)
+    detector = load(path)
     return Opened(detector, hashlib.sha256(Path(path).read_bytes()).hexdigest(), Path(path))
+
+
+def check_out(path: str | None) -> None:
+    """Raises UsageError, before anything is computed, for a file in a folder that does not exist."""
+    if path is not None and not Path(path).absolute().parent.is_dir():
+        raise UsageError(f"--out: no folder {Path(path).absolute().parent}")
+
+
+def rate(text: str) -> "Fraction":
+    """A rate, for argparse."""
+    from gnl_jax.detection.threshold import parse_rate
+
+    try:
+        return parse_rate(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def probability(text: str) -> float:
+    """A number between 0 and 1, for argparse."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < 1:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected more than 0 and less than 1, such as 0.95")
+    return number
 
 
 def add_rates(parser: argparse.ArgumentParser) -> None:
     """--ng, --review and --confidence."""
-    parser.add_argument("--ng", metavar="RATE", help="good parts that may be rejected, such as 0.01 or 1%%")
-    parser.add_argument("--review", metavar="RATE", help="good parts that may be stopped for review, such as 5%%")
+    parser.add_argument("--ng", type=rate, metavar="RATE", help="good parts that may be rejected, such as 0.01 or 1%%")
+    parser.add_argument(
+        "--review", type=rate, metavar="RATE", help="good parts that may be stopped at all, such as 5%%"
+    )
     parser.add_argument(
         "--confidence",
         metavar="LEVEL",
-        type=float,
+        type=probability,
         help="hold the rates with this probability for this calibration, such as 0.95; by default on average",
     )
 
 
-def rates(args: argparse.Namespace) -> dict:
-    """ng, review and confidence as `make_rules` takes them."""
-    from gnl_jax.detection.threshold import parse_rate
-
-    given = {name: getattr(args, name) for name in ("ng", "review")}
-    exact = {name: None if text is None else parse_rate(text) for name, text in given.items()}
-    return exact | {"confidence": args.confidence}
+def group_by(given: str | None, detector: "Detector") -> str:
+    """--group-by, by default as when the detector was fitted. Raises UsageError for a table that is not here."""
+    if given is not None:
+        return given
+    known = detector.known.manifest["data"]["group_by"]
+    if known.endswith(".csv") and not os.path.isfile(known):
+        raise UsageError(f"the detector was fitted with --group-by {known!r}, which is not here; expected --group-by")
+    return known
 
 
 class Listed(NamedTuple):
-    """A file to inspect: its path, as it is named in the output, and where below a folder its overlay goes."""
+    """A file to inspect: its path, as it is named in the output; its name below the input that it is of; and where below
+    a folder its overlay goes."""
 
     path: str
+    name: str
     below: str
 
 
@@ -75,12 +111,17 @@ def listed(inputs: Sequence[str]) -> list[Listed]:
     files = []
     for given in inputs:
         if os.path.isdir(given):
-            names, _ = scan(given)
-            found = [Listed(os.path.join(given, name), os.path.join(_base(given, inputs), name)) for name in names]
+            names, skipped = scan(given)
+            if skipped:
+                what = ", ".join(f"{n} {kind}" for kind, n in skipped.items())
+                logging.warning("%s: %d images; skipped: %s", given, len(names), what)
+            found = [
+                Listed(os.path.join(given, name), name, os.path.join(_base(given, inputs), name)) for name in names
+            ]
         elif glob.has_magic(given) and not os.path.exists(given):
-            found = [Listed(path, os.path.basename(path)) for path in sorted(glob.glob(given, recursive=True))]
+            found = [Listed(path, *[os.path.basename(path)] * 2) for path in sorted(glob.glob(given, recursive=True))]
         else:
-            found = [Listed(given, os.path.basename(given))]
+            found = [Listed(given, *[os.path.basename(given)] * 2)]
         if not found:
             raise UsageError(f"{given!r}: no images there")
         files += found
@@ -95,6 +136,8 @@ def _base(folder: str, inputs: Sequence[str]) -> str:
 def named_folder(text: str) -> tuple[str, str]:
     """ "name=folder" -> (name, folder), for argparse."""
     name, equals, folder = text.partition("=")
-    if not (name and equals and os.path.isdir(folder)):
+    if not (name and equals):
         raise argparse.ArgumentTypeError(f"got {text!r}, expected name=folder")
+    if not os.path.isdir(folder):
+        raise argparse.ArgumentTypeError(f"{name}: no folder {folder!r}")
     return name, folder

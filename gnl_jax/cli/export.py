@@ -6,7 +6,7 @@ Beside FILE.gnlx goes gnl_runtime.py, which loads it with jax, numpy and flatbuf
 import argparse
 from pathlib import Path
 
-from gnl_jax.cli.arguments import DONE, UsageError, listed, open_detector
+from gnl_jax.cli.arguments import DONE, UsageError, check_out, listed, open_detector
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,10 +14,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, metavar="FILE.gnlx")
     parser.add_argument("--images", required=True, metavar="FOLDER", help="good images that both are compared on")
     parser.add_argument("--input-size", metavar="HxW", help="put the resize of images of this size inside the program")
-    parser.add_argument("--limit", type=int, default=8, metavar="N", help="images that are compared")
+    parser.add_argument("--limit", type=int, default=8, metavar="N", help="images that are compared (8)")
 
 
 def run(args: argparse.Namespace) -> int:
+    from gnl_jax.data.load import folder_options
     from gnl_jax.data.pixels import read_file, read_image
     from gnl_jax.detection.export import export_detector, write_runtime
 
@@ -28,11 +29,13 @@ def run(args: argparse.Namespace) -> int:
         except ValueError:
             raise UsageError(f"--input-size: got {args.input_size!r}, expected HxW such as 480x640") from None
         size = (height, width)
+    check_out(args.out)
     detector = open_detector(args.detector).detector
-    reading = detector.known.manifest["image"]
-    alpha = reading["alpha"] if reading["alpha"] in ("error", "drop") else tuple(map(int, reading["alpha"].split(",")))
+    dataset = detector.known.config.dataset.copy_and_resolve_references()
+    dataset.root = args.images
+    reading = folder_options(dataset, seed=0)
     images = [
-        read_image(read_file(file.path), name=file.path, white=reading["white"] or None, alpha=alpha)
+        read_image(read_file(file.path), name=file.path, white=reading.white, alpha=reading.alpha)
         for file in listed([args.images])[: args.limit]
     ]
     export_detector(detector, args.out, images=images, input_size=size)

@@ -10,7 +10,11 @@ import shutil
 import sys
 from pathlib import Path
 
-from gnl_jax.cli.arguments import DONE, GROUPS, UsageError, add_rates, rates
+from gnl_jax.cli.arguments import DONE, GROUPS, UsageError, add_rates, check_out, rate
+from gnl_jax.config import METHODS
+
+ARCHITECTURES = ("resnet18", "resnet50", "wide_resnet50_2")
+FITTED = tuple(name for name, (fields, _) in METHODS.items() if "system" not in fields)  # reverse distillation
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,18 +23,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", required=True, metavar="FILE.gnl", help="the detector; training is kept in FILE.gnl.run"
     )
     add_rates(parser)
-    parser.add_argument("--drift-rate", metavar="RATE", help="good parts that drift alone may stop, on top of --review")
+    parser.add_argument(
+        "--drift-rate", type=rate, metavar="RATE", help="good parts that drift alone may stop, on top of --review"
+    )
     parser.add_argument(
         "--calibration", type=int, metavar="N", help="parts that calibrate; by default as many as serve"
     )
     parser.add_argument("--group-by", default="", metavar="REGEX|FILE.csv", help=GROUPS)
     parser.add_argument("--exclude", action="append", default=[], metavar="FILE", help="leave an image out; may repeat")
-    parser.add_argument("--roi", metavar="X,Y,W,H", help="inspect this rectangle alone, in the images' pixels")
+    parser.add_argument(
+        "--roi", type=roi, metavar="X,Y,W,H", help="inspect this rectangle alone, in the images' pixels"
+    )
     parser.add_argument("--mask", metavar="FILE", help="inspect where this image is not black")
     parser.add_argument("--teacher", default="", metavar="WEIGHTS", help="a file, imagenet, or random (for trying out)")
-    parser.add_argument("--arch", help="resnet18, resnet50 or wide_resnet50_2; by default resnet18 on a CPU")
+    parser.add_argument("--arch", choices=ARCHITECTURES, help="by default resnet18 on a CPU, wide_resnet50_2 elsewhere")
     parser.add_argument("--size", type=int, help="side of the images as they are inspected, by default 256")
-    parser.add_argument("--method", help="gnl, or rd4ad, atta, dinl, ... as in the paper")
+    parser.add_argument("--method", choices=FITTED, default="gnl", help="as in the paper's tables")
     parser.add_argument("--epochs", type=int, default=0, help="by default about 4,000 images in all")
     parser.add_argument("--time-budget", type=float, metavar="MINUTES", help="train no longer than this")
     parser.add_argument("--student", default="", metavar="FILE", help="a checkpoint of the published code; no training")
@@ -46,33 +54,48 @@ def run(args: argparse.Namespace) -> int:
 
     if args.roi and args.mask:
         raise UsageError("--roi and --mask: expected one of the two")
+    check_out(args.out)
+    if args.size is not None and (args.size < 32 or args.size % 32):
+        raise UsageError(f"--size: got {args.size}, expected a multiple of 32")
+    if args.student and (args.epochs or args.time_budget is not None):
+        raise UsageError("--student: nothing is trained, so there are no --epochs and no --time-budget")
     out = Path(args.out)
-    if not out.parent.is_dir():
-        raise UsageError(f"--out: no folder {out.parent}")
     if not Path(args.good).is_dir():
         raise UsageError(f"{args.good!r}: no such folder")
     config, options, workdir = configuration(args), fit_options(args), Path(f"{out}.run")
     detector = fit(args.good, config, options=options, workdir=workdir, say=print)
     detector.save(out)
     page = write_unusual(detector, args.good, Path(f"{out}.unusual.html"), options=options)
-    shutil.rmtree(workdir, ignore_errors=True)
+    if not args.student:
+        shutil.rmtree(workdir)
     print(f"wrote {out}")
     print(f"look at {page}: is one of these images of a bad part? Leave it out with --exclude", file=sys.stderr)
     return DONE
 
 
+def roi(text: str) -> tuple[int, int, int, int]:
+    """A rectangle, for argparse."""
+    from gnl_jax.detection.region import parse_roi
+
+    try:
+        return parse_roi(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def fit_options(args: argparse.Namespace):
     """`FitOptions` of the arguments."""
     from gnl_jax.detection.fit import FitOptions
-    from gnl_jax.detection.region import Region, parse_roi
-    from gnl_jax.detection.threshold import parse_rate
+    from gnl_jax.detection.region import Region
 
     region = None
     if args.roi or args.mask:
-        region = Region(roi=parse_roi(args.roi) if args.roi else None, mask=args.mask)
+        region = Region(roi=args.roi, mask=args.mask)
     return FitOptions(
-        **rates(args),
-        drift=None if args.drift_rate is None else parse_rate(args.drift_rate),
+        ng=args.ng,
+        review=args.review,
+        confidence=args.confidence,
+        drift=args.drift_rate,
         calibration=args.calibration,
         group_by=args.group_by,
         exclude=tuple(args.exclude),
@@ -89,9 +112,9 @@ def configuration(args: argparse.Namespace):
     from gnl_jax.detection.fit import inspection_config
     from gnl_jax.nn.pretrained import is_cached, resolve_source
 
-    config = inspection_config()
-    if args.method:
-        set_method(config, args.method, like="mvtec")
+    config = set_method(inspection_config(), args.method, like="mvtec")
+    if args.method == "rd4ad":
+        config.eval.matching = ("none",)  # with matching it is "atta"
     config.seed = args.seed
     config.teacher.arch = args.arch or config.teacher.arch
     config.dataset.size = args.size or config.dataset.size

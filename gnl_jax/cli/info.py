@@ -1,7 +1,10 @@
 """Say what a detector is, how it decides and where it came from."""
 
 import argparse
+import hashlib
 import json
+import sys
+from pathlib import Path
 
 from gnl_jax.cli.arguments import DONE
 from gnl_jax.text import printable
@@ -22,11 +25,12 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(container.manifest, indent=2))
     else:
         print(printable("\n".join(describe(container.manifest)), keep="\n"))
+        print(f"sha256 {hashlib.sha256(Path(args.detector).read_bytes()).hexdigest()}")
     if args.verify:
         detector = read_detector(container, name=args.detector, verify=False)
         differences = check_probe(detector, name=args.detector)
         found = ", ".join(f"{name} differs by {value:.2g} (relative)" for name, value in sorted(differences.items()))
-        print(f"verified on this device: {found}")
+        print(f"verified on this device: {found}", file=sys.stderr)
     return DONE
 
 
@@ -45,6 +49,8 @@ def describe(manifest: dict) -> list[str]:
     for name in ("ng", "review", "drift"):
         rule = read_rule(manifest["rules"][name])
         lines.append(f"{name.upper()}: " + (f"good parts stopped {rule.describe()}" if rule else "never"))
+    if region := data.get("region"):
+        lines.append(f"inspected: {region['roi'] or region['mask']}")
     if data.get("excluded"):
         lines.append(f"excluded: {', '.join(data['excluded'])}")
     parent = manifest["parent"]

@@ -32,13 +32,11 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="command")
     for name, module in COMMANDS.items():
         summary = module.__doc__.partition("\n")[0]
-        command = commands.add_parser(name, help=summary, description=module.__doc__, formatter_class=_Help)
+        command = commands.add_parser(
+            name, help=summary, description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
         module.add_arguments(command)
     return top
-
-
-class _Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
-    """Paragraphs as they are written, and every default."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,13 +1,18 @@
 """Fit a detector's thresholds to a new condition, from good parts that were made under it.
 
 Take consecutive parts that were verified to be good, those included that the detector stops: picking only the easy ones
-makes a promise about easy ones. The weights stay; the old file is not touched, and the new one names it.
+makes a promise about easy ones. The weights stay; the old file is not touched, and the new one names it. The rates are
+the old detector's, unless others are given.
 """
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from gnl_jax.cli.arguments import DONE, GROUPS, UsageError, add_rates, open_detector, rates
+from gnl_jax.cli.arguments import DONE, GROUPS, UsageError, add_rates, check_out, group_by, open_detector
+
+if TYPE_CHECKING:
+    from gnl_jax.detection.detector import Detector
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,41 +30,44 @@ def run(args: argparse.Namespace) -> int:
     from gnl_jax.detection.parts import good_images
     from gnl_jax.detection.recalibrate import recalibrate
 
+    check_out(args.out)
+    old = open_detector(args.detector)
     if Path(args.out).exists() and Path(args.out).samefile(args.detector):
         raise UsageError("--out: got the old detector, expected another file")
-    old = open_detector(args.detector)
-    record = old.detector.known
-    group_by = record.manifest["data"]["group_by"] if args.group_by is None else args.group_by
-    good = good_images(args.good, record.config.dataset, group_by=group_by)
+    groups = group_by(args.group_by, old.detector)
+    good = good_images(args.good, old.detector.known.config.dataset, group_by=groups)
     result = recalibrate(
         old.detector,
         good,
         parent=old.sha256,
         condition=args.condition,
         reason=args.reason,
-        **rates(args),
+        ng=args.ng,
+        review=args.review,
+        confidence=args.confidence,
+        group_by=groups,
         say=print,
     )
-    if args.bad:
-        print(detection_rates(old.detector, result.detector, args.bad))
     result.detector.save(args.out)
     print(f"wrote {args.out}")
+    if args.bad:
+        print(detection_rates(old.detector, result.detector, args.bad))
     return DONE
 
 
-def detection_rates(old, new, folder: str) -> str:
-    """How many defective parts both detectors stop and reject, in words."""
-    from gnl_jax.detection.detector import predict
-    from gnl_jax.detection.parts import good_images
-    from gnl_jax.detection.threshold import NG, OK
+def detection_rates(old: "Detector", new: "Detector", folder: str) -> str:
+    """How many images of defective parts both detectors stop and reject, in words."""
+    from gnl_jax.detection.inspection import inspect
+    from gnl_jax.detection.threshold import NG, REVIEW
+    from gnl_jax.evaluation.shift_files import defect_files
 
-    bad = good_images(folder, old.known.config.dataset).images
+    paths = defect_files(folder).paths
     counts = []
     for detector in (old, new):
-        said = [decision.decision for decision in detector.decide(predict(detector, bad, maps=False))]
-        counts.append((sum(s != OK for s in said), sum(s == NG for s in said)))
+        said = [result.decision for result in inspect(detector, paths)]
+        counts.append((said.count(NG) + said.count(REVIEW), said.count(NG)))
     (stopped, rejected), (now_stopped, now_rejected) = counts
     return (
-        f"{len(bad)} defective parts: {stopped} were stopped before ({rejected} NG), {now_stopped} are now "
+        f"{len(paths)} images of defective parts: {stopped} were stopped before ({rejected} NG), {now_stopped} are now "
         f"({now_rejected} NG)"
     )

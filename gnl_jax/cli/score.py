@@ -6,14 +6,17 @@ error.
 
 import argparse
 import contextlib
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from gnl_jax.cli.arguments import DONE, FOUND_NG, UNREADABLE, UsageError, listed, open_detector
+from gnl_jax.cli.arguments import DONE, FOUND_NG, UNREADABLE, check_out, group_by, listed, open_detector
 from gnl_jax.text import printable
+
+_LONGEST = 230  # bytes of a file's name that its overlay keeps
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,8 +36,7 @@ def run(args: argparse.Namespace) -> int:
     from gnl_jax.progress import progress_bar
 
     files = listed(args.inputs)
-    if args.out and not Path(args.out).absolute().parent.is_dir():
-        raise UsageError(f"--out: no folder {Path(args.out).absolute().parent}")
+    check_out(args.out)
     detector = open_detector(args.detector).detector
     results, said, taken = [], Counter(), set()
     with _output(args.out) as out, progress_bar("images", len(files)) as advance:
@@ -46,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
                 write_overlay(_free(Path(args.overlays), file.below, taken), detector, result)
             results.append(result._replace(image=None, map=None))
             advance(1, "")
-    print(printable("\n".join(summary(detector, results, said)), keep="\n"), file=sys.stderr)
+    print(printable("\n".join(summary(detector, files, results, said)), keep="\n"), file=sys.stderr)
     if said[NG] + (said[REVIEW] if args.fail_on == "review" else 0) and args.fail_on:
         return FOUND_NG
     return UNREADABLE if said[ERROR] else DONE
@@ -63,15 +65,26 @@ def _output(path: str | None) -> Iterator[IO[str]]:
         yield file
 
 
-def summary(detector, results, said: Counter) -> list[str]:
+def summary(detector, files, results, said: Counter) -> list[str]:
     """Counts, and whether the images as a whole have drifted."""
+    import numpy as np
+
+    from gnl_jax.detection.grouping import part_names
+    from gnl_jax.detection.parts import largest_by_part
     from gnl_jax.detection.record import folder_drift
 
     lines = [f"{sum(said.values())} images: " + ", ".join(f"{n} {what}" for what, n in sorted(said.items()))]
-    drift = folder_drift(detector.known, [r.drift for r in results if r.drift is not None])
+    scored = [(file, result) for file, result in zip(files, results) if result.drift is not None]
+    try:
+        groups = group_by(None, detector)
+        named = [file.path if groups.endswith(".csv") else file.name for file, _ in scored]
+        names = part_names(named, groups) if groups else [file.path for file, _ in scored]
+    except ValueError as error:
+        return [*lines, f"whether the folder has drifted is not known: {error}"]
+    drift = folder_drift(detector.known, largest_by_part(np.array([result.drift for _, result in scored]), names))
     if drift and drift.alarm:
         lines.append(
-            f"DRIFT: {drift.small} of {drift.n} images are as unlike those learned from as {drift.expected:.1f} would "
+            f"DRIFT: {drift.small} of {drift.n} parts are as unlike those learned from as {drift.expected:.1f} would "
             "be by chance; the light or the camera has changed, and the promised rates do not hold"
         )
     return lines
@@ -79,10 +92,11 @@ def summary(detector, results, said: Counter) -> list[str]:
 
 def _free(folder: Path, below: str, taken: set[str]) -> Path:
     """Where an overlay goes: below the folder, whatever the name, and never where another one is."""
-    parts = [part for part in Path(below).parts if part not in ("..", "/", ".")] or ["image"]
-    name, n = "/".join(parts) + ".png", 1
+    *folders, last = [part for part in Path(below).parts if part not in ("..", "/", ".")] or ["image"]
+    last = os.fsdecode(os.fsencode(last)[:_LONGEST])  # a file system takes 255 bytes
+    name, n = "/".join([*folders, f"{last}.png"]), 1
     while name in taken:
         n += 1
-        name = "/".join(parts) + f" ({n}).png"
+        name = "/".join([*folders, f"{last} ({n}).png"])
     taken.add(name)
     return folder / name

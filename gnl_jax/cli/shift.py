@@ -8,7 +8,7 @@ how many good parts are stopped and how many defects are still found.
 import argparse
 from pathlib import Path
 
-from gnl_jax.cli.arguments import DONE, UsageError, named_folder, open_detector
+from gnl_jax.cli.arguments import DONE, GROUPS, UsageError, check_out, group_by, named_folder, open_detector
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,10 +20,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--baseline", metavar="FILE.gnl", help="another detector on the same images")
     parser.add_argument("--out", metavar="FILE.html", help="by default DETECTOR.shift.html; JSON goes beside it")
+    parser.add_argument("--group-by", metavar="REGEX|FILE.csv", help=f"{GROUPS}; by default as when it was fitted")
     parser.add_argument("--families", metavar="NAME,...", help="simulated changes, by default all")
     parser.add_argument("--severities", default="1,2,3,4,5", metavar="N,...")
-    parser.add_argument("--limit", type=int, default=20, metavar="N", help="good images for each simulated condition")
-    parser.add_argument("--limit-bad", type=int, default=10, metavar="N", help="defective ones, spread over the kinds")
+    parser.add_argument(
+        "--limit", type=int, default=20, metavar="N", help="good images for each simulated condition (20)"
+    )
+    parser.add_argument(
+        "--limit-bad", type=int, default=10, metavar="N", help="defective ones, spread over the kinds (10)"
+    )
     parser.add_argument("--seed", type=int, default=0)
 
 
@@ -44,6 +49,15 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--severities: got {args.severities!r}, expected some of 1,2,3,4,5")
     if min(args.limit, args.limit_bad) < 1:
         raise UsageError("--limit and --limit-bad: expected 1 or more")
+    page = Path(args.out or f"{args.detector}.shift.html")
+    if page.suffix != ".html":
+        raise UsageError(f"--out: got {args.out!r}, expected a name that ends with .html")
+    check_out(str(page))
+    names = [name for name, _ in args.shifted]
+    if len(set(names)) < len(names) or "clean" in names:
+        raise UsageError(
+            f"--shifted: got the names {', '.join(names)}, expected different ones, and none of them clean"
+        )
     opened = open_detector(args.detector)
     baseline = open_detector(args.baseline) if args.baseline else None
     report = shift_report(
@@ -52,11 +66,11 @@ def run(args: argparse.Namespace) -> int:
         bad=args.bad,
         shifted=dict(args.shifted),
         baseline=baseline.detector if baseline else None,
+        group_by=group_by(args.group_by, opened.detector),
         file=opened.path.name,
         sha256=opened.sha256,
         options=ShiftOptions(families, severities, args.limit, args.limit_bad, args.seed),
     )
-    page = Path(args.out or f"{args.detector}.shift.html")
     write_page(page, report)
     write_atomic(page.with_suffix(".json"), _json(report))
     for line in report["summary"]:

@@ -1,6 +1,7 @@
 """What a pixel means: any image file as uint8 RGB, by one stated rule for each kind of file."""
 
 import os
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +55,12 @@ def read_image(
 def read_file(path: str | os.PathLike) -> bytes:
     """The content of a file, or of what has `read_bytes` itself; `ImageError` names what cannot be read, and why."""
     try:
-        return path.read_bytes() if hasattr(path, "read_bytes") else Path(path).read_bytes()
+        if not isinstance(path, Path) and hasattr(path, "read_bytes"):
+            return path.read_bytes()
+        mode = os.stat(path).st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # a pipe would wait for ever, a device never end
+            raise ImageError(f"{os.fsdecode(path)!r}: not a regular file")
+        return Path(path).read_bytes()
     except OSError as error:
         raise ImageError(f"{os.fsdecode(path)!r}: {error.strerror or error}") from error
 

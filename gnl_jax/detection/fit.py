@@ -19,10 +19,18 @@ from gnl_jax.data.protocol import Task
 from gnl_jax.detection.artifact import build_detector
 from gnl_jax.detection.calibrate import calibrated, one_matching, provenance, scoring_variables
 from gnl_jax.detection.detector import Detector
-from gnl_jax.detection.parts import GoodImages, calibration_parts, good_images, split_parts
+from gnl_jax.detection.parts import GoodImages, calibration_parts, good_images, pixel_hash, split_parts
 from gnl_jax.detection.record import Record, rule_record
 from gnl_jax.detection.region import Region, make_region
-from gnl_jax.detection.threshold import RateError, Rule, Rules, make_rule, make_rules, parts_needed, percent
+from gnl_jax.detection.threshold import (
+    Rule,
+    Rules,
+    check_confidence,
+    check_order,
+    make_drift_rule,
+    make_rules,
+    parts_needed,
+)
 from gnl_jax.methods.build import build_method
 from gnl_jax.methods.choices import check_fields
 from gnl_jax.methods.scoring import hold_region
@@ -33,7 +41,6 @@ from gnl_jax.training.loop import Trained, train
 from gnl_jax.training.workdir import load_config, plain_config, write_atomic
 
 IMAGE_PASSES = 4000  # by default as much training as the paper's 20 epochs of about 200 images
-DRIFT_RATES = (Fraction(1, 100), Fraction(2, 100))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +117,7 @@ def fit(
     config = (config or inspection_config()).copy_and_resolve_references()
     _check_config(config)
     good = good_images(images, config.dataset, group_by=options.group_by, exclude=options.exclude)
-    region = None if options.region is None else make_region(options.region, images, config.dataset)
+    region = None if options.region is None else make_region(options.region, images, config.dataset, names=good.names)
     fitting, calibrating, rules, drift_rule = divide(good, options, seed=config.seed, say=say)
     train_images = fitting.images if region is None else np.asarray(hold_region(fitting.images, region))
     if options.student:
@@ -119,7 +126,7 @@ def fit(
     else:
         with _folder(workdir) as folder:
             config = _schedule(config, options, train_images, folder, say)
-            _check_same(folder, fitting)
+            _check_same(folder, train_images)
             task = Task("good images", config.dataset.normal, train_images, {}, fitting.names)
             trained = train(config, folder, task=task)
     networks, matchings = scoring_variables(config, trained, train_images, region)
@@ -136,6 +143,9 @@ def fit(
             "calibration": list(calibrating.hashes),
             "group_by": options.group_by,
             "student": options.student,
+            "region": None
+            if options.region is None
+            else {k: v and str(v) for k, v in options.region._asdict().items()},
             "excluded": [os.fspath(name) for name in options.exclude],
         },
         "made": provenance() | {"steps": trained.steps},
@@ -149,12 +159,14 @@ def divide(
     good: GoodImages, options: FitOptions, *, seed: int, say: Callable[[str], None]
 ) -> tuple[GoodImages, GoodImages, Rules, Rule | None]:
     """(images that train, images that calibrate, rules, drift rule); RateError, before training, where n is small."""
+    check_confidence(options.confidence)
+    check_order(options.ng, options.review)
     n = len(set(good.parts))
     asked = [rate for rate in (options.ng, options.review, options.drift) if rate is not None]
     needed = max((parts_needed(rate, confidence=options.confidence) for rate in asked), default=0)
-    count = calibration_parts(n, wanted=options.calibration, needed=needed)
+    count = calibration_parts(n, wanted=options.calibration, needed=needed, confidence=options.confidence)
     rules, notes = make_rules(count, ng=options.ng, review=options.review, confidence=options.confidence)
-    drift_rule = _drift_rule(count, options)
+    drift_rule, drift_note = make_drift_rule(count, rate=options.drift, confidence=options.confidence)
     fitting, calibrating = map(good.take, split_parts(good.parts, count, seed=seed))
     parts = "" if n == len(good.parts) else f" of {n} parts"
     counts = f"{len(fitting.names)} to learn from, {len(calibrating.names)} to calibrate"
@@ -162,25 +174,9 @@ def divide(
     for name, rule in (("NG", rules.ng), ("REVIEW", rules.review)):
         if rule:
             say(f"{name}: good parts stopped {rule.describe()}")
-    for note in notes:
+    for note in (*notes, drift_note):
         say(note)
-    if drift_rule:
-        say(f"REVIEW for drift alone: another {percent(drift_rule.rate)} of good parts at most, on average")
-    else:
-        wanted = parts_needed(DRIFT_RATES[-1], confidence=options.confidence)
-        say(
-            f"drift stops no single part: that takes {wanted} calibration images, got {count}; folders are still judged"
-        )
     return fitting, calibrating, rules, drift_rule
-
-
-def _drift_rule(n: int, options: FitOptions) -> Rule | None:
-    if options.drift is not None:
-        return make_rule(options.drift, n, confidence=options.confidence)
-    for rate in DRIFT_RATES:
-        with contextlib.suppress(RateError):
-            return make_rule(rate, n, confidence=options.confidence)
-    return None
 
 
 def _check_config(config: ConfigDict) -> None:
@@ -190,7 +186,6 @@ def _check_config(config: ConfigDict) -> None:
         raise ValueError(f"method.system: got {config.method.system!r}, expected 'reverse_distillation'")
     if config.dataset.size % 32:
         raise ValueError(f"dataset.size: got {config.dataset.size}, expected a multiple of 32")
-    one_matching(config)
     source = resolve_source(config.teacher.weights)
     if source not in ("imagenet", "random") and not Path(source).expanduser().is_file():
         raise ValueError(f"teacher weights {source!r}: no such file")
@@ -217,14 +212,18 @@ def _folder(workdir: str | os.PathLike | None) -> Iterator[Path]:
 def _schedule(config: ConfigDict, options: FitOptions, images: np.ndarray, folder: Path, say) -> ConfigDict:
     """The configuration with its number of epochs; that of a run which is continued stands."""
     if (folder / "config.json").exists():
-        config.train.epochs = load_config(folder).train.epochs
-        say(f"going on with the training in {folder}")
+        saved = load_config(folder).train.epochs
+        config.train.epochs = options.epochs or saved
+        budget = "" if options.time_budget is None else "; the time budget is that of its beginning"
+        say(f"going on with the training in {folder}{budget}")
     else:
         config.train.epochs = options.epochs or min(max(round(IMAGE_PASSES / len(images)), 1), 400)
         if options.time_budget is not None:
             most, seconds = epochs_within(config, images, minutes=options.time_budget)
-            config.train.epochs = min(config.train.epochs, most)
-            say(f"a step takes {seconds:.2f} s here")
+            say(f"an epoch takes {seconds:.0f} s here")
+            if not most:
+                say(f"one epoch takes longer than the time budget of {options.time_budget:g} minutes, and is trained")
+            config.train.epochs = min(config.train.epochs, max(most, 1))
     say(
         f"training: {config.train.epochs} epochs of {len(images)} images, {config.teacher.arch} at "
         f"{config.dataset.size}x{config.dataset.size}"
@@ -232,11 +231,16 @@ def _schedule(config: ConfigDict, options: FitOptions, images: np.ndarray, folde
     return config
 
 
-def _check_same(folder: Path, fitting: GoodImages) -> None:
-    """Training goes on with the images it was begun with."""
+def _check_same(folder: Path, images: np.ndarray) -> None:
+    """Training goes on with the images, and the region of them, that it was begun with."""
     path = folder / "images.json"
-    hashes = json.dumps(list(fitting.hashes))
-    if path.exists() and path.read_text() != hashes:
-        raise ValueError(f"{folder}: training was begun with other images, expected the same or another folder")
+    hashes = json.dumps([pixel_hash(image) for image in images])
+    if (folder / "config.json").exists() and (not path.exists() or path.read_text() != hashes):
+        raise ValueError(
+            f"{folder}: training was begun there with other images or another region, expected the same; delete the "
+            "folder to begin anew"
+        )
+    if folder.exists() and any(folder.iterdir()) and not path.exists():
+        raise ValueError(f"{folder}: got a folder of something else, expected a new or an empty one")
     folder.mkdir(parents=True, exist_ok=True)
     write_atomic(path, hashes)

@@ -33,13 +33,16 @@ def _by_expression(names: Sequence[str], group_by: str) -> tuple[str, ...]:
     for name in names:
         if (match := pattern.search(name)) is None:
             raise ValueError(f"group_by: {group_by!r} does not match {name!r}, expected a match in every name")
-        parts.append(match.group(1) if pattern.groups else match.group(0))
+        part = match.group(1) if pattern.groups else match.group(0)
+        if part is None:
+            raise ValueError(f"group_by: the group of {group_by!r} matches nothing in {name!r}, expected a part's name")
+        parts.append(part)
     return tuple(parts)
 
 
 def _by_table(names: Sequence[str], path: str, root: str) -> tuple[str, ...]:
     try:
-        with open(path, newline="", encoding="utf-8") as file:
+        with open(path, newline="", encoding="utf-8-sig") as file:
             rows = [row for row in csv.reader(file) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"group_by: {path!r} cannot be read ({error})") from error
@@ -58,4 +61,8 @@ def _part(image: str, entries: dict[str, list[tuple[tuple[str, ...], str]]], pat
     fits = [(len(entry), part) for entry, part in entries.get(steps[-1], ()) if steps[-len(entry) :] == entry]
     if not fits:
         raise ValueError(f"group_by: {path!r} has no line for {image!r}")
-    return max(fits)[1]
+    longest = max(length for length, _ in fits)
+    parts = {part for length, part in fits if length == longest}
+    if len(parts) > 1:
+        raise ValueError(f"group_by: {path!r} has lines with different parts for {image!r}: {', '.join(sorted(parts))}")
+    return parts.pop()

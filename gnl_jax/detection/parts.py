@@ -11,8 +11,10 @@ from ml_collections import ConfigDict
 
 from gnl_jax.data.listing import list_images
 from gnl_jax.data.load import folder_options
+from gnl_jax.data.pixels import range_warning
 from gnl_jax.data.reading import load_images
 from gnl_jax.detection.grouping import part_names
+from gnl_jax.detection.threshold import NG_DEFAULTS, REVIEW_DEFAULTS, RateError, parts_needed
 
 LEAST_CALIBRATION, LEAST_FIT = 9, 9  # parts; fewer calibration parts support no rate of 10 %
 MOST_CALIBRATION = 399  # by default: beyond it the bound on the rate hardly tightens and training loses images
@@ -84,6 +86,8 @@ def good_images(
             what=os.fsdecode(root),
         )
         images, names = loaded.images, tuple(names[i] for i in loaded.kept)
+        if warning := range_warning(loaded.report.peak, name=root):
+            logging.warning("%s", warning)
     good = GoodImages(images, names, part_names(names, group_by, root=root), tuple(map(pixel_hash, images)))
     return _without_copies(good)
 
@@ -108,28 +112,29 @@ def _with_root(dataset: ConfigDict, root: str) -> ConfigDict:
 
 def _without(names: Sequence[str], exclude: Sequence[str], *, root: str) -> list[int]:
     """Positions of the names that are not excluded."""
-    left_out = {os.path.relpath(path, root) if root and os.path.exists(path) else path for path in exclude}
-    if unknown := left_out - set(names):
+    known = set(names)
+    left_out = {path if path in known or not root else os.path.relpath(path, root) for path in map(os.fspath, exclude)}
+    if unknown := left_out - known:
         raise ValueError(f"exclude: {sorted(unknown)[0]!r} is not among the {len(names)} images")
     return [i for i, name in enumerate(names) if name not in left_out]
 
 
-def calibration_parts(n: int, *, wanted: int | None = None, needed: int = 0) -> int:
+def calibration_parts(n: int, *, wanted: int | None = None, needed: int = 0, confidence: float | None = None) -> int:
     """How many of n parts calibrate: `wanted`, or as many as serve both sides.
 
-    By default 30 %, but 99, 19 or 9 (which 1 %, 5 % and 10 % take) if half of the parts are enough for that, and at
-    least the `needed` ones of a rate that was asked for. Raises ValueError, with the number of images it takes, if too
-    few are left on either side.
+    By default 30 %, but as many as 1 %, 5 % or 10 % take (99, 19 or 9 on average, more with a confidence) if half of
+    the parts are enough for that, and at least the `needed` ones of a rate that was asked for. Raises RateError, with
+    the number of images it takes, if too few are left on either side.
     """
+    if wanted is not None and wanted < LEAST_CALIBRATION:
+        raise RateError(f"calibration: got {wanted}, expected at least {LEAST_CALIBRATION} images (one for each part)")
     if wanted is None:
-        steps = [step for step in (99, 19, LEAST_CALIBRATION) if step <= n / 2]
-        wanted = max([min(int(CALIBRATION_SHARE * n), MOST_CALIBRATION), needed, *steps[:1]])
-        if wanted < LEAST_CALIBRATION:
-            wanted = LEAST_CALIBRATION
-    elif wanted < LEAST_CALIBRATION:
-        raise ValueError(f"calibration: got {wanted}, expected at least {LEAST_CALIBRATION} images (one for each part)")
+        steps = [parts_needed(rate, confidence=confidence) for rate in (NG_DEFAULTS[0], *REVIEW_DEFAULTS)]
+        fitting = [step for step in steps if step <= n / 2]
+        most = max(MOST_CALIBRATION, steps[0])
+        wanted = max(min(int(CALIBRATION_SHARE * n), most), needed, *(fitting[:1] or steps[-1:]))
     if n - wanted < LEAST_FIT:
-        raise ValueError(
+        raise RateError(
             f"got good images of {n} parts, expected at least {wanted + LEAST_FIT}: {wanted} to calibrate the "
             f"false-alarm rate and {LEAST_FIT} to learn from"
         )

@@ -12,7 +12,7 @@ from gnl_jax.detection.calibrate import calibrated, drift_reference, provenance
 from gnl_jax.detection.detector import Detector
 from gnl_jax.detection.parts import LEAST_CALIBRATION, GoodImages, check_distinct
 from gnl_jax.detection.record import Record, rule_record
-from gnl_jax.detection.threshold import RateError, Rule, make_rule, make_rules
+from gnl_jax.detection.threshold import RateError, Rules, make_drift_rule, make_rules
 from gnl_jax.methods.scoring import hold_region
 
 PyTree = Any
@@ -37,6 +37,7 @@ def recalibrate(
     ng: Fraction | None = None,
     review: Fraction | None = None,
     confidence: float | None = None,
+    group_by: str = "",
     say: Callable[[str], None] = logging.info,
 ) -> Recalibrated:
     """A detector for a new condition, with the same weights, from consecutive parts that were verified to be good.
@@ -50,17 +51,20 @@ def recalibrate(
         good: images of the new condition, in the order they were made.
         parent: SHA-256 of the old detector's file.
         condition, reason: what changed and why this was done, for the record.
-        ng, review, confidence: as for `make_rules`; None for the defaults, as far as the parts support them.
+        ng, review, confidence: as for `make_rules`; None for those of the old detector, or, aloud, the defaults where
+            so few parts do not support them.
+        group_by: how the parts were told apart, for the record.
         say: is told what is promised, one sentence at a time.
 
     Raises:
         ValueError: too few parts, images that the detector was fitted or calibrated with; they are named.
     """
     record = detector.known
-    check_distinct(good, record.manifest["data"]["fit"], what="used for fitting")
-    check_distinct(good, record.manifest["data"]["calibration"], what="used for calibration")
+    data = record.manifest["data"]
+    for name, used in (("fit", "fitting"), ("calibration", "calibration"), ("drift_reference", "the drift reference")):
+        check_distinct(good, data.get(name, ()), what=f"used for {used}")
     parts = list(dict.fromkeys(good.parts))
-    rules, notes = make_rules(len(parts), ng=ng, review=review, confidence=confidence)
+    rules, notes = _rules(record.rules, len(parts), ng=ng, review=review, confidence=confidence)
     half = len(parts) // 2 if len(parts) >= WITH_OWN_REFERENCE else 0
     reference, tested = (good.take([i for i, p in enumerate(good.parts) if p in side]) for side in _sides(parts, half))
     matchings = dict(record.matchings)
@@ -77,20 +81,27 @@ def recalibrate(
         notes.append(
             f"drift is still measured against the old condition: a new reference takes {WITH_OWN_REFERENCE} parts"
         )
+    clean_maximum = record.manifest.get("clean_maximum", float(record.calibration.score[-1]))
+    old_drift = record.drift_rule
+    drift_rule, drift_note = make_drift_rule(len(parts) - half, confidence=rules.review.confidence)
+    if drift_rule is None or (old_drift and drift_rule.rate != old_drift.rate):
+        notes.append(drift_note)
     manifest = {
         **record.manifest,
         "rules": {
             "ng": rule_record(rules.ng),
             "review": rule_record(rules.review),
-            "drift": rule_record(_drift_rule(record.drift_rule, len(parts) - half, confidence)),
+            "drift": rule_record(drift_rule),
         },
         "data": {
-            **record.manifest["data"],
+            **data,
             "calibration": list(good.hashes),
-            "drift_reference": list(reference.hashes),
+            "drift_reference": list(reference.hashes) if half else list(data.get("drift_reference", ())),
+            "group_by": group_by,
             "excluded": [],
         },
         "made": provenance() | {"steps": record.manifest["made"].get("steps")},
+        "clean_maximum": clean_maximum,
         "parent": {
             "sha256": parent,
             "condition": condition,
@@ -106,12 +117,11 @@ def recalibrate(
             say(f"{name}: good parts stopped {rule.describe()}")
     for note in notes:
         say(note)
-    old_most = float(record.calibration.score[-1])
-    blind = fresh.record.thresholds[1] > old_most
+    blind = fresh.record.thresholds[1] > clean_maximum
     if blind:
         say(
-            f"the new threshold {fresh.record.thresholds[1]:.4g} is above the scores of all old good parts (up to "
-            f"{old_most:.4g}): in this condition the detector may be blind"
+            f"the new threshold {fresh.record.thresholds[1]:.4g} is above the scores of all good parts that first "
+            f"calibrated (up to {clean_maximum:.4g}): in this condition the detector may be blind"
         )
     return Recalibrated(fresh, notes, blind)
 
@@ -120,9 +130,14 @@ def _sides(parts: list[str], half: int) -> tuple[set[str], set[str]]:
     return set(parts[:half]), set(parts[half:])
 
 
-def _drift_rule(old: Rule | None, n: int, confidence: float | None) -> Rule | None:
-    """The old rate if n parts support it, else none."""
+def _rules(old: Rules, n: int, *, ng: Fraction | None, review: Fraction | None, confidence: float | None):
+    """The rules that were asked for; else the old rates if n parts support them, else the defaults, which is said."""
+    asked = (ng, review) if ng or review else (old.ng and old.ng.rate, old.review.rate)
+    confidence = old.review.confidence if confidence is None else confidence
     try:
-        return old and make_rule(old.rate, n, confidence=confidence)
-    except RateError:
-        return None
+        return make_rules(n, ng=asked[0], review=asked[1], confidence=confidence)
+    except RateError as error:
+        if ng or review:
+            raise
+        rules, notes = make_rules(n, confidence=confidence)
+        return rules, [f"the old rates do not hold any more: {error}", *notes]

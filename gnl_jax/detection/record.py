@@ -9,7 +9,7 @@ import ml_collections
 import numpy as np
 
 from gnl_jax.config import default_config
-from gnl_jax.detection.threshold import NG, OK, REVIEW, RateError, Rule, Rules, drift_alarm, make_rule, p_counts
+from gnl_jax.detection.threshold import NG, OK, REVIEW, Rule, Rules, drift_alarm, make_rule, p_counts
 from gnl_jax.methods.base import Prediction
 from gnl_jax.training.workdir import filled_config
 
@@ -115,18 +115,16 @@ class FolderDrift(NamedTuple):
 
 
 def folder_drift(record: Record, drift: Sequence[float]) -> FolderDrift | None:
-    """Whether images as a whole are unlike those learned from (`drift_alarm`), at the rate of review.
+    """Whether parts as a whole are unlike those learned from (`drift_alarm`), at the rate of review or the smallest one
+    that the calibration supports.
 
-    drift: of each image. None where it is not measured or too few parts calibrate it.
+    drift: of each part, the largest of its images'. None where it is not measured.
     """
     calibration = record.calibration.drift
     if not len(drift) or not len(calibration):
         return None
-    review = record.rules.review
-    try:
-        rule = make_rule(review.rate, len(calibration))
-    except RateError:
-        return None
+    n_calibration = len(calibration)
+    rule = make_rule(max(record.rules.review.rate, Fraction(1, n_calibration + 1)), n_calibration)
     small = int(rule.stops(p_counts(calibration, np.asarray(drift, np.float32))).sum())
     n = len(drift)
     return FolderDrift(small, n, n * rule.k / (rule.n + 1), drift_alarm(small, n, rule))

@@ -1,6 +1,7 @@
 """What part of the picture is inspected: a rectangle or a mask. Outside it nothing counts."""
 
 import os
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -36,10 +37,13 @@ def parse_roi(text: str) -> tuple[int, int, int, int]:
     return x, y, width, height
 
 
-def make_region(region: Region, images: str | os.PathLike | np.ndarray, dataset: ConfigDict) -> np.ndarray:
+def make_region(
+    region: Region, images: str | os.PathLike | np.ndarray, dataset: ConfigDict, *, names: Sequence[str] | None = None
+) -> np.ndarray:
     """Where the resized images are inspected, bool [s s]: pixels that are made of inspected source pixels alone.
 
-    images: the good images, whose size the rectangle refers to. Raises ValueError for images of several sizes, a
+    images: the good images, whose size the rectangle refers to; names: those of a folder that count, None for all.
+    Raises ValueError for images of several sizes, a
     rectangle beyond their border, or a region that leaves nothing at this size.
     """
     if (region.roi is None) == (region.mask is None):
@@ -47,7 +51,7 @@ def make_region(region: Region, images: str | os.PathLike | np.ndarray, dataset:
     if region.mask is not None:
         inside, what = read_mask(region.mask), os.fsdecode(region.mask)
     else:
-        height, width = _common_size(images, dataset)
+        height, width = _common_size(images, dataset, names)
         x, y, w, h = region.roi
         if x + w > width or y + h > height:
             raise ValueError(f"roi: got {x},{y},{w},{h}, expected it within the images of {width}x{height} pixels")
@@ -61,7 +65,9 @@ def make_region(region: Region, images: str | os.PathLike | np.ndarray, dataset:
     return result
 
 
-def _common_size(images: str | os.PathLike | np.ndarray, dataset: ConfigDict) -> tuple[int, int]:
+def _common_size(
+    images: str | os.PathLike | np.ndarray, dataset: ConfigDict, names: Sequence[str] | None
+) -> tuple[int, int]:
     """(height, width) of all images. Raises ValueError naming one that differs."""
     if isinstance(images, np.ndarray):
         return images.shape[1], images.shape[2]
@@ -69,7 +75,7 @@ def _common_size(images: str | os.PathLike | np.ndarray, dataset: ConfigDict) ->
     dataset.root = os.fspath(images)
     options = folder_options(dataset, seed=0)
     first, name = None, ""
-    for path in list_images(images):
+    for path in list_images(images) if names is None else names:
         file = os.path.join(images, path)
         shape = read_image(read_file(file), name=file, white=options.white, alpha=options.alpha).shape[:2]
         if first is None:

@@ -19,6 +19,7 @@ OK, REVIEW, NG = "OK", "REVIEW", "NG"
 LEVEL = 0.95  # of the bound that is printed beside the average
 # Rates tried in this order where none is asked for: the first one that the calibration supports.
 NG_DEFAULTS, REVIEW_DEFAULTS = (Fraction(1, 100),), (Fraction(5, 100), Fraction(10, 100))
+DRIFT_DEFAULTS = (Fraction(1, 100), Fraction(2, 100))
 ALARM_POINT = 0.999  # of the distribution of small p-values among good parts, beyond which a folder has drifted
 
 
@@ -112,8 +113,7 @@ def rate_bound(k: int, n: int, level: float) -> float:
 
 def make_rule(rate: Fraction, n: int, *, confidence: float | None = None) -> Rule:
     """The rule that stops the most parts n calibration parts allow. Raises RateError if there is none."""
-    if confidence is not None and not 0 < confidence < 1:
-        raise ValueError(f"confidence: got {confidence}, expected more than 0 and less than 1")
+    check_confidence(confidence)
     k = math.floor(rate * (n + 1))
     if confidence is not None:
         while k and rate_bound(k, n, confidence) > rate:
@@ -130,6 +130,7 @@ def make_rule(rate: Fraction, n: int, *, confidence: float | None = None) -> Rul
 
 def parts_needed(rate: Fraction, *, confidence: float | None = None) -> int:
     """The smallest number of calibration parts that supports a rate."""
+    check_confidence(confidence)
     if confidence is None:
         return math.ceil(1 / rate) - 1
     n = max(1, math.floor(math.log1p(-confidence) / math.log1p(-float(rate))) - 1)
@@ -150,24 +151,50 @@ def make_rules(
     A rate that is asked for is given or refused (RateError); where it is None, 1 % rejects and 5 % goes to review as
     far as n supports it, else nothing is rejected and 10 % goes to review. Raises RateError if n supports no review.
     """
+    check_confidence(confidence)
+    check_order(ng, review)
+    least = NG_DEFAULTS[0] if review is None else min(NG_DEFAULTS[0], review)
+    ng_rule = _first((least if ng is None else ng,), n, confidence, required=ng is not None)
+    defaults = REVIEW_DEFAULTS if ng is None else tuple(max(rate, ng) for rate in REVIEW_DEFAULTS)
+    review_rule = _first(defaults if review is None else (review,), n, confidence, required=True)
     notes = []
-    if ng is not None and review is not None and ng > review:
-        raise ValueError(f"ng: got {percent(ng)}, expected at most the rate of review, {percent(review)}")
-    ng_rule = _first(NG_DEFAULTS if ng is None else (ng,), n, confidence, required=ng is not None)
-    review_rule = _first(REVIEW_DEFAULTS if review is None else (review,), n, confidence, required=True)
-    if ng_rule and ng_rule.k > review_rule.k:  # an explicit NG rate above the default of review
-        review_rule = ng_rule
-        notes.append("REVIEW is not used: the rate of NG is at least as high")
     if ng_rule is None:
-        wanted = parts_needed(NG_DEFAULTS[0], confidence=confidence)
-        notes.append(f"nothing is rejected (NG): {percent(NG_DEFAULTS[0])} takes {wanted} calibration images, got {n}")
-    if review is None and review_rule.rate == REVIEW_DEFAULTS[-1]:
-        wanted = parts_needed(REVIEW_DEFAULTS[0], confidence=confidence)
+        wanted = parts_needed(least, confidence=confidence)
+        notes.append(f"nothing is rejected (NG): {percent(least)} takes {wanted} calibration images, got {n}")
+    if review_rule.rate != (defaults[0] if review is None else review):
+        wanted = parts_needed(defaults[0], confidence=confidence)
         notes.append(
-            f"REVIEW stops {percent(review_rule.rate)} of good parts: {percent(REVIEW_DEFAULTS[0])} takes {wanted} "
+            f"REVIEW stops {percent(review_rule.rate)} of good parts: {percent(defaults[0])} takes {wanted} "
             f"calibration images, got {n}"
         )
     return Rules(ng_rule, review_rule), notes
+
+
+def make_drift_rule(
+    n: int, *, rate: Fraction | None = None, confidence: float | None = None
+) -> tuple[Rule | None, str]:
+    """When drift alone sends a part to review, for n parts that calibrate drift, and what has to be said about it.
+
+    A rate that is asked for is given or refused (RateError); where it is None, 1 % or 2 % if n supports it, else never.
+    """
+    check_confidence(confidence)
+    rule = _first(DRIFT_DEFAULTS if rate is None else (rate,), n, confidence, required=rate is not None)
+    if rule is None:
+        wanted = parts_needed(DRIFT_DEFAULTS[-1], confidence=confidence)
+        return None, f"drift stops no single part: that takes {wanted} images to calibrate it, got {n}"
+    return rule, f"REVIEW for drift alone, beside those: good parts stopped {rule.describe()}"
+
+
+def check_order(ng: Fraction | None, review: Fraction | None) -> None:
+    """RateError where more parts may be rejected than stopped at all."""
+    if ng is not None and review is not None and ng > review:
+        raise RateError(f"ng: got {percent(ng)}, expected at most the rate of review, {percent(review)}")
+
+
+def check_confidence(confidence: float | None) -> None:
+    """ValueError for a confidence that is no probability."""
+    if confidence is not None and not 0 < confidence < 1:
+        raise ValueError(f"confidence: got {confidence}, expected more than 0 and less than 1")
 
 
 def _first(rates: Iterable[Fraction], n: int, confidence: float | None, *, required: bool) -> Rule | None:

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 
 from ml_collections import ConfigDict
+from scipy import stats
 
 from gnl_jax.images.corruptions import FAMILIES
 from gnl_jax.methods.choices import OPERATIONS
 
+LEVEL = 0.95  # of the Clopper-Pearson intervals
 # Family -> the parameter of a severity in words.
 _WORDS = {
     "brightness": lambda v: f"brightness raised by {100 * v:.0f} % of white",
@@ -50,39 +52,54 @@ def seen_in_training(config: ConfigDict, family: str, severity: int) -> tuple[bo
     return bool(found), f"by AugMix's {', '.join(found)}" if found else "AugMix has nothing like it"
 
 
+def clopper_pearson(k: int, n: int, *, level: float = LEVEL) -> list[float]:
+    """The exact interval of a rate of which k of n were seen (Clopper and Pearson 1934); [0, 1] for n = 0."""
+    tail = (1 - level) / 2
+    low = float(stats.beta.ppf(tail, k, n - k + 1)) if k > 0 else 0.0
+    high = float(stats.beta.ppf(1 - tail, k + 1, n - k)) if k < n else 1.0
+    return [low, high]
+
+
+def outcome(*, stopped: int, n: int, promised: float) -> str:
+    """How good parts fare: "over" the promise if its interval is, "unsure" if the share alone is, else "within"."""
+    if n == 0:
+        return "unknown"
+    if clopper_pearson(stopped, n)[0] > promised:
+        return "over"
+    return "unsure" if stopped > promised * n else "within"
+
+
 def sentence(what: str, *, stopped: int, n: int, promised: float, alarm: bool, clean: bool) -> str:
     """What happens to good parts under a condition, and what to do about it."""
     counted = f"{what}: {stopped} of {n} good parts stopped; promised {100 * promised:.3g} in 100"
-    too_many = stopped > n * promised and (stopped - n * promised) ** 2 > 4 * n * promised * (1 - promised)
-    if clean:
-        return counted + ("; more than chance explains: are these parts like those fitted?" if too_many else "")
-    if too_many:
-        return counted + "; recalibrate or remove the cause"
-    return counted + ("; the drift is seen, the decisions hold" if alarm else "; holds")
+    found = outcome(stopped=stopped, n=n, promised=promised)
+    if found == "over":
+        return counted + ("; are these parts like those fitted?" if clean else "; recalibrate or remove the cause")
+    if found == "unsure":
+        return counted + "; more than that, which so few parts may be by chance"
+    return counted + ("; the drift is seen, the decisions hold" if alarm and not clean else "; holds")
 
 
 def summary_lines(conditions: Sequence[dict], *, promised: float) -> list[str]:
-    """The overall sentences: the clean rate, the worst change, how many hold, whether defects are still found."""
+    """The overall sentences: the clean rate, how many changes hold, the worst one, whether defects are still found."""
     clean, shifted = conditions[0], conditions[1:]
     lines = [clean["sentence"]]
     if shifted:
         worst = max(shifted, key=lambda c: (c["stopped"] / c["n"], c["name"]))
-        kept = sum(c["stopped"] <= max(c["n"] * promised, clean["stopped"] / clean["n"] * c["n"]) for c in shifted)
+        kept = sum(outcome(stopped=c["stopped"], n=c["n"], promised=promised) == "within" for c in shifted)
         lines.append(f"In {kept} of {len(shifted)} changed conditions no more good parts are stopped than promised.")
         lines.append(f"Worst: {worst['sentence']}")
-        blind = [c for c in conditions if c["defects"]]
-        if blind:
-            found = {
-                c["name"]: sum(d["stopped"] for d in c["defects"]) / sum(d["n"] for d in c["defects"]) for c in blind
-            }
-            least = min(found, key=found.get)
-            first = (
-                f"{100 * found[clean['name']]:.0f} % of defective parts are stopped as they are, "
-                if clean["name"] in found
-                else ""
-            )
-            lines.append(f"{first}{100 * found[least]:.0f} % under {least}, the fewest.")
-    lines.append(
-        "No false-alarm rate is promised under any shift: what is counted here is what happened to these parts."
-    )
+    found = {
+        c["name"]: sum(d["stopped"] for d in c["defects"]) / sum(d["n"] for d in c["defects"])
+        for c in conditions
+        if c["defects"]
+    }
+    if found:
+        least = min(found, key=found.get)
+        as_they_are = (
+            f"{100 * found['clean']:.0f} % of defective parts are stopped as they are" if "clean" in found else ""
+        )
+        under = f"{100 * found[least]:.0f} % under {least}, the fewest" if least != "clean" else ""
+        lines.append(", ".join(filter(None, (as_they_are, under))) + ".")
+    lines.append("No false-alarm rate is promised under any shift: what is counted is what happened to these parts.")
     return lines

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import jinja2
 
+from gnl_jax.evaluation.conditions import outcome
 from gnl_jax.training.workdir import write_atomic
 
 SCHEMA = 1
@@ -157,16 +158,11 @@ def _condition(condition: dict[str, Any], thresholds: Mapping[str, Any], *, wher
         _expect(0 <= low <= high <= 1, f"{where}.{name}", interval, "0 <= low <= high <= 1")
     defects = {key: sum(defect[key] for defect in condition["defects"]) for key in ("n", *_COUNTS)}
     drawing = _histogram(condition["histogram"], thresholds, f"{where}.histogram")
-    return condition | {"outcome": _outcome(condition), "found": defects, "drawing": drawing}
-
-
-def _outcome(condition: Mapping[str, Any]) -> str:
-    """How the share of good parts stopped compares with the promise: its interval above it, its value alone, or not."""
-    if condition["n"] == 0:
-        return "unknown"
-    if condition["stopped_interval"][0] > condition["promised"]:
-        return "over"
-    return "unsure" if condition["stopped"] > condition["promised"] * condition["n"] else "within"
+    return condition | {
+        "outcome": outcome(**{name: condition[name] for name in ("stopped", "n", "promised")}),
+        "found": defects,
+        "drawing": drawing,
+    }
 
 
 def _families(conditions: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -14,7 +14,15 @@ from gnl_jax.detection.detector import Detector, predict
 from gnl_jax.detection.parts import GoodImages, check_distinct, pixel_hash
 from gnl_jax.detection.threshold import Rule
 from gnl_jax.evaluation.conditions import summary_lines
-from gnl_jax.evaluation.shift_files import Condition, Files, ShiftOptions, defect_files, good_files, make_conditions
+from gnl_jax.evaluation.shift_files import (
+    Condition,
+    Files,
+    ShiftOptions,
+    defect_files,
+    good_files,
+    make_conditions,
+    own_files,
+)
 from gnl_jax.evaluation.shift_rows import Shown, condition_row, counts_good, gallery, promised_rate, spread
 from gnl_jax.progress import progress_bar
 
@@ -26,6 +34,7 @@ def shift_report(
     bad: str | os.PathLike | None = None,
     shifted: Mapping[str, str | os.PathLike] | None = None,
     baseline: Detector | None = None,
+    group_by: str = "",
     file: str = "",
     sha256: str = "",
     options: ShiftOptions,
@@ -38,17 +47,19 @@ def shift_report(
         bad: folder of defective parts; its subfolders are the kinds of defect.
         shifted: name -> folder of parts under a real change: as `shifted_files`, or good images alone.
         baseline: another detector that decides on the same files.
+        group_by: which images show the same part (`part_names`): parts are counted, each stopped if an image of it is.
         file, sha256: of the detector, for the record.
         options: what is simulated.
 
     Raises:
         ValueError: images that the detector was fitted or calibrated with, which are named; folders without images.
     """
-    normal = good_files(good)
-    defective = defect_files(bad) if bad else Files((), (), ())
-    conditions = make_conditions(normal, defective, shifted or {}, options)
+    normal = good_files(good, group_by=group_by)
+    defective = defect_files(bad, group_by=group_by) if bad else Files((), (), (), ())
+    own = {name: own_files(folder, group_by=group_by) for name, folder in (shifted or {}).items()}
+    conditions = make_conditions(normal, defective, own, options)
     known, total = detector.known, sum(len(c.files.paths) for c in conditions)
-    detectors = {kind: use_matching(detector, kind) for kind in known.matchings}
+    others_by_matching = {k: use_matching(detector, k) for k in known.matchings if k != known.matching}
     promised = promised_rate(detector)
     rows, galleries = [], {"false_alarms": [], "missed": []}
     with progress_bar("conditions", total) as advance:
@@ -57,11 +68,13 @@ def shift_report(
             if condition.family is None:
                 _check_unseen(detector, condition, images)
             shown = Shown(condition, images, predict(detector, images, advance=advance))
-            others = {kind: counts_good(other, shown) for kind, other in detectors.items()}
+            others = {kind: counts_good(other, shown) for kind, other in others_by_matching.items()}
             compared = None
             if baseline is not None:
-                own = images if _reads_alike(detector, baseline) else _load(baseline, condition, options)
-                compared = counts_good(baseline, shown._replace(images=own))
+                its = images if _reads_alike(detector, baseline) else _load(baseline, condition, options)
+                if condition.family is None:
+                    _check_unseen(baseline, condition, its)
+                compared = counts_good(baseline, shown._replace(images=its))
             rows.append(condition_row(detector, shown, others, compared, promised=promised))
             for kind, chosen in gallery(detector, shown).items():
                 galleries[kind] += chosen
@@ -131,5 +144,5 @@ def _check_unseen(detector: Detector, condition: Condition, images: np.ndarray) 
     """Images as they are must be new to the detector; ValueError names those that are not."""
     data, names = detector.known.manifest["data"], condition.files.names
     shown = GoodImages(images, names, names, tuple(map(pixel_hash, images)))
-    check_distinct(shown, data["fit"], what="used for fitting")
-    check_distinct(shown, data["calibration"], what="used for calibration")
+    for name, used in (("fit", "fitting"), ("calibration", "calibration"), ("drift_reference", "the drift reference")):
+        check_distinct(shown, data.get(name, ()), what=f"used for {used}")

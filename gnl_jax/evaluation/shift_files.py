@@ -8,6 +8,7 @@ import numpy as np
 
 from gnl_jax.data.layouts import shifted_files
 from gnl_jax.data.listing import list_images
+from gnl_jax.detection.grouping import part_names
 
 
 class ShiftOptions(NamedTuple):
@@ -21,11 +22,12 @@ class ShiftOptions(NamedTuple):
 
 
 class Files(NamedTuple):
-    """Image files with their names and the kind of defect of each, "" for a good part."""
+    """Image files with their names, the kind of defect of each, "" for a good part, and the part that it shows."""
 
     paths: tuple[str, ...]
     names: tuple[str, ...]
     defects: tuple[str, ...]
+    parts: tuple[str, ...]
 
     def take(self, indices: Sequence[int]) -> "Files":
         return Files(*(tuple(field[i] for i in indices) for field in self))
@@ -41,39 +43,52 @@ class Condition(NamedTuple):
     severity: int | None = None
 
 
-def good_files(folder: str | os.PathLike) -> Files:
+def good_files(folder: str | os.PathLike, *, group_by: str = "") -> Files:
     """All images below a folder, as good parts."""
-    names = list_images(folder)
-    return Files(tuple(os.path.join(folder, name) for name in names), names, ("",) * len(names))
+    return _files(folder, _names(folder), (), group_by)
 
 
-def defect_files(folder: str | os.PathLike) -> Files:
+def defect_files(folder: str | os.PathLike, *, group_by: str = "") -> Files:
     """The first subfolder is the kind of defect; images beside the subfolders are "defect", those in good/ none."""
-    names = tuple(name for name in list_images(folder) if not name.startswith("good/"))
+    names = tuple(name for name in _names(folder) if not name.startswith("good/"))
     if not names:
         raise ValueError(f"{os.fspath(folder)!r}: got good parts alone, expected defective ones")
-    kinds = tuple(name.split("/")[0] if "/" in name else "defect" for name in names)
-    return Files(tuple(os.path.join(folder, name) for name in names), names, kinds)
+    return _files(folder, names, tuple(name.split("/")[0] if "/" in name else "defect" for name in names), group_by)
 
 
-def _own_files(folder: str | os.PathLike) -> Files:
+def own_files(folder: str | os.PathLike, *, group_by: str = "") -> Files:
+    """Parts under a real change: as `shifted_files`, or good images without any subfolder."""
     names = list_images(folder)
-    if any(name.startswith(("good/", "test/")) for name in names):
-        files = shifted_files(os.fspath(folder))
-        return Files(files.paths, files.names, files.defects)
-    return good_files(folder)
+    if not any("/" in name for name in names):
+        return good_files(folder, group_by=group_by)
+    found = shifted_files(os.fspath(folder))
+    if all(found.defects):
+        raise ValueError(f"{os.fspath(folder)!r}: no good parts there, expected some in good/")
+    return Files(found.paths, found.names, found.defects, part_names(found.names, group_by, root=os.fspath(folder)))
 
 
-def make_conditions(normal: Files, defective: Files, shifted: Mapping, options: ShiftOptions) -> list[Condition]:
-    """The parts as they are, then the user's own shifted folders (as `shifted_files`, or good images alone), then every
-    family at every severity."""
+def _names(folder: str | os.PathLike) -> tuple[str, ...]:
+    if os.path.isdir(os.path.join(folder, "train", "good")):
+        raise ValueError(f"{os.fspath(folder)!r}: got the folder of a whole data set, expected one of its folders")
+    return list_images(folder)
+
+
+def _files(folder: str | os.PathLike, names: tuple[str, ...], defects: tuple[str, ...], group_by: str) -> Files:
+    paths = tuple(os.path.join(folder, name) for name in names)
+    return Files(paths, names, defects or ("",) * len(names), part_names(names, group_by, root=os.fspath(folder)))
+
+
+def make_conditions(
+    normal: Files, defective: Files, shifted: Mapping[str, Files], options: ShiftOptions
+) -> list[Condition]:
+    """The parts as they are, then the user's own changes, then every family at every severity."""
 
     def joined(one: Files, other: Files) -> Files:
         return Files(*(a + b for a, b in zip(one, other)))
 
     few = joined(_some(normal, options.limit, options.seed), _some(defective, options.limit_bad, options.seed))
     conditions = [Condition("clean", "clean", joined(normal, defective))]
-    conditions += [Condition(name, "own", _own_files(folder)) for name, folder in shifted.items()]
+    conditions += [Condition(name, "own", files) for name, files in shifted.items()]
     for family in options.families:
         conditions += [Condition(f"{family} {s}", "simulated", few, family, s) for s in options.severities]
     return conditions

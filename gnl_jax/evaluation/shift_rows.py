@@ -4,18 +4,16 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import stats
 
 from gnl_jax.detection.detector import Detector, predict
-from gnl_jax.detection.record import Decision, folder_drift
-from gnl_jax.detection.threshold import NG, OK
-from gnl_jax.evaluation.conditions import in_words, seen_in_training, sentence
+from gnl_jax.detection.record import folder_drift
+from gnl_jax.detection.threshold import NG, OK, REVIEW
+from gnl_jax.evaluation.conditions import clopper_pearson, in_words, seen_in_training, sentence
 from gnl_jax.evaluation.metrics import auroc
 from gnl_jax.evaluation.overlay import overlay, picture
 from gnl_jax.evaluation.shift_files import Condition
 from gnl_jax.methods.base import Prediction
 
-LEVEL = 0.95  # of the Clopper-Pearson intervals
 BINS = 30  # of the histograms
 THUMBNAIL, PICTURE = 128, 192  # pixels a side
 GALLERY, EACH = 12, 2  # pictures in a gallery; from one condition before the others have had their turn
@@ -40,23 +38,44 @@ def promised_rate(detector: Detector) -> float:
     return float(detector.known.rules.review.rate + (drift.rate if drift else 0))
 
 
-def clopper_pearson(k: int, n: int, *, level: float = LEVEL) -> list[float]:
-    """The exact interval of a rate of which k of n were seen (Clopper and Pearson 1934); [0, 1] for n = 0."""
-    tail = (1 - level) / 2
-    low = float(stats.beta.ppf(tail, k, n - k + 1)) if k > 0 else 0.0
-    high = float(stats.beta.ppf(1 - tail, k + 1, n - k)) if k < n else 1.0
-    return [low, high]
+class Part(NamedTuple):
+    """What happens to a part: the worst decision on its images, with its reason, and its largest drift."""
+
+    decision: str
+    reason: str
+    drift: float | None
 
 
-def counts(decisions: Sequence[Decision]) -> dict[str, int]:
+def by_part(detector: Detector, shown: Shown, prediction: Prediction, rows: np.ndarray) -> list[Part]:
+    """The parts that some of the images show. rows: bool [n]; the prediction is of these rows alone."""
+    names = [part for part, chosen in zip(shown.condition.files.parts, rows) if chosen]
+    drift = [None] * len(names) if prediction.drift is None else prediction.drift.tolist()
+    parts: dict[str, Part] = {}
+    for name, said, value in zip(names, detector.decide(prediction), drift, strict=True):
+        new, old = Part(said.decision, said.reason, value), parts.get(name)
+        if old is not None:
+            worst = max(old, new, key=lambda part: _GRAVITY[part.decision, part.reason])
+            new = worst._replace(drift=value if old.drift is None else max(old.drift, value))
+        parts[name] = new
+    return list(parts.values())
+
+
+_GRAVITY = {(OK, ""): 0, (REVIEW, "drift"): 1, (REVIEW, "score"): 2, (NG, "score"): 3}
+
+
+def counts(parts: Sequence[Part]) -> dict[str, int]:
     """How many parts are stopped (REVIEW or NG), and how many of them rejected (NG)."""
-    said = [decision.decision for decision in decisions]
-    return {"stopped": sum(s != OK for s in said), "rejected": sum(s == NG for s in said)}
+    return {"stopped": sum(p.decision != OK for p in parts), "rejected": sum(p.decision == NG for p in parts)}
 
 
 def counts_good(detector: Detector, shown: Shown) -> dict[str, int]:
     """What a detector does with the good parts among the images."""
-    return counts(detector.decide(predict(detector, shown.images[shown.good], maps=False)))
+    prediction = predict(detector, shown.images[shown.good], maps=False)
+    return counts(by_part(detector, shown, prediction, shown.good))
+
+
+def _rows(prediction: Prediction, rows: np.ndarray) -> Prediction:
+    return Prediction(*(None if field is None else field[rows] for field in prediction))
 
 
 def condition_row(
@@ -64,16 +83,16 @@ def condition_row(
 ) -> dict[str, Any]:
     """The condition's entry in the report (`evaluation/html.py` has its fields)."""
     condition, good = shown.condition, shown.good
-    decisions = detector.decide(shown.prediction)
-    mine = counts([d for d, is_good in zip(decisions, good) if is_good])
-    n = int(good.sum())
-    drift = _drift(detector, shown, decisions)
+    parts = by_part(detector, shown, _rows(shown.prediction, good), good)
+    mine, n = counts(parts), len(parts)
+    drift = _drift(detector, parts)
+    matchings = {detector.known.matching: mine, **matchings}
     clean = condition.kind == "clean"
     seen, note = (None, "")
     if condition.family is not None:
         seen, note = seen_in_training(detector.known.config, condition.family, condition.severity)
     what = in_words(condition.family, condition.severity) if condition.family else condition.name
-    example = int(np.flatnonzero(good)[0]) if n else 0
+    example = int(np.flatnonzero(good)[0])
     alarm = bool(drift and drift["alarm"])
     return {
         "name": condition.name,
@@ -92,27 +111,27 @@ def condition_row(
         "drift": drift,
         "matchings": matchings,
         "baseline": baseline,
-        "defects": _defects(condition.files.defects, decisions),
-        "auroc": auroc(shown.prediction.score, ~good) if 0 < n < len(good) else None,
+        "defects": _defects(detector, shown),
+        "auroc": auroc(shown.prediction.score, ~good) if good.any() and not good.all() else None,
         "thumbnail": picture(shown.images[example], THUMBNAIL),
         "histogram": _histogram(detector, shown),
     }
 
 
-def _drift(detector: Detector, shown: Shown, decisions: Sequence[Decision]) -> dict[str, Any] | None:
-    if shown.prediction.drift is None or not shown.good.any():
+def _drift(detector: Detector, parts: Sequence[Part]) -> dict[str, Any] | None:
+    values = [part.drift for part in parts if part.drift is not None]
+    if not values:
         return None
-    values = shown.prediction.drift[shown.good]
     folder = folder_drift(detector.known, values)
-    alarms = sum(d.reason == "drift" for d, is_good in zip(decisions, shown.good) if is_good)
+    alarms = sum(part.reason == "drift" for part in parts)
     return {"median": float(np.median(values)), "alarms": alarms, "alarm": bool(folder and folder.alarm)}
 
 
-def _defects(defects: Sequence[str], decisions: Sequence[Decision]) -> list[dict[str, Any]]:
-    rows = []
-    for kind in sorted(set(defects) - {""}):
-        mine = [d for d, defect in zip(decisions, defects) if defect == kind]
-        rows.append({"name": kind, "n": len(mine), **counts(mine)})
+def _defects(detector: Detector, shown: Shown) -> list[dict[str, Any]]:
+    defects, rows = np.array(shown.condition.files.defects), []
+    for kind in sorted(set(defects.tolist()) - {""}):
+        parts = by_part(detector, shown, _rows(shown.prediction, defects == kind), defects == kind)
+        rows.append({"name": kind, "n": len(parts), **counts(parts)})
     return rows
 
 
@@ -121,7 +140,7 @@ def _histogram(detector: Detector, shown: Shown) -> dict[str, Any]:
     scores = shown.prediction.score
     reach = max(1.25 * detector.known.thresholds[0 if detector.known.rules.ng else 1], float(np.quantile(scores, 0.99)))
     edges = np.linspace(0, reach, BINS + 1)
-    held = np.clip(scores, 0, reach)
+    held = np.clip(scores.astype(np.float64), 0, reach)
     of = {
         name: np.histogram(held[rows], edges)[0].tolist() for name, rows in (("good", shown.good), ("bad", ~shown.good))
     }

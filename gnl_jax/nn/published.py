@@ -10,10 +10,10 @@ import jax.numpy as jnp
 from gnl_jax.nn.decoder import Student
 from gnl_jax.nn.resnet import ResNet
 from gnl_jax.nn.torch_keys import from_torch
-from gnl_jax.nn.weight_files import READERS, read_bytes
+from gnl_jax.nn.weight_files import NETWORKS, READERS, read_bytes
 
 # Part of ours -> its name in a published checkpoint, {"bn": state dict, "decoder": state dict}.
-PARTS = {"bottleneck": "bn", "decoder": "decoder"}
+PARTS = dict(zip(("bottleneck", "decoder"), NETWORKS, strict=True))
 UNUSED = ("conv4.", "bn4.")  # of the published bottleneck: built, saved and never used
 
 

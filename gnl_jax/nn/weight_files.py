@@ -20,7 +20,7 @@ def read_bytes(path: Path) -> bytes:
     return data
 
 
-PARTS = ("bn", "decoder")  # networks of the published checkpoints of RD4AD and GNL
+NETWORKS = ("bn", "decoder")  # networks of the published checkpoints of RD4AD and GNL
 
 
 def _read_safetensors(data: bytes, path: Path) -> dict[str, np.ndarray]:
@@ -62,7 +62,7 @@ def _read_pth(data: bytes, path: Path) -> dict[str, np.ndarray]:
     if not isinstance(tensors, Mapping):
         raise ValueError(f"{path}: expected a flat state dict of tensors")
     # Checkpoints of a training hold a state dict for each network: {"bn": {...}, "decoder": {...}}.
-    nested = {part: value for part, value in tensors.items() if part in PARTS and isinstance(value, Mapping)}
+    nested = {part: value for part, value in tensors.items() if part in NETWORKS and isinstance(value, Mapping)}
     flat = {k: v for k, v in tensors.items() if k not in nested}
     flat |= {f"{part}.{key}": value for part, inner in nested.items() for key, value in inner.items()}
     if not all(isinstance(value, torch.Tensor) for value in flat.values()):

@@ -17,6 +17,7 @@ from gnl_jax.detection.region import Region
 from gnl_jax.detection.threshold import RateError
 from gnl_jax.nn.published import PARTS
 from gnl_jax.nn.torch_keys import to_torch
+from gnl_jax.training.workdir import save_config
 
 
 def test_it_tells_defects_from_good_parts():
@@ -139,14 +140,25 @@ def test_missing_teacher_weights_are_refused_before_an_image_is_read(monkeypatch
 
 
 def test_training_goes_on_only_with_the_same_images(tmp_path, monkeypatch):
-    def stop(*_, **__):
+    def stop(config, folder, **_):
+        save_config(folder, config)
         raise KeyboardInterrupt
 
     monkeypatch.setattr("gnl_jax.detection.fit.train", stop)
     with pytest.raises(KeyboardInterrupt):
         fit(digits()[0], config(), workdir=tmp_path)
-    with pytest.raises(ValueError, match="begun with other images"):
+    with pytest.raises(ValueError, match="begun there with other images"):
         fit(digits()[0][1:], config(), workdir=tmp_path)
+    said = []
+    with pytest.raises(KeyboardInterrupt):
+        fit(digits()[0], config(), workdir=tmp_path, say=said.append)
+    assert f"going on with the training in {tmp_path}" in said
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match="a folder of something else"):
+        fit(digits()[0], config(), workdir=tmp_path)
 
 
 def test_a_detector_of_an_evaluation_does_not_decide():

@@ -42,6 +42,17 @@ def test_what_a_table_lacks_is_named(tmp_path, text, message):
         part_names(NAMES, table(tmp_path, text), root="/data")
 
 
+def test_no_part_is_ambiguous(tmp_path):
+    with pytest.raises(ValueError, match=r"different parts for '/data/a_1\.png': 1, 2"):
+        part_names(("a_1.png",), table(tmp_path, "a_1.png,1\na_1.png,2\n"), root="/data")
+    with pytest.raises(ValueError, match=r"matches nothing in 'b_1\.png'"):
+        part_names(("a_1.png", "b_1.png"), "(a)?_1")
+
+
+def test_a_mark_of_a_spreadsheet_is_no_part_of_a_name(tmp_path):
+    assert part_names(("a_1.png",), table(tmp_path, "\ufeffa_1.png,1\n"), root="/data") == ("1",)
+
+
 def test_a_missing_table_is_named():
     with pytest.raises(ValueError, match=r"'/no/groups.csv' cannot be read"):
         part_names(NAMES, "/no/groups.csv")

@@ -97,6 +97,11 @@ def test_too_few_are_refused_with_the_number_it_takes():
     assert calibration_parts(110, needed=99) == 99
 
 
+def test_with_a_confidence_more_calibrate():
+    assert calibration_parts(60, confidence=0.95) == 29
+    assert calibration_parts(1000, confidence=0.95) == 300
+
+
 def test_the_largest_value_of_each_part_ascending():
     values = np.array([3, 1, 2, 5], np.float32)
     assert largest_by_part(values, ("a", "b", "a", "b")).tolist() == [3, 5]

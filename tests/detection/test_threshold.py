@@ -15,6 +15,7 @@ from gnl_jax.detection.threshold import (
     RateError,
     Rules,
     drift_alarm,
+    make_drift_rule,
     make_rule,
     make_rules,
     p_counts,
@@ -154,6 +155,33 @@ def test_a_rate_that_was_asked_for_is_given_or_refused():
         make_rules(199, ng=Fraction(1, 10), review=Fraction(1, 20))
     with pytest.raises(ValueError, match=r"confidence: got 1\.5"):
         make_rules(199, confidence=1.5)
+
+
+def test_a_small_rate_of_review_holds_for_rejections_too():
+    rules, said = make_rules(199, review=Fraction(5, 1000))
+    assert (rules.ng.k, rules.review.k, said) == (1, 1, [])
+    rules, said = make_rules(99, ng=Fraction(1, 10))
+    assert (rules.ng.k, rules.review.k, said) == (10, 10, [])
+
+
+def test_drift_has_a_rate_of_its_own_or_says_that_it_has_none():
+    assert make_drift_rule(99)[0].k == 1
+    assert make_drift_rule(49)[0].rate == Fraction(2, 100)
+    assert make_drift_rule(48) == (None, "drift stops no single part: that takes 49 images to calibrate it, got 48")
+    assert make_drift_rule(19, rate=Fraction(5, 100))[0].k == 1
+    with pytest.raises(RateError):
+        make_drift_rule(18, rate=Fraction(5, 100))
+
+
+@pytest.mark.parametrize("confidence", [0, 1, 95, float("nan")])
+def test_a_confidence_is_a_probability(confidence):
+    for refused in (
+        lambda: make_rules(99, confidence=confidence),
+        lambda: make_drift_rule(99, confidence=confidence),
+        lambda: parts_needed(Fraction(1, 100), confidence=confidence),
+    ):
+        with pytest.raises(ValueError, match="confidence: got"):
+            refused()
 
 
 def test_decisions():
