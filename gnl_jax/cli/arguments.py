@@ -92,8 +92,8 @@ def group_by(given: str | None, detector: "Detector") -> str:
 
 
 class Listed(NamedTuple):
-    """A file to inspect: its path, as it is named in the output; its name below the input that it is of; and where below
-    a folder its overlay goes."""
+    """A file to inspect: its path, as it is named in the output; its name below the input that it is of; and where
+    below a folder its overlay goes."""
 
     path: str
     name: str
