@@ -195,6 +195,19 @@ def test_enough_parts_give_a_drift_reference_of_their_own(line, tmp_path, capsys
     assert "were used for calibration" in capsys.readouterr().err
 
 
+def test_a_threshold_above_all_that_was_good_before_is_said(line, tmp_path, capsys):
+    """Defective parts taken for good ones of a new condition."""
+    write_images(tmp_path / "new", digits()[2][20:32])
+    options = ("--out", tmp_path / "x.gnl", "--condition", "mistake")
+    assert run("recalibrate", line.detector, "--good", tmp_path / "new", *options) == 0
+    assert "may be blind" in capsys.readouterr().out
+    most = fitted()[0].record.calibration.score[-1]
+    assert load(tmp_path / "x.gnl").record.thresholds[1] > most
+    assert run("recalibrate", line.detector, "--good", line.dark / "good", *options) == 0
+    said = "may be blind" in capsys.readouterr().out
+    assert said == (load(tmp_path / "x.gnl").record.thresholds[1] > most)
+
+
 def test_recalibration_refuses_what_it_cannot_do(line, tmp_path, capsys):
     options = ("--out", tmp_path / "x.gnl", "--condition", "same")
     to_itself = ("--out", line.detector, "--condition", "x")

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from absl import logging
-
 if TYPE_CHECKING:
     from fractions import Fraction
 
@@ -106,15 +104,15 @@ def listed(inputs: Sequence[str]) -> list[Listed]:
     A file that does not exist stays in the list: it becomes a row that says so. Raises UsageError for a pattern or a
     folder without images.
     """
-    from gnl_jax.data.listing import scan
+    from gnl_jax.data.listing import list_images
 
     files = []
     for given in inputs:
         if os.path.isdir(given):
-            names, skipped = scan(given)
-            if skipped:
-                what = ", ".join(f"{n} {kind}" for kind, n in skipped.items())
-                logging.warning("%s: %d images; skipped: %s", given, len(names), what)
+            try:
+                names = list_images(given)
+            except ValueError as error:
+                raise UsageError(str(error)) from error
             found = [
                 Listed(os.path.join(given, name), name, os.path.join(_base(given, inputs), name)) for name in names
             ]

@@ -25,7 +25,10 @@ _PROBE_CELLS = 8  # patches along a side of the probe
 
 def save_detector(detector: Detector, path: str | os.PathLike) -> None:
     """Writes a calibrated detector. Raises ValueError without a record, OSError naming the file."""
-    write_container(path, Container(dict(detector.known.manifest) | {"kind": KIND}, _arrays(detector)))
+    manifest = dict(detector.known.manifest) | {"kind": KIND}
+    if "probe" not in manifest:  # as `use_matching` leaves it
+        manifest["probe"] = probe(detector)
+    write_container(path, Container(manifest, _arrays(detector)))
 
 
 def load(path: str | os.PathLike, *, matching: str | None = None, verify: bool = True) -> Detector:
@@ -79,7 +82,8 @@ def use_matching(detector: Detector, matching: str) -> Detector:
         raise ValueError(f"matching: got {matching!r}, expected one of {', '.join(sorted(record.matchings))}")
     if matching == record.matching:
         return detector
-    changed = dataclasses.replace(record, manifest={**record.manifest, "matching": matching})
+    manifest = {key: value for key, value in record.manifest.items() if key != "probe"}  # another score now
+    changed = dataclasses.replace(record, manifest={**manifest, "matching": matching})
     return build_detector({key: detector.variables[key] for key in NETWORKS if key in detector.variables}, changed)
 
 

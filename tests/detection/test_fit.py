@@ -55,6 +55,16 @@ def test_a_saved_detector_scores_to_the_last_bit_as_it_did(tmp_path):
     assert loaded.record.manifest == {**detector.record.manifest, "kind": "detector"}
 
 
+def test_a_detector_without_matching_is_saved_as_such(tmp_path):
+    """With a probe of its own: that of the other matching would refuse it."""
+    use_matching(fitted()[0], "none").save(tmp_path / "none.gnl")
+    loaded = load(tmp_path / "none.gnl")
+    assert loaded.record.matching == "none"
+    np.testing.assert_array_equal(
+        loaded(digits()[1][:3]).score, use_matching(fitted()[0], "none")(digits()[1][:3]).score
+    )
+
+
 def test_both_matchings_are_calibrated_and_differ():
     scores = [fitted()[0].record.calibrations[kind].score for kind in ("efdm", "none")]
     assert [len(s) for s in scores] == [19, 19]
