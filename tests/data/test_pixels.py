@@ -132,6 +132,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path, monkeypatch):
     def denied(path):
         raise PermissionError(13, "Permission denied", str(path))
 
+    (tmp_path / "secret.png").touch()
     monkeypatch.setattr(Path, "read_bytes", denied)  # root reads any file, whatever its mode
     with pytest.raises(ImageError, match=r"secret\.png': Permission denied"):
         read_file(tmp_path / "secret.png")
