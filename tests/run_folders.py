@@ -11,7 +11,8 @@ from gnl_jax.nn.blocks import ARCHITECTURES, Architecture
 from gnl_jax.nn.pretrained import load_teacher
 from gnl_jax.training.arrays import save_arrays
 from gnl_jax.training.checkpoint import Checkpoints
-from gnl_jax.training.workdir import MetricsLog, save_config
+from gnl_jax.training.metrics_log import MetricsLog
+from gnl_jax.training.workdir import save_config
 
 STEP = 7
 

@@ -93,7 +93,7 @@ def build_reverse_distillation(config: ConfigDict, *, matching: str, frozen: PyT
     if size % 32:
         raise ValueError(f"dataset.size: got {size}, expected a multiple of 32 for reverse distillation")
     dtype, _ = choose(PRECISIONS, config.precision, "precision")
-    model = Model.create(config.teacher.arch, dtype)
+    model = Model.create(config.teacher.arch, dtype, remat=config.train.remat)
     tx = torch_adam(config.train.learning_rate, b1=config.train.beta1, b2=config.train.beta2)
     preprocess = functools.partial(normalise, kind=config.method.normalise)
     jigsaw = jigsaw_options(config.method.jigsaw)

@@ -41,8 +41,9 @@ class Model(NamedTuple):
     dtype: Any = jnp.float32
 
     @classmethod
-    def create(cls, arch: str, dtype: Any = jnp.float32) -> "Model":
-        return cls(ResNet(arch), Student(arch), dtype)
+    def create(cls, arch: str, dtype: Any = jnp.float32, *, remat: bool = False) -> "Model":
+        """`remat`: as `nn.blocks.stage`, for the student; the teacher has no gradient."""
+        return cls(ResNet(arch), Student(arch, remat), dtype)
 
 
 def torch_adam(learning_rate: float, *, b1: float, b2: float) -> optax.GradientTransformation:
@@ -74,13 +75,15 @@ def teacher_stages(
 ) -> tuple[jax.Array, ...]:
     """Teacher features of every view: [v b s s 3] -> (E1, E2, E3), each [v b h w c]; no gradient passes.
 
-    `match` is the teacher's hook on stages 1 and 2, given all views at once, [v*b h w c].
+    `match` is the teacher's hook on stages 1 and 2, given all views at once, [b*v h w c]: the views of an image are
+    neighbours, so that images divided over devices stay where they are.
 
     Published code: the teacher is not detached, but it is in no optimiser, so the result is the same.
     """
-    flat = views.reshape(-1, *views.shape[2:]).astype(model.dtype)
+    v, b, *image = views.shape
+    flat = jnp.moveaxis(views, 0, 1).reshape(b * v, *image).astype(model.dtype)
     stages = model.teacher.apply(teacher, flat, match)
-    return tuple(jax.lax.stop_gradient(s.reshape(*views.shape[:2], *s.shape[1:])) for s in stages)
+    return tuple(jax.lax.stop_gradient(jnp.moveaxis(s.reshape(b, v, *s.shape[1:]), 1, 0)) for s in stages)
 
 
 def view_losses(

@@ -86,12 +86,15 @@ def stage(
     blocks: int,
     change: str,
     name: str,
+    remat: bool = False,
 ) -> jax.Array:
     """`blocks` residual blocks in a row inside the calling module, the first of which changes the resolution.
 
     x [b h w c] -> [b h' w' planes * expansion]; block i is named `{name}_{i}`, as torch's `{name}.{i}`.
+    `remat`: of what a block computes nothing is kept for its gradient; it is computed again from the block's input.
     """
     block = BottleneckBlock if arch.bottleneck else BasicBlock
+    block = nn.remat(block) if remat else block
     features, inner = planes * arch.expansion, planes * arch.width // 64
     if change == "same" and x.shape[-1] != features:
         change = "project"

@@ -15,6 +15,7 @@ class Bottleneck(nn.Module):
     """
 
     arch: str = "resnet18"
+    remat: bool = False
 
     @nn.compact
     def __call__(self, stages: tuple[jax.Array, jax.Array, jax.Array], valid: jax.Array | None = None) -> jax.Array:
@@ -27,4 +28,7 @@ class Bottleneck(nn.Module):
         low, middle, high = stages
         low = halve(halve(low, 128 * e, 1), 256 * e, 2)
         fused = jnp.concatenate([low, halve(middle, 256 * e, 3), high], axis=-1)
-        return stage(fused, valid, arch=arch, planes=512, blocks=arch.blocks[3], change="down", name="bn_layer")
+        blocks = arch.blocks[3]
+        return stage(
+            fused, valid, arch=arch, planes=512, blocks=blocks, change="down", name="bn_layer", remat=self.remat
+        )

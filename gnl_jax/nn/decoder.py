@@ -11,6 +11,7 @@ class Decoder(nn.Module):
     """phi [b s/32 s/32 512e] -> (D1, D2, D3), shaped as the teacher's (E1, E2, E3): the last stage comes first."""
 
     arch: str = "resnet18"
+    remat: bool = False
 
     @nn.compact
     def __call__(self, embedding: jax.Array, valid: jax.Array | None = None) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -18,7 +19,16 @@ class Decoder(nn.Module):
         x, stages = embedding, []
         for k, planes in ((1, 256), (2, 128), (3, 64)):
             # [3, 4, 6] blocks from coarse to fine, the same order as the teacher's.
-            x = stage(x, valid, arch=arch, planes=planes, blocks=arch.blocks[k - 1], change="up", name=f"layer{k}")
+            x = stage(
+                x,
+                valid,
+                arch=arch,
+                planes=planes,
+                blocks=arch.blocks[k - 1],
+                change="up",
+                name=f"layer{k}",
+                remat=self.remat,
+            )
             stages.append(x)
         return tuple(reversed(stages))
 
@@ -27,10 +37,11 @@ class Student(nn.Module):
     """Everything that is trained: (E1, E2, E3) -> (phi, (D1, D2, D3))."""
 
     arch: str = "resnet18"
+    remat: bool = False
 
     def setup(self):
-        self.bottleneck = Bottleneck(self.arch)
-        self.decoder = Decoder(self.arch)
+        self.bottleneck = Bottleneck(self.arch, self.remat)
+        self.decoder = Decoder(self.arch, self.remat)
 
     def __call__(self, stages: tuple[jax.Array, jax.Array, jax.Array], valid: jax.Array | None = None):
         embedding = self.bottleneck(stages, valid)

@@ -59,12 +59,12 @@ def mix_features(key: jax.Array, features: jax.Array, valid: jax.Array, mixing: 
 
 
 def make_mixer(key: jax.Array, valid: jax.Array, mixing: Mixing):
-    """The teacher's `match` hook that mixes stages 1 and 2 with independent draws, also for each view of [v*b ...]."""
+    """The teacher's `match` hook that mixes stages 1 and 2 with independent draws, also for each view of [b*v ...]."""
 
     def match(stage: int, features: jax.Array) -> jax.Array:
-        views = features.reshape(-1, valid.shape[0], *features.shape[1:])
-        keys = [jax.random.fold_in(jax.random.fold_in(key, stage), view) for view in range(len(views))]
-        mixed = [mix_features(k, view, valid, mixing) for k, view in zip(keys, views)]
-        return jnp.concatenate(mixed)
+        views = features.reshape(valid.shape[0], -1, *features.shape[1:])
+        keys = [jax.random.fold_in(jax.random.fold_in(key, stage), view) for view in range(views.shape[1])]
+        mixed = [mix_features(k, views[:, view], valid, mixing) for view, k in enumerate(keys)]
+        return jnp.stack(mixed, axis=1).reshape(features.shape)
 
     return match

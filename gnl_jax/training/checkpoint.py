@@ -15,6 +15,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 from orbax.checkpoint.checkpoint_managers import LatestN
 
+from gnl_jax.training.parallel import meet
 from gnl_jax.training.workdir import plain_config
 
 
@@ -147,8 +148,10 @@ class Checkpoints:
             raise ValueError(f"step: got {step}, expected one past {newest}, the newest in {self.directory}")
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            for left_by_a_kill in self.directory.glob("*.orbax-checkpoint-tmp"):
-                shutil.rmtree(left_by_a_kill)
+            if jax.process_index() == 0:
+                for left_by_a_kill in self.directory.glob("*.orbax-checkpoint-tmp"):
+                    shutil.rmtree(left_by_a_kill)
+            meet(f"{self.directory} is clean for step {step}")
             for bad in self._damaged.intersection(self._manager.all_steps()):
                 self._manager.delete(bad)
         except OSError as error:

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 
@@ -15,13 +16,14 @@ def steps_per_dispatch(setting: int) -> int:
     return setting or (1 if jax.default_backend() == "cpu" else 10)
 
 
-def make_dispatch(step: Callable) -> Callable:
+def make_dispatch(step: Callable, *, placement: Any = None) -> Callable:
     """`dispatch(key, state, frozen, images [g b ...], valid [g b], features) -> (state, metrics [g])`, jitted.
 
-    The state is donated; features are None or a pytree of [g b ...].
+    The state is donated; features are None or a pytree of [g b ...]. `placement`: of (state, metrics), if JAX shall
+    not choose it.
     """
 
-    @functools.partial(jax.jit, donate_argnames="state")
+    @functools.partial(jax.jit, donate_argnames="state", out_shardings=placement)
     def dispatch(key, state, frozen, images, valid, features=None):
         def body(state, batch):
             return step(key, state, frozen, *batch)

@@ -23,8 +23,10 @@ from gnl_jax.training.dispatch import make_dispatch, steps_per_dispatch
 from gnl_jax.training.features import compute_features, with_features
 from gnl_jax.training.interrupt import StopRequest, stop_request
 from gnl_jax.training.loop import begin, leave, metric_rows, phase_schedule, restore_phase
+from gnl_jax.training.metrics_log import MetricsLog
+from gnl_jax.training.parallel import along, collect, divided, job_mesh, replicate, spread
 from gnl_jax.training.steps import Dispatched, take_steps
-from gnl_jax.training.workdir import MetricsLog, config_differences, open_workdir, save_config
+from gnl_jax.training.workdir import config_differences, open_workdir, save_config
 
 PyTree = Any
 
@@ -65,9 +67,9 @@ def train_jobs(
 ) -> list[int]:
     """Trains runs that differ in their data and seed alone, as one compiled program; the steps each has taken.
 
-    Each folder is left as `train` would leave it, to rounding, and either can go on where the other stopped. All
-    training images live on the device. Raises what `train` raises, and ValueError naming a field in which the
-    configurations differ otherwise.
+    Each folder is left as `train` would leave it, to rounding, and either can go on where the other stopped. The runs
+    are divided over `train.devices` devices (`job_mesh`), and all training images live there. Raises what `train`
+    raises, and ValueError naming a field in which the configurations differ otherwise.
     """
     with contextlib.ExitStack() as stack:
         folders = [stack.enter_context(open_workdir(workdir)) for workdir in workdirs]
@@ -123,8 +125,9 @@ def _run_phase(jobs: Sequence[Job], phase: Phase, frozen, previous, offsets, sto
 def _steps(jobs, phase, frozen, states, tracks: Sequence[Track], checkpoints, stop) -> list[PyTree]:
     """The steps that are left, job by job its own, in lockstep until the longest is over."""
     train = jobs[0].config.train
-    keys = jnp.stack([jax.random.key(job.config.seed) for job in jobs])
-    dispatch = make_dispatch(job_step(phase.step))
+    mesh = job_mesh(train.devices, len(jobs))
+    keys = spread(mesh, jnp.stack([jax.random.key(job.config.seed) for job in jobs]))
+    dispatch = make_dispatch(job_step(phase.step), placement=mesh and (along(mesh, 0), along(mesh, 1)))
     images = np.concatenate([job.images for job in jobs])
     features = compute_features(phase, frozen, images, budget_mb=train.feature_budget_mb)
     newest = [track.start for track in tracks]
@@ -152,10 +155,11 @@ def _steps(jobs, phase, frozen, states, tracks: Sequence[Track], checkpoints, st
                 newest[j] = at
 
     group = steps_per_dispatch(train.steps_per_dispatch)
+    frozen = replicate(mesh, frozen)
     stacked, step = take_steps(
         lambda state, *batch: dispatch(keys, state, frozen, *batch),
-        jax.tree.map(lambda *leaves: jnp.stack(leaves), *states),
-        with_features(_feed(images, [len(job.images) for job in jobs], tracks, group=group), features),
+        spread(mesh, jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)),
+        divided(mesh, with_features(_feed(images, [len(job.images) for job in jobs], tracks, group=group), features)),
         name=f"{phase.name}, {len(jobs)} jobs",
         start=0,
         total=longest,
@@ -168,6 +172,7 @@ def _steps(jobs, phase, frozen, states, tracks: Sequence[Track], checkpoints, st
         for saved in checkpoints:
             saved.wait()
         leave(stop, step)
+    stacked = collect(mesh, stacked)
     return [jax.tree.map(lambda leaf: leaf[j], stacked) for j in range(len(jobs))]  # noqa: B023
 
 

@@ -1,5 +1,7 @@
 """Training: phases of a method over a task, resumable at any step with the same result to the last bit."""
 
+import math
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,8 +24,10 @@ from gnl_jax.training.checkpoint import Checkpoints
 from gnl_jax.training.dispatch import make_dispatch, steps_per_dispatch
 from gnl_jax.training.features import compute_features, with_features
 from gnl_jax.training.interrupt import StopRequest, stop_request
+from gnl_jax.training.metrics_log import MetricsLog, NoLog
+from gnl_jax.training.parallel import agree, collect, divided, everywhere, leads, make_mesh, meet, replicate
 from gnl_jax.training.steps import Dispatched, TrainingError, check_finite, take_steps
-from gnl_jax.training.workdir import MetricsLog, check_resume, load_config, open_workdir, save_config
+from gnl_jax.training.workdir import check_resume, load_config, open_workdir, save_config
 
 PyTree = Any
 
@@ -39,11 +43,12 @@ class Trained(NamedTuple):
 def train(config: ConfigDict, workdir: str | Path, *, task: Task | None = None) -> Trained:
     """Trains what `config` describes into `workdir`, or goes on where an earlier call stopped.
 
-    Writes config.json, frozen.safetensors (the teacher), metrics.jsonl and checkpoints/. Raises ValueError for a
+    Writes config.json, frozen.safetensors (the teacher), metrics.jsonl and checkpoints/. Several processes
+    (`parallel.join`) call it alike, on a folder that all of them see. Raises ValueError for a
     configuration or folder that cannot be used, TrainingError for a loss that is not finite; SystemExit(128 + signal)
     after a checkpoint when asked to stop by SIGTERM or Ctrl-C.
     """
-    with open_workdir(workdir) as folder:
+    with open_workdir(workdir, shared=not leads()) as folder:
         config, frozen = begin(folder, config)
         method = build_method(config, frozen=frozen)
         if task is None:
@@ -52,14 +57,18 @@ def train(config: ConfigDict, workdir: str | Path, *, task: Task | None = None) 
             phase_schedule(config, phase, len(task.train))
         anchor_images(len(task.train), anchor=config.eval.anchor, k=config.eval.anchors, seed=config.seed)
         feed = choose_feed(task.train, feed=config.train.feed, budget_mb=config.train.device_budget_mb)
+        batch_size = math.gcd(*(phase.batch_size for phase in method.phases))
+        mesh = make_mesh(config.train.devices, batch_size=batch_size)
+        meet("the run can begin")
         # Everything that can be wrong with the configuration has been found by now: the folder may be begun.
-        if frozen is None:
-            save_arrays(folder / "frozen.safetensors", method.frozen)
-        save_config(folder, config)
-        log = MetricsLog(folder / "metrics.jsonl")
+        if leads():
+            if frozen is None:
+                save_arrays(folder / "frozen.safetensors", method.frozen)
+            save_config(folder, config)
+        log = MetricsLog(folder / "metrics.jsonl") if leads() else NoLog()
         try:
             with stop_request() as stop, jax.default_matmul_precision(matmul_precision(config)):
-                run = _Run(config, folder, log, stop, feed)
+                run = _Run(config, folder, log, stop, feed, mesh)
                 state, steps = None, 0
                 for phase in method.phases:
                     state, taken = _run_phase(run, phase, method.frozen, state, task.train, offset=steps)
@@ -72,9 +81,10 @@ def train(config: ConfigDict, workdir: str | Path, *, task: Task | None = None) 
 class _Run(NamedTuple):
     config: ConfigDict
     folder: Path
-    log: MetricsLog
+    log: MetricsLog | NoLog
     stop: StopRequest
     feed: Callable[..., Batches]
+    mesh: jax.sharding.Mesh | None
 
 
 def begin(folder: Path, config: ConfigDict) -> tuple[ConfigDict, PyTree | None]:
@@ -123,14 +133,16 @@ def _run_phase(
         )
     key = jax.random.key(run.config.seed)
     with Checkpoints(run.folder / "checkpoints" / phase.name) as checkpoints:
-        start, state = restore_phase(phase, run.config, previous, images, checkpoints, schedule=schedule, total=total)
+        start, state = restore_phase(
+            phase, run.config, previous, images, checkpoints, schedule=schedule, total=total, mesh=run.mesh
+        )
         if start == total:
             logging.info("%s: all %d steps were taken before", phase.name, total)
-            return state, total
+            return collect(run.mesh, state), total
         logging.info("%s: steps %d to %d", phase.name, start, total)
         run.log.drop_after(offset + start)
         state = _steps(run, phase, key, frozen, state, images, schedule, checkpoints, (offset, start, total))
-    return state, total
+    return collect(run.mesh, state), total
 
 
 def restore_phase(
@@ -142,9 +154,10 @@ def restore_phase(
     *,
     schedule: Schedule,
     total: int,
+    mesh: jax.sharding.Mesh | None = None,
 ) -> tuple[int, PyTree]:
-    """(steps taken, state): the newest checkpoint's, or none and the phase's beginning."""
-    state = phase.init(jax.random.key(config.seed), previous, images)
+    """(steps taken, state on the mesh): the newest checkpoint's, or none and the phase's beginning."""
+    state = replicate(mesh, phase.init(jax.random.key(config.seed), previous, images))
     restored = checkpoints.restore(state)
     if restored is None:
         return 0, state
@@ -160,7 +173,7 @@ def _steps(run, phase, key, frozen, state, images, schedule, checkpoints, span) 
     """Steps start..total of a phase; checkpoints by the clock, at the end and when asked to stop."""
     offset, start, total = span
     group = steps_per_dispatch(run.config.train.steps_per_dispatch)
-    dispatch = make_dispatch(phase.step)
+    dispatch = make_dispatch(phase.step, placement=run.mesh and everywhere(run.mesh))
     features = compute_features(phase, frozen, images, budget_mb=run.config.train.feature_budget_mb)
 
     def record(dispatched: Dispatched, seconds: float) -> str:
@@ -173,10 +186,13 @@ def _steps(run, phase, key, frozen, state, images, schedule, checkpoints, span) 
         run.log.sync()
         checkpoints.save(step, state, run.config)
 
+    of_process = {"process_index": jax.process_index(), "process_count": jax.process_count()}
+    batches = with_features(run.feed(images, schedule, start=start, stop=total, group=group, **of_process), features)
+    key, frozen = replicate(run.mesh, (key, frozen))
     state, step = take_steps(
         lambda state, *batch: dispatch(key, state, frozen, *batch),
         state,
-        with_features(run.feed(images, schedule, start=start, stop=total, group=group), features),
+        divided(run.mesh, batches),
         name=phase.name,
         start=start,
         total=total,
@@ -184,6 +200,7 @@ def _steps(run, phase, key, frozen, state, images, schedule, checkpoints, span) 
         save=save,
         stop=run.stop,
         checkpoint_seconds=run.config.train.checkpoint_seconds,
+        agree=agree,
     )
     if step < total:
         checkpoints.wait()
@@ -192,9 +209,10 @@ def _steps(run, phase, key, frozen, state, images, schedule, checkpoints, span) 
 
 
 def leave(stop: StopRequest, step: int) -> None:
-    """Ends the program as the signal asks it to."""
-    logging.info("stopped by signal %d at step %d; run the same command to go on", stop.signal, step)
-    raise SystemExit(128 + stop.signal)
+    """Ends the program as the signal asks it to, be it another process's."""
+    number = stop.signal or signal.SIGTERM
+    logging.info("stopped by signal %d at step %d; run the same command to go on", number, step)
+    raise SystemExit(128 + number)
 
 
 def metric_rows(dispatched: Dispatched, phase: Phase, schedule: Schedule, offset: int) -> Iterator[dict[str, Any]]:

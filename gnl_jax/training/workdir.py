@@ -15,14 +15,17 @@ from gnl_jax.config import default_config
 
 
 @contextlib.contextmanager
-def open_workdir(path: str | os.PathLike) -> Iterator[Path]:
+def open_workdir(path: str | os.PathLike, *, shared: bool = False) -> Iterator[Path]:
     """Creates the folder if need be and holds it for this process alone until the block or the process ends.
 
     The lock is `flock` on `.lock`, which the kernel frees however the process ends; the file itself stays and
     says who held it last. Raises ValueError if the folder cannot be written or another process, named by its
-    id, holds it.
+    id, holds it. `shared`: another process of the same run holds it, so nothing is done.
     """
     folder = Path(path).expanduser()
+    if shared:
+        yield folder
+        return
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
@@ -131,13 +134,16 @@ def _filled(config: dict[str, Any], default: dict[str, Any]) -> dict[str, Any]:
     return default | config | nested
 
 
-# Fields that change where a run keeps things and how it reads them, never a bit of its result.
+# Fields that change where a run keeps things and how it reads them, never a bit of its result; and, the last two, how
+# it is computed, and rounding with it.
 FREE_FIELDS = (
     "dataset.cache",
     "dataset.memory_mb",
     "train.checkpoint_seconds",
     "train.device_budget_mb",
     "train.feed",
+    "train.devices",
+    "train.remat",
 )
 
 
@@ -186,62 +192,3 @@ def _leaves(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield from _leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
-
-
-class MetricsLog:
-    """`metrics.jsonl`: one JSON object per line, appended, each with its "step".
-
-    Lines sit in memory until `sync` or `close`; call `sync` before saving the checkpoint of the same step, so
-    that what is restored is never ahead of the log.
-    """
-
-    def __init__(self, path: str | os.PathLike):
-        self.path = Path(path)
-        self._open()
-
-    def _open(self) -> None:
-        self._file = self.path.open("a", encoding="utf-8")
-
-    def append(self, row: Mapping[str, Any]) -> None:
-        """Adds a line; scalars may be NumPy's or JAX's. ValueError unless "step" is int and all is finite."""
-        if not isinstance(row.get("step"), int):
-            raise ValueError(f"row: got step={row.get('step')!r}, expected an int")
-        try:
-            line = json.dumps(dict(row), allow_nan=False, default=lambda scalar: scalar.item())
-        except ValueError as error:
-            raise ValueError(f"row: {error}, got {dict(row)}, expected finite numbers") from error
-        self._file.write(line + "\n")
-
-    def drop_after(self, step: int) -> None:
-        """Forgets, atomically, the lines past `step` and a last line that a crash cut short.
-
-        Raises ValueError naming the file and line if any other line is not a row.
-        """
-        self._file.close()
-        text = self.path.read_text(encoding="utf-8", errors="replace")
-        lines = text.splitlines(keepends=True)
-        steps = [_step(line) for line in lines]
-        if None in steps[:-1]:
-            bad = steps.index(None)
-            raise ValueError(f"{self.path}, line {bad + 1}: got {lines[bad][:60]!r}, expected a row with a step")
-        kept = "".join(line for line, at in zip(lines, steps) if at is not None and at <= step)
-        if kept != text:
-            write_atomic(self.path, kept)
-        self._open()
-
-    def sync(self) -> None:
-        """Puts every line so far on the disk."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-
-    def close(self) -> None:
-        self.sync()
-        self._file.close()
-
-
-def _step(line: str) -> int | None:
-    """The step of a whole line, None for anything else."""
-    try:
-        return json.loads(line)["step"] if line.endswith("\n") else None
-    except (ValueError, TypeError, KeyError):
-        return None

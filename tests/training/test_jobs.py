@@ -12,8 +12,8 @@ from gnl_jax.training import jobs, loop
 from gnl_jax.training.checkpoint import Checkpoints
 from gnl_jax.training.jobs import job_step, train_jobs
 from gnl_jax.training.loop import train
+from gnl_jax.training.metrics_log import MetricsLog
 from gnl_jax.training.steps import TrainingError
-from gnl_jax.training.workdir import MetricsLog
 
 SIZES, SEEDS = (7, 4, 10), (0, 1, 2)
 

@@ -18,7 +18,7 @@ from gnl_jax.data.feed import make_schedule
 from gnl_jax.training import loop
 from gnl_jax.training.checkpoint import CheckpointError, Checkpoints
 from gnl_jax.training.loop import TrainingError, train
-from gnl_jax.training.workdir import MetricsLog
+from gnl_jax.training.metrics_log import MetricsLog
 
 
 @pytest.fixture

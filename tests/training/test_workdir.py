@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gnl_jax.config import default_config
+from gnl_jax.training.metrics_log import MetricsLog
 from gnl_jax.training.workdir import (
     FREE_FIELDS,
-    MetricsLog,
     check_resume,
     load_config,
     open_workdir,
