@@ -13,8 +13,10 @@ from ml_collections import ConfigDict
 
 from gnl_jax.config import default_config, set_method
 from gnl_jax.detection.detector import make_detector
+from gnl_jax.evaluation.profile import seconds_by_scope
 from gnl_jax.methods.build import build_method, matmul_precision
 from gnl_jax.training.dispatch import make_dispatch
+from gnl_jax.training.features import compute_features
 
 
 class Case(NamedTuple):
@@ -24,7 +26,7 @@ class Case(NamedTuple):
 
 
 class Timing(NamedTuple):
-    """Seconds are medians; FLOP are those of the program's convolutions and products as XLA counts them."""
+    """Seconds are medians; FLOP and bytes are those of the compiled program as XLA counts them, bytes before caches."""
 
     compile_seconds: float
     step_seconds: float  # one GNL step from uint8 images: three views, losses, gradients, Adam
@@ -32,8 +34,13 @@ class Timing(NamedTuple):
     score_seconds: float  # one batch without matching
     efdm_seconds: float  # one batch with EFDM
     score_flop: float
+    step_bytes: float
+    score_bytes: float
     matmul_rate: float  # FLOP/s
+    memory_rate: float  # byte/s
     peak_bytes: int
+    step_scopes: dict[str, float]  # seconds by named scope (`profile.seconds_by_scope`)
+    score_scopes: dict[str, float]  # with EFDM
 
 
 # Table 7: the photographs of the class dog in PACS that are trained on, every tenth being test.
@@ -60,6 +67,13 @@ def matmul_rate(dtype=jnp.float32, *, size: int | None = None) -> float:
     return 2 * size**3 / median_seconds(lambda: product(a), seconds=1.0)
 
 
+def memory_rate(*, megabytes: int = 256) -> float:
+    """Bytes/s of a + 2 b over arrays of so many MB: two read, one written."""
+    a, b = (jnp.full(megabytes * 250_000, value, jnp.float32) for value in (1, 2))
+    triad = jax.jit(lambda a, b: a + 2 * b)
+    return 3 * a.nbytes / median_seconds(lambda: triad(a, b), seconds=1.0)
+
+
 def peak_bytes() -> int:
     """Greatest memory in use: the device's where it counts, else this process's."""
     stats = jax.devices()[0].memory_stats()
@@ -73,21 +87,23 @@ class Programs(NamedTuple):
         step: takes one optimiser step and returns its metrics.
         plain, matched: score one batch, without and with EFDM.
         compile_seconds: of the step.
-        step_flop, score_flop: as `Timing`.
+        compiled: the step's program, and that of scoring with EFDM.
+        flop: of the step and of scoring without matching.
     """
 
     step: Callable[[], object]
     plain: Callable[[], object]
     matched: Callable[[], object]
     compile_seconds: float
-    step_flop: float
-    score_flop: float
+    compiled: tuple[jax.stages.Compiled, jax.stages.Compiled]
+    flop: tuple[float, float]
 
 
 def make_programs(config: ConfigDict, *, score_batch: int | None = None) -> Programs:
     """Builds the method of `config` for one training batch of random images, and its detectors.
 
-    score_batch: images scored at once, by default as many as are trained on.
+    score_batch: images scored at once, by default as many as are trained on. With `train.feature_budget_mb` the
+    teacher's features of the views that never change are given, as in training after the first epoch.
     """
     size, batch = config.dataset.size, config.train.batch_size
     images = np.random.default_rng(0).integers(0, 256, (max(batch, score_batch or 0), size, size, 3), np.uint8)
@@ -97,14 +113,16 @@ def make_programs(config: ConfigDict, *, score_batch: int | None = None) -> Prog
     phase = method.phases[0]
     key = jax.random.key(0)
     state = phase.init(key, None, trained)
+    features = compute_features(phase, method.frozen, trained, budget_mb=config.train.feature_budget_mb)
+    features = jax.tree.map(lambda leaf: leaf[None], features)
     begun = time.perf_counter()
-    lowered = make_dispatch(phase.step).lower(key, state, method.frozen, trained[None], valid)
+    lowered = make_dispatch(phase.step).lower(key, state, method.frozen, trained[None], valid, features)
     compiled = lowered.compile()
     compile_seconds = time.perf_counter() - begun
     box = [state]
 
     def step():
-        box[0], metrics = compiled(key, box[0], method.frozen, trained[None], valid)
+        box[0], metrics = compiled(key, box[0], method.frozen, trained[None], valid, features)
         return metrics
 
     step()
@@ -118,20 +136,41 @@ def make_programs(config: ConfigDict, *, score_batch: int | None = None) -> Prog
         lambda: plain.score_batch(plain.variables, scored),
         lambda: matched.score_batch(matched.variables, scored),
         compile_seconds,
-        lowered.cost_analysis()["flops"],
-        plain.score_batch.lower(plain.variables, scored).cost_analysis()["flops"],
+        (compiled, matched.score_batch.lower(matched.variables, scored).compile()),
+        (
+            lowered.cost_analysis()["flops"],
+            plain.score_batch.lower(plain.variables, scored).cost_analysis()["flops"],
+        ),
     )
 
 
-def time_case(case: Case, *, precision: str = "float32") -> Timing:
-    """Times GNL training steps and scoring of one architecture, image size and batch, on random images."""
+def time_case(case: Case, *, precision: str = "float32", cached: bool = False) -> Timing:
+    """Times GNL training steps and scoring of one architecture, image size and batch, on random images.
+
+    cached: the teacher's features of the clean and grey views are given.
+    """
     config = _config(case, precision=precision)
+    config.train.feature_budget_mb = 1e6 * cached
     with jax.default_matmul_precision(matmul_precision(config)):
         rate = matmul_rate(jnp.bfloat16 if precision == "bfloat16" else jnp.float32)
         programs = make_programs(config)
         seconds = [median_seconds(call) for call in (programs.step, programs.plain, programs.matched)]
+        peak = peak_bytes()
+        scopes = [
+            seconds_by_scope(compiled, call)
+            for compiled, call in zip(programs.compiled, (programs.step, programs.matched))
+        ]
     return Timing(
-        programs.compile_seconds, seconds[0], programs.step_flop, *seconds[1:], programs.score_flop, rate, peak_bytes()
+        programs.compile_seconds,
+        seconds[0],
+        programs.flop[0],
+        *seconds[1:],
+        programs.flop[1],
+        *(compiled.cost_analysis()["bytes accessed"] for compiled in programs.compiled),
+        rate,
+        memory_rate(),
+        peak,
+        *scopes,
     )
 
 

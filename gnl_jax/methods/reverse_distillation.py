@@ -82,7 +82,8 @@ def teacher_stages(
     """
     v, b, *image = views.shape
     flat = jnp.moveaxis(views, 0, 1).reshape(b * v, *image).astype(model.dtype)
-    stages = model.teacher.apply(teacher, flat, match)
+    with jax.named_scope("teacher"):
+        stages = model.teacher.apply(teacher, flat, match)
     return tuple(jax.lax.stop_gradient(jnp.moveaxis(s.reshape(b, v, *s.shape[1:]), 1, 0)) for s in stages)
 
 
@@ -111,11 +112,12 @@ def view_losses(
         return model.student.apply(variables, view, valid, mutable=["statistics"])
 
     (embedding, decoded), updates = jax.vmap(student)(stages)
-    losses = {
-        "ori": reconstruction_loss([e[0] for e in targets or stages], [d[0] for d in decoded]),
-        "abs": similarity_loss(embedding, reduction=reduction),
-        "lowf": similarity_loss(decoded[0], reduction=reduction),
-    }
+    with jax.named_scope("losses"):
+        losses = {
+            "ori": reconstruction_loss([e[0] for e in targets or stages], [d[0] for d in decoded]),
+            "abs": similarity_loss(embedding, reduction=reduction),
+            "lowf": similarity_loss(decoded[0], reduction=reduction),
+        }
     if order is not None:
         losses["jigsaw"] = jigsaw_loss(params["jigsaw"], embedding[0], order)
     return losses, updates["statistics"]
@@ -160,7 +162,8 @@ def train_step(
 
     def stages_of(positions=None, match=None):
         chosen = {} if positions is None else {"positions": positions}
-        views = make_views(stream(VIEWS_STREAM), images, **chosen)
+        with jax.named_scope("views"):
+            views = make_views(stream(VIEWS_STREAM), images, **chosen)
         return teacher_stages(teacher, views, model=model, match=match)
 
     targets = None
@@ -181,7 +184,8 @@ def train_step(
         return loss, ({"loss": loss, **metrics}, statistics)
 
     gradients, (metrics, statistics) = jax.grad(objective, has_aux=True)(state.params)
-    updates, opt_state = tx.update(gradients, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, updates)
+    with jax.named_scope("optimiser"):
+        updates, opt_state = tx.update(gradients, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
     batch_stats = fold_statistics(state.batch_stats, statistics)
     return TrainState(state.step + 1, params, batch_stats, opt_state), metrics

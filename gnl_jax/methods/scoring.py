@@ -66,6 +66,7 @@ def match_hook(references: tuple[jax.Array, jax.Array], *, matching: str, alpha:
     if matching not in MATCHINGS:
         raise ValueError(f"eval.matching: got {matching!r}, expected one of none, {', '.join(MATCHINGS)}")
 
+    @jax.named_scope("matching")
     def match(stage: int, features: jax.Array) -> jax.Array:
         return MATCHINGS[matching](_wide(features), references[stage - 1], alpha=alpha).astype(features.dtype)
 
@@ -100,9 +101,11 @@ def score_batch(variables: PyTree, images: jax.Array, *, model: Model, preproces
                 deviations.append(channel_deviation(middle_ranks(_wide(features)), barycentre))
             return match(stage, features) if match else features
 
-        stages = model.teacher.apply(variables["teacher"], x, hook)
+        with jax.named_scope("teacher"):
+            stages = model.teacher.apply(variables["teacher"], x, hook)
         _, decoded = model.student.apply(variables["student"], stages)
-        result = score_map(stages, decoded, size=size)
+        with jax.named_scope("score map"):
+            result = score_map(stages, decoded, size=size)
         if region is not None:
             result = result * region[None].astype(result.dtype)
         spreads = [drift["spread"][stage] for stage in ("1", "2")] if deviations else []
