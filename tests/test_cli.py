@@ -188,7 +188,9 @@ def test_enough_parts_give_a_drift_reference_of_their_own(line, tmp_path, capsys
     bright = 255 - (255 - digits()[1][:30]) // 3
     write_images(tmp_path / "bright", bright.astype(np.uint8))
     run("score", tmp_path / "dark.gnl", tmp_path / "bright", "--out", tmp_path / "x.csv")
-    assert "DRIFT: " in capsys.readouterr().err
+    assert "DRIFT: 30 of 30 parts" in capsys.readouterr().err
+    run("score", tmp_path / "dark.gnl", tmp_path / "bright", "--out", tmp_path / "x.csv", "--group-by", r"^0[01]?")
+    assert "DRIFT: 3 of 3 parts" in capsys.readouterr().err
     # What served once does not serve again.
     again = ("recalibrate", tmp_path / "dark.gnl", "--good", tmp_path / "new", "--out", tmp_path / "y.gnl", *options)
     assert run(*again) == 1

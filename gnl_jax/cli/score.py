@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from gnl_jax.cli.arguments import DONE, FOUND_NG, UNREADABLE, check_out, group_by, listed, open_detector
+from gnl_jax.cli.arguments import DONE, FOUND_NG, GROUPS, UNREADABLE, check_out, group_by, listed, open_detector
 from gnl_jax.text import printable
 
 _LONGEST = 230  # bytes of a file's name that its overlay keeps
@@ -25,6 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="FILE", help="by default standard output")
     parser.add_argument("--format", choices=("csv", "jsonl"), default="csv")
     parser.add_argument("--overlays", metavar="FOLDER", help="write each image with its score map; subfolders are kept")
+    parser.add_argument(
+        "--group-by", metavar="REGEX|FILE.csv", help=f"for the folder's drift: {GROUPS}; by default as when fitted"
+    )
     parser.add_argument("--fail-on", choices=("ng", "review"), help="exit status 10 if a part is NG (or REVIEW)")
 
 
@@ -48,7 +51,9 @@ def run(args: argparse.Namespace) -> int:
                 write_overlay(_free(Path(args.overlays), file.below, taken), detector, result)
             results.append(result._replace(image=None, map=None))
             advance(1, "")
-    print(printable("\n".join(summary(detector, files, results, said)), keep="\n"), file=sys.stderr)
+    print(
+        printable("\n".join(summary(detector, files, results, said, groups=args.group_by)), keep="\n"), file=sys.stderr
+    )
     if said[NG] + (said[REVIEW] if args.fail_on == "review" else 0) and args.fail_on:
         return FOUND_NG
     return UNREADABLE if said[ERROR] else DONE
@@ -65,8 +70,8 @@ def _output(path: str | None) -> Iterator[IO[str]]:
         yield file
 
 
-def summary(detector, files, results, said: Counter) -> list[str]:
-    """Counts, and whether the images as a whole have drifted."""
+def summary(detector, files, results, said: Counter, *, groups: str | None = None) -> list[str]:
+    """Counts, and whether the images as a whole have drifted; `groups` as --group-by."""
     import numpy as np
 
     from gnl_jax.detection.grouping import part_names
@@ -76,7 +81,7 @@ def summary(detector, files, results, said: Counter) -> list[str]:
     lines = [f"{sum(said.values())} images: " + ", ".join(f"{n} {what}" for what, n in sorted(said.items()))]
     scored = [(file, result) for file, result in zip(files, results) if result.drift is not None]
     try:
-        groups = group_by(None, detector)
+        groups = group_by(groups, detector)
         named = [file.path if groups.endswith(".csv") else file.name for file, _ in scored]
         names = part_names(named, groups) if groups else [file.path for file, _ in scored]
     except ValueError as error:
