@@ -149,11 +149,13 @@ def _groups(cells: Sequence[Cell], configs: dict[Cell, ConfigDict], jobs: int, o
 
 
 def _jobs(jobs: int, config: ConfigDict) -> int:
-    """Runs in one program: as asked for, but no more than fit. 0 asks for all on an accelerator, for one on a CPU."""
+    """Runs in one program: as asked for, but no more than fit on its devices. 0 asks for all on an accelerator, for
+    one on a CPU."""
     if jobs == 1 or (jobs == 0 and jax.default_backend() == "cpu"):
         return 1
     images = load_task(config.dataset, seed=config.seed).train
-    fit = runs_that_fit(config, images_bytes=len(images) * 3 * config.dataset.size**2)
+    devices = min(config.train.devices or jax.device_count(), jax.device_count())
+    fit = devices * runs_that_fit(config, images_bytes=len(images) * 3 * config.dataset.size**2)
     return min(jobs, fit) if jobs else fit
 
 

@@ -2,6 +2,7 @@
 
 parallel_program.py OUT.npz CASE...: float64/DEVICES takes three steps, float32/DEVICES one that leaves the gradient.
 parallel_program.py OUT.npz restore/DEVICES FOLDER: the newest checkpoint of the tiny method, on every device.
+parallel_program.py OUT.npz jobs/DEVICES FOLDER: six runs of the tiny method as one program, in FOLDER/0 to FOLDER/5.
 With the environment variable JOIN it is one of several processes.
 """
 
@@ -21,9 +22,11 @@ from gnl_jax.data.feed import device_feed, make_schedule
 from gnl_jax.methods.losses import LossWeights
 from gnl_jax.methods.reverse_distillation import Model, init_state, train_step
 from gnl_jax.nn.resnet import init_teacher
+from gnl_jax.training import jobs
 from gnl_jax.training.checkpoint import Checkpoints
 from gnl_jax.training.dispatch import make_dispatch
 from gnl_jax.training.features import with_features
+from gnl_jax.training.jobs import train_jobs
 from gnl_jax.training.parallel import collect, divided, everywhere, join, make_mesh, replicate
 
 N, BATCH = 19, 8  # three steps: the last batch has three images
@@ -69,7 +72,19 @@ def restored(folder: str, count: int) -> dict[str, np.ndarray]:
     return {str(i): np.asarray(leaf) for i, leaf in enumerate(leaves)}
 
 
+def train_six(folder: str, count: int) -> dict[str, np.ndarray]:
+    configs = [tiny_method.make_config(devices=count) for _ in range(6)]
+    for seed, config in enumerate(configs):
+        config.seed = seed
+    jobs.build_method = lambda config, frozen: tiny_method.make_method(config, phases=("first", "second"))
+    tasks = [tiny_method.make_task(5 + seed, seed=seed) for seed in range(6)]
+    return {"steps": np.array(train_jobs(configs, [f"{folder}/{i}" for i in range(6)], tasks=tasks))}
+
+
 def run(out: str, cases: list[str]) -> None:
+    if cases[0].startswith("jobs/"):
+        np.savez(out, **train_six(cases[1], int(cases[0].split("/")[1])))
+        return
     if cases[0].startswith("restore/"):
         np.savez(out, **restored(cases[1], int(cases[0].split("/")[1])))
         return

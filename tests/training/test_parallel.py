@@ -107,6 +107,31 @@ def test_two_processes_stop_together_and_one_goes_on(tmp_path):
         np.testing.assert_allclose(b, a, rtol=1e-2, atol=1e-3)
 
 
+def test_jobs_on_several_devices_train_as_on_one(tmp_path):
+    """Six runs on four devices: three of them take two each."""
+    one, three = tmp_path / "one", tmp_path / "three"
+    end(start("parallel_program.py", tmp_path / "1.npz", "jobs/1", one, devices=1))
+    end(start("parallel_program.py", tmp_path / "3.npz", "jobs/4", three, devices=4))
+    for i in range(6):
+        states = []
+        for folder in (one, three):
+            with Checkpoints(folder / str(i) / "checkpoints" / "second") as checkpoints:
+                states.append(checkpoints.restore(tiny_method.init(jax.random.key(0), None, None)))
+        assert states[0].step == states[1].step
+        for a, b in zip(*(jax.tree.leaves(s.state) for s in states), strict=True):
+            np.testing.assert_allclose(b, a, rtol=1e-5, atol=1e-7)
+
+
+def test_as_many_devices_as_divide_the_jobs(monkeypatch):
+    monkeypatch.setattr(parallel, "device_mesh", lambda count: count)
+    monkeypatch.setattr(jax, "device_count", lambda: 4)
+    assert parallel.job_mesh(0, 6) == 3
+    assert parallel.job_mesh(2, 6) == 2
+    assert parallel.job_mesh(0, 8) == 4
+    assert parallel.job_mesh(0, 5) is None
+    assert parallel.job_mesh(1, 4) is None
+
+
 def test_what_cannot_be_divided():
     with pytest.raises(ValueError, match=r"train\.devices: got 2, expected 1 to 1 \(0: all of them\)"):
         parallel.make_mesh(2, batch_size=4)
