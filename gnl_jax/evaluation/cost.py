@@ -86,5 +86,8 @@ def plot_cost(path: str | os.PathLike, curves: Mapping[str, Sequence[Cost]]) -> 
         for axes, name in ((time, "seconds of training"), (memory, "greatest memory, GiB")):
             axes.set(xscale="log", xlabel="images in an epoch; classes", ylabel=name)
         time.set_yscale("log")
+        for axis in (time.xaxis, time.yaxis, memory.xaxis):
+            axis.set_major_formatter("{x:g}")  # powers would be mathematical text, which pictures do without
+            axis.set_minor_formatter("")
         memory.set_ylim(bottom=0)
         time.legend()
