@@ -4,7 +4,7 @@ python experiments/speed.py [--cases=resnet18/32/16,...] [--precision=float32,bf
     [--out=FILE.json]
 
 Each case runs in its own process, so that its peak memory is its own; this one leaves the device alone. All rates are
-of the same run. Below each row: where the time of a training step and of scoring with EFDM goes, by named scope.
+of the same run. Below the table: where the time of a training step and of scoring with EFDM goes, by named scope.
 """
 
 import itertools

@@ -2,8 +2,8 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from absl import logging
@@ -162,6 +162,16 @@ def largest_by_part(values: np.ndarray, parts: Sequence[str]) -> np.ndarray:
     for value, part in zip(values, parts, strict=True):
         largest[part] = max(value, largest.get(part, value))
     return np.sort(np.array(list(largest.values()), np.float32))
+
+
+def check_unseen(images: np.ndarray, names: Sequence[str], data: Mapping[str, Any]) -> None:
+    """Raises ValueError, naming files, where images uint8 [n s s 3] served to make a detector.
+
+    data: what its record says of its images: for each use the hashes.
+    """
+    shown = GoodImages(images, tuple(names), tuple(names), tuple(map(pixel_hash, images)))
+    for name, used in (("fit", "fitting"), ("calibration", "calibration"), ("drift_reference", "the drift reference")):
+        check_distinct(shown, data.get(name, ()), what=f"used for {used}")
 
 
 def check_distinct(good: GoodImages, known: Sequence[str], *, what: str) -> None:

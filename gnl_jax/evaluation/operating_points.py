@@ -9,7 +9,7 @@ import numpy as np
 from gnl_jax.data.protocol import LabelledImages
 from gnl_jax.detection.artifact import use_matching
 from gnl_jax.detection.detector import Detector, predict
-from gnl_jax.detection.parts import GoodImages, check_distinct, largest_by_part, pixel_hash
+from gnl_jax.detection.parts import check_unseen, largest_by_part
 from gnl_jax.detection.threshold import RateError, make_rule, p_counts, rate_bound
 from gnl_jax.evaluation.evaluate import pixel_metrics
 from gnl_jax.evaluation.metrics import auroc
@@ -101,7 +101,8 @@ def operating_points(
     Raises:
         ValueError: images that the detector was fitted or calibrated with; no good or no defective ones.
     """
-    _check_unseen(detector, test)
+    names = test.names or tuple(f"image {i}" for i in range(len(test.images)))
+    check_unseen(test.images, names, detector.known.manifest["data"])
     defects, kinds = np.array(defects), sorted(set(defects) - {""})
     results = {}
     with progress_bar("scoring", len(test.images) * len(detector.known.matchings)) as advance:
@@ -122,10 +123,3 @@ def operating_points(
                 "redraws": redraw(held_out, len(known), mine.known.rules.review.rate, draws=draws).summary(),
             }
     return results
-
-
-def _check_unseen(detector: Detector, test: LabelledImages) -> None:
-    names = test.names or tuple(f"image {i}" for i in range(len(test.images)))
-    shown, data = GoodImages(test.images, names, names, tuple(map(pixel_hash, test.images))), detector.known.manifest
-    for name in ("fit", "calibration"):
-        check_distinct(shown, data["data"][name], what=f"used for {name}")

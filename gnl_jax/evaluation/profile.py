@@ -14,7 +14,9 @@ SCOPES = ("views", "teacher", "matching", "bottleneck", "decoder", "losses", "op
 _NAMED = re.compile(r"^\s*(?:ROOT )?%?([\w.\-]+) = .*metadata=\{[^}]*op_name=\"([^\"]*)\"", re.MULTILINE)
 
 
-class _Event(NamedTuple):
+class Event(NamedTuple):
+    """An operation on one thread, from `start` to `end` in nanoseconds."""
+
     name: str
     start: float
     end: float
@@ -56,17 +58,17 @@ def scope(path: str, scopes: Sequence[str] = SCOPES) -> str:
     return f"{found}, gradient" if differentiated and found != "other" else found
 
 
-def _operations(events: Iterable[Any]) -> list[_Event]:
+def _operations(events: Iterable[Any]) -> list[Event]:
     """The events that are operations of a compiled program."""
     found = []
     for event in events:
         name = dict(event.stats).get("hlo_op")
         if name is not None:
-            found.append(_Event(name, event.start_ns, event.start_ns + event.duration_ns))
+            found.append(Event(name, event.start_ns, event.start_ns + event.duration_ns))
     return found
 
 
-def self_seconds(events: Sequence[_Event]) -> list[tuple[str, float]]:
+def self_seconds(events: Sequence[Event]) -> list[tuple[str, float]]:
     """(name, seconds) of each event on one thread without those inside it: of a loop, only what is its own."""
     order = sorted(events, key=lambda e: (e.start, -e.end))
     own = [event.end - event.start for event in order]

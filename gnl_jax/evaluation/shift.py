@@ -11,7 +11,7 @@ from gnl_jax.data.load import folder_options
 from gnl_jax.data.reading import Transform, load_images
 from gnl_jax.detection.artifact import use_matching
 from gnl_jax.detection.detector import Detector, predict
-from gnl_jax.detection.parts import GoodImages, check_distinct, pixel_hash
+from gnl_jax.detection.parts import check_unseen
 from gnl_jax.detection.threshold import Rule
 from gnl_jax.evaluation.conditions import summary_lines
 from gnl_jax.evaluation.shift_files import (
@@ -66,14 +66,14 @@ def shift_report(
         for condition in conditions:
             images = _load(detector, condition, options)
             if condition.family is None:
-                _check_unseen(detector, condition, images)
+                check_unseen(images, condition.files.names, known.manifest["data"])
             shown = Shown(condition, images, predict(detector, images, advance=advance))
             others = {kind: counts_good(other, shown) for kind, other in others_by_matching.items()}
             compared = None
             if baseline is not None:
                 its = images if _reads_alike(detector, baseline) else _load(baseline, condition, options)
                 if condition.family is None:
-                    _check_unseen(baseline, condition, its)
+                    check_unseen(its, condition.files.names, baseline.known.manifest["data"])
                 compared = counts_good(baseline, shown._replace(images=its))
             rows.append(condition_row(detector, shown, others, compared, promised=promised))
             for kind, chosen in gallery(detector, shown).items():
@@ -138,11 +138,3 @@ def _load(detector: Detector, condition: Condition, options: ShiftOptions) -> np
 
 def _reads_alike(one: Detector, other: Detector) -> bool:
     return one.known.manifest["image"] == other.known.manifest["image"]
-
-
-def _check_unseen(detector: Detector, condition: Condition, images: np.ndarray) -> None:
-    """Images as they are must be new to the detector; ValueError names those that are not."""
-    data, names = detector.known.manifest["data"], condition.files.names
-    shown = GoodImages(images, names, names, tuple(map(pixel_hash, images)))
-    for name, used in (("fit", "fitting"), ("calibration", "calibration"), ("drift_reference", "the drift reference")):
-        check_distinct(shown, data.get(name, ()), what=f"used for {used}")

@@ -44,9 +44,9 @@ def train(config: ConfigDict, workdir: str | Path, *, task: Task | None = None) 
     """Trains what `config` describes into `workdir`, or goes on where an earlier call stopped.
 
     Writes config.json, frozen.safetensors (the teacher), metrics.jsonl and checkpoints/. Several processes
-    (`parallel.join`) call it alike, on a folder that all of them see. Raises ValueError for a
-    configuration or folder that cannot be used, TrainingError for a loss that is not finite; SystemExit(128 + signal)
-    after a checkpoint when asked to stop by SIGTERM or Ctrl-C.
+    (`parallel.join`) call it alike, on a folder that all of them see. Raises ValueError for a configuration or folder
+    that cannot be used, TrainingError for a loss that is not finite; SystemExit(128 + signal) after a checkpoint when
+    asked to stop by SIGTERM or Ctrl-C.
     """
     with open_workdir(workdir, shared=not leads()) as folder:
         config, frozen = begin(folder, config)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from gnl_jax.evaluation.profile import _Event, scope, seconds_by_scope, self_seconds
+from gnl_jax.evaluation.profile import Event, scope, seconds_by_scope, self_seconds
 
 
 @pytest.mark.parametrize(
@@ -24,8 +24,8 @@ def test_the_innermost_scope_counts(path, name):
 
 
 def test_what_an_event_encloses_is_not_its_own():
-    events = [_Event("inner", 2e9, 3e9), _Event("loop", 0, 10e9), _Event("inner", 4e9, 8e9), _Event("in", 5e9, 6e9)]
-    events.append(_Event("after", 10e9, 11e9))
+    events = [Event("inner", 2e9, 3e9), Event("loop", 0, 10e9), Event("inner", 4e9, 8e9), Event("in", 5e9, 6e9)]
+    events.append(Event("after", 10e9, 11e9))
     own: dict[str, float] = {}
     for name, seconds in self_seconds(events):
         own[name] = own.get(name, 0) + seconds

@@ -22,6 +22,7 @@ def refused(*arguments, **env) -> str:
     ("flag", "line"),
     [
         ("--config.trian.epochs=3", """--config has no field 'trian'; Did you mean "train" instead of "trian"?"""),
+        ("--distributed=here", "distributed: got 'here', expected HOST:PORT,COUNT,INDEX or auto"),
         ("--config.train.epochs=x", "flag --config.train.epochs=x: invalid literal for int() with base 10: 'x'"),
     ],
 )
