@@ -90,13 +90,21 @@ def test_a_coin_for_the_batch():
 
 
 def test_stages_and_views_draw_apart():
+    """The two views of an image are neighbours, and are mixed among their own kind."""
     features = FEATURES.astype(np.float32)
-    match = make_mixer(jax.random.key(0), ALL, ALWAYS["efdm"])
-    twice = np.asarray(match(1, np.concatenate([features, features])))
+    key = jax.random.key(0)
+    match = make_mixer(key, ALL, ALWAYS["efdm"])
+    twice = np.asarray(match(1, np.repeat(features, 2, axis=0)))
     again = np.asarray(match(2, features))
     assert twice.shape == (12, 3, 4, 5)
-    assert (twice[:6] != twice[6:]).any()
-    assert (twice[:6] != again).any()
+    assert (twice[::2] != twice[1::2]).any()
+    assert (twice[::2] != again).any()
+    views = np.stack([features, 3 - features], axis=1)
+    mixed = np.asarray(match(1, views.reshape(12, 3, 4, 5))).reshape(views.shape)
+    for view in range(2):
+        stream = jax.random.fold_in(jax.random.fold_in(key, 1), view)
+        alone = mix_features(stream, jnp.asarray(views[:, view]), ALL, ALWAYS["efdm"])
+        np.testing.assert_array_equal(mixed[:, view], alone)
 
 
 def test_an_unknown_kind():
