@@ -1,11 +1,13 @@
 """Cost measurements: what they count, on a network that trains in milliseconds."""
 
+import json
+
 import numpy as np
 import pytest
 import tiny_method
 
 from gnl_jax.evaluation import cost
-from gnl_jax.evaluation.cost import Cost, NoiseImages, cost_config, plot_cost, training_cost
+from gnl_jax.evaluation.cost import Cost, NoiseImages, cost_config, plot_cost, step_seconds, training_cost
 from gnl_jax.training import loop
 
 
@@ -34,6 +36,12 @@ def test_every_class_is_trained_over_its_images(monkeypatch):
     assert (one.count, three.count) == (20, 3)
     assert one.seconds > 0
     assert three.peak_bytes > 0
+
+
+def test_compilation_is_no_cost_of_steps(tmp_path):
+    rows = [{"step": i + 1, "seconds": s} for i, s in enumerate((100.0, 1.0, 2.0, 3.0))]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert step_seconds(tmp_path) == 8  # four steps of two
 
 
 def test_the_picture(tmp_path):
