@@ -2,6 +2,9 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 
+# Training is faster where the C library keeps its memory (docs/performance.md; `gnl-jax fit` sees to it by itself).
+demo speed: export GLIBC_TUNABLES ?= glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1099511627776:glibc.malloc.arena_max=1:glibc.malloc.hugetlb=1
+
 .PHONY: demo test test-prepare test-browser lint speed clean
 
 .venv/installed: pyproject.toml requirements/dev.txt

@@ -130,3 +130,71 @@ def test_no_folder_for_compiled_programs_stops_nothing(folder):
     assert done.stderr.startswith("compiled programs are not kept: ")
     assert len(done.stderr.splitlines()) == 1
     assert not Path("relative").exists()
+
+
+@pytest.fixture
+def started_anew(monkeypatch):
+    """What `keep_memory` runs in place of this program."""
+    commands = []
+    monkeypatch.setattr(console.os, "execv", lambda path, command: commands.append((path, command)))
+    monkeypatch.setattr(console.os, "confstr", lambda name: "glibc 2.36")
+    monkeypatch.setattr(console.sys, "orig_argv", ["python3", "-X", "dev", "gnl-jax", "fit"])
+    environ = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"}
+    monkeypatch.setattr(console.os, "environ", environ)
+    return commands
+
+
+def test_memory_is_kept_by_starting_anew_with_the_same_arguments(started_anew):
+    console.keep_memory()
+    assert started_anew == [(sys.executable, [sys.executable, "-X", "dev", "gnl-jax", "fit"])]
+    assert console.os.environ["GLIBC_TUNABLES"] == console.KEPT_MEMORY
+    console.keep_memory()  # in the new process
+    assert len(started_anew) == 1
+
+
+@pytest.mark.parametrize("library", ["musl", "", None])
+def test_memory_of_another_c_library(started_anew, monkeypatch, library):
+    monkeypatch.setattr(console.os, "confstr", lambda name: library)
+    console.keep_memory()
+    assert started_anew == []
+
+
+def test_a_setting_of_the_c_library_stands(started_anew):
+    console.os.environ["GLIBC_TUNABLES"] = "glibc.malloc.check=1"
+    console.keep_memory()
+    assert started_anew == []
+
+
+def test_make_sets_what_the_console_command_does():
+    makefile = Path(__file__).parents[1] / "Makefile"
+    assert f"GLIBC_TUNABLES ?= {console.KEPT_MEMORY}\n" in makefile.read_text()
+
+
+def test_kept_memory_is_taken_once():
+    """The same block of 64 MiB, taken and returned again and again: no page is cleared twice."""
+    code = """
+import resource
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(3):
+    block = bytearray(1 << 26); del block
+before = faults()
+for _ in range(10):
+    block = bytearray(1 << 26); del block
+print(faults() - before)
+"""
+    env = os.environ | {"GLIBC_TUNABLES": console.KEPT_MEMORY}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=100, check=True
+    )
+    assert int(done.stdout) < 1000
+
+
+@pytest.mark.parametrize("command", ["fit", "score"])
+def test_the_console_command_ends_as_it_would_have(command):
+    """Status and streams of a command that starts anew, and of one that does not."""
+    code = f"import sys; sys.argv = ['gnl-jax', '{command}']; from gnl_jax.cli.main import script; script()"
+    env = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"usage: gnl-jax {command}")

@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--arch", choices=ARCHITECTURES, help="by default resnet18 on a CPU, wide_resnet50_2 elsewhere")
     parser.add_argument("--size", type=int, help="side of the images as they are inspected, by default 256")
     parser.add_argument("--method", choices=FITTED, default="gnl", help="as in the paper's tables")
-    parser.add_argument("--epochs", type=int, default=0, help="by default about 4,000 images in all")
+    parser.add_argument("--epochs", type=int, default=0, help="by default about 3,200 images in all")
     parser.add_argument("--time-budget", type=float, metavar="MINUTES", help="train no longer than this")
     parser.add_argument("--student", default="", metavar="FILE", help="a checkpoint of the published code; no training")
     parser.add_argument("--seed", type=int, default=0)

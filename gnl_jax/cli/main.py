@@ -45,6 +45,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     return console.run(lambda: COMMANDS[args.command].run(args), status=exit_status)
 
 
+def script() -> int:
+    """The console command: `main`, in a process that is prepared where training takes long."""
+    if sys.argv[1:2] == ["fit"]:
+        console.keep_memory()
+    return main()
+
+
 def exit_status(error: Exception) -> int:
     """What an error that was expected means to a caller."""
     from gnl_jax.detection.container import ArtifactError
@@ -56,4 +63,4 @@ def exit_status(error: Exception) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(script())

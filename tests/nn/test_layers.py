@@ -94,6 +94,36 @@ def test_conv2d_equals_lax_on_maps_as_large_as_at_256_pixels():
     check_conv2d([(64, 64, 3, 1, 1), (64, 64, 3, 2, 1), (64, 64, 1, 2, 0), (16, 16, 3, 2, 1), (256, 256, 7, 2, 3)])
 
 
+def test_a_kernel_gradient_on_large_maps_is_matrix_products():
+    x, kernel = jnp.ones((2, 16, 16, 8)), jnp.ones((3, 3, 8, 8))
+
+    def gradient_of_kernel(function):
+        gradient = jax.grad(lambda kernel: function(x, kernel, padding=1).sum())
+        return jax.jit(gradient).lower(kernel).as_text()
+
+    assert "stablehlo.convolution" in gradient_of_kernel(plain_conv2d)
+    assert "stablehlo.convolution" not in gradient_of_kernel(conv2d)
+    assert "stablehlo.dot_general" in gradient_of_kernel(conv2d)
+
+
+def test_gradients_of_gradients_on_large_maps():
+    """As a penalty on a gradient needs them (WGAN-GP)."""
+
+    def penalty(function):
+        def score(x, kernel):
+            return jnp.sum(jnp.tanh(function(x, kernel, stride=1, padding=1)))
+
+        def squared(x, kernel):
+            return sum(jnp.sum(g**2) for g in jax.grad(score, argnums=(0, 1))(x, kernel))
+
+        return jax.jit(jax.grad(squared, argnums=(0, 1)))
+
+    with jax.enable_x64(True):
+        x, kernel = (jnp.asarray(RNG.standard_normal(shape)) for shape in ((2, 12, 12, 3), (4, 4, 3, 5)))
+        for a, b in zip(penalty(conv2d)(x, kernel), penalty(plain_conv2d)(x, kernel), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
+
+
 @st.composite
 def small_geometry(draw):
     size, stride = draw(st.sampled_from([1, 2, 3, 5])), draw(st.integers(1, 3))
