@@ -165,3 +165,23 @@ def test_both_is_the_average():
 def test_a_reference_of_another_shape_is_refused(function, shape):
     with pytest.raises(ValueError, match=r"reference: got shape .*, expected \(20, 3\) for content"):
         function(CONTENT, np.zeros(shape, np.float32), alpha=0.5)
+
+
+def test_sorted_features_are_numpys():
+    features = np.concatenate([CONTENT, STYLE, -CONTENT, np.zeros_like(CONTENT)]).reshape(4, *SHAPE)
+    features[1, :2] = [-np.inf, 0.0, np.inf]
+    features[2, 0, 0] = np.nan
+    expected = np.sort(features.reshape(4, 20, 3), axis=1)
+    np.testing.assert_array_equal(sort_features(features), expected)
+    with jax.enable_x64(True):
+        wide = features.astype(np.float64)
+        np.testing.assert_array_equal(sort_features(wide), np.sort(wide.reshape(4, 20, 3), axis=1))
+
+
+def test_features_are_sorted_once_for_what_they_are_and_for_what_they_become():
+    @jax.jit
+    def both(content, reference):
+        return sort_features(content), efdm(content, reference, alpha=0.5)
+
+    text = both.lower(CONTENT, REFERENCE).compile().as_text()
+    assert text.count(" sort(") == 1
