@@ -3,6 +3,7 @@
 import functools
 import importlib.util
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -58,6 +59,14 @@ class Schedule(NamedTuple):
 @functools.lru_cache(maxsize=4)  # steps follow each other: an epoch's order is drawn once
 def _order(schedule: Schedule, epoch: int) -> np.ndarray:
     return schedule.order(epoch).astype(np.int32)
+
+
+def even_batch(n: int, *, at_most: int) -> int:
+    """The batch size that takes n images in as many steps as batches of `at_most` would, with the least left over.
+
+    A step takes as long however few of its rows are valid.
+    """
+    return math.ceil(n / math.ceil(n / at_most)) if at_most > 0 else at_most  # `make_schedule` refuses the latter
 
 
 def make_schedule(n: int, *, batch_size: int, seed: int, min_valid: int = 1) -> Schedule:

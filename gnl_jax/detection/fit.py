@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import json
-import math
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from gnl_jax.config import default_config, set_method
+from gnl_jax.data.feed import even_batch
 from gnl_jax.data.protocol import Task
 from gnl_jax.detection.artifact import build_detector
 from gnl_jax.detection.calibrate import calibrated, one_matching, provenance, scoring_variables
@@ -41,9 +41,7 @@ from gnl_jax.training.budget import epochs_within
 from gnl_jax.training.loop import Trained, train
 from gnl_jax.training.workdir import load_config, plain_config, write_atomic
 
-# By default as much training as the paper's 20 epochs of 160 images; with 200 images at 256x256, of which 101 train,
-# half an hour on two CPU cores.
-IMAGE_PASSES = 3200
+IMAGE_PASSES = 3200  # by default: 20 epochs, the paper's, of 160 images; half an hour at 256x256 on two CPU cores
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +126,8 @@ def fit(
         trained = _published(config, options.student)
     else:
         with _folder(workdir) as folder:
-            config.train.batch_size = even_batch(len(train_images), config.train)
+            if config.train.devices == 1:  # else each batch is divided over them as it is
+                config.train.batch_size = even_batch(len(train_images), at_most=config.train.batch_size)
             config = _schedule(config, options, train_images, folder, say)
             _check_same(folder, train_images)
             task = Task("good images", config.dataset.normal, train_images, {}, fitting.names)
@@ -211,16 +210,6 @@ def _folder(workdir: str | os.PathLike | None) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="gnl_jax_") as folder:
         yield Path(folder)
-
-
-def even_batch(n: int, settings: ConfigDict) -> int:
-    """The batch size, at most `train.batch_size`, that takes n images in as many steps with the least left over.
-
-    A step takes as long however few of its rows are valid.
-    """
-    if settings.devices != 1 or settings.batch_size < 1:  # divided over devices, or refused later
-        return settings.batch_size
-    return math.ceil(n / math.ceil(n / settings.batch_size))
 
 
 def _schedule(config: ConfigDict, options: FitOptions, images: np.ndarray, folder: Path, say) -> ConfigDict:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gnl_jax.data.digits import digits_task
-from gnl_jax.data.feed import device_feed, make_schedule
+from gnl_jax.data.feed import device_feed, even_batch, make_schedule
 
 sizes = st.integers(1, 40)
 few = settings(max_examples=60, deadline=None)
@@ -103,3 +103,15 @@ def test_digits_leave_the_remainders_they_do():
             assert schedule.batch(step)[1].sum() >= 2
     assert {digit for digit, images in skipped.items() if images} == {"1", "5"}
     assert set(skipped.values()) == {0, 1}
+
+
+@pytest.mark.parametrize(("n", "batch"), [(101, 15), (11, 11), (16, 16), (17, 9), (20, 10), (2000, 16), (1, 1)])
+def test_batches_are_filled_evenly(n, batch):
+    assert even_batch(n, at_most=16) == batch
+    even, full = (make_schedule(n, batch_size=size, seed=0) for size in (batch, 16))
+    assert even.steps_per_epoch == full.steps_per_epoch
+    assert even.steps_per_epoch * batch - n < even.steps_per_epoch, "one row or none is left over in a step"
+
+
+def test_a_batch_size_that_is_none_is_left_for_the_schedule_to_refuse():
+    assert even_batch(10, at_most=0) == 0

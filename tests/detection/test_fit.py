@@ -12,7 +12,7 @@ from PIL import Image
 import gnl_jax
 from gnl_jax.detection.artifact import load, use_matching
 from gnl_jax.detection.container import ArtifactError, read_container, write_container
-from gnl_jax.detection.fit import FitOptions, even_batch, fit, inspection_config
+from gnl_jax.detection.fit import FitOptions, fit
 from gnl_jax.detection.region import Region
 from gnl_jax.detection.threshold import RateError
 from gnl_jax.nn.published import PARTS
@@ -175,19 +175,3 @@ def test_a_detector_of_an_evaluation_does_not_decide():
     bare = dataclasses.replace(fitted()[0], record=None)
     with pytest.raises(ValueError, match="not calibrated"):
         bare.decide(bare(np.zeros((1, 32, 32, 3), np.uint8)))
-
-
-@pytest.mark.parametrize(("n", "batch"), [(101, 15), (11, 11), (16, 16), (17, 9), (20, 10), (2000, 16), (1, 1)])
-def test_batches_are_filled_evenly(n, batch):
-    settings = inspection_config().train
-    assert settings.batch_size == 16
-    assert even_batch(n, settings) == batch
-    steps = -(-n // 16)
-    assert -(-n // batch) == steps, "no more steps than with batches of 16"
-    assert n - (steps - 1) * batch > batch // 2, "the last batch is at least half full"
-
-
-def test_a_batch_divided_over_devices_stays_as_it_was_asked_for():
-    settings = inspection_config().train
-    settings.devices = 0
-    assert even_batch(101, settings) == 16
