@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gnl_jax import console
+from gnl_jax.cli import main as cli
 
 
 def program(code: str, **env: str) -> subprocess.CompletedProcess:
@@ -188,6 +189,14 @@ print(faults() - before)
         [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=100, check=True
     )
     assert int(done.stdout) < 1000
+
+
+@pytest.mark.parametrize(("command", "times"), [("fit", 1), ("score", 0)])
+def test_the_command_that_trains_keeps_its_memory(started_anew, monkeypatch, command, times):
+    monkeypatch.setattr(cli.sys, "argv", ["gnl-jax", command])
+    with pytest.raises(SystemExit):  # for want of arguments, which execv would not have come back for
+        cli.script()
+    assert len(started_anew) == times
 
 
 @pytest.mark.parametrize("command", ["fit", "score"])

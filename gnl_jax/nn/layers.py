@@ -15,6 +15,9 @@ from jax import lax
 # on a 2-core CPU (batch 48): 3x3 on 2x2x256, 32 ms -> 1.3 ms, its weight gradient unchanged; at 8x8 both are equal,
 # the gradients 1.1 to 2 times faster; from 16x16 on the library convolution wins.
 PATCH_POSITIONS = 64
+# From this many output features on, the kernel's gradient on larger maps is matrix products (`_conv`).
+# Measured there (5x5 on 28x28, batch 200): 16 -> 32 features 666 ms -> 193 ms, but 8 -> 4 16 ms -> 76 ms.
+WIDE_FEATURES = 32
 
 
 def _live_taps(size: int, kernel: int, stride: int, padding: int) -> range:
@@ -50,7 +53,7 @@ def _kernel_gradient(x: jax.Array, cotangent: jax.Array, *, size: int, stride: i
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _conv(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Array:
     """lax's convolution. On a CPU its kernel's gradient is ours: XLA makes it a convolution with a kernel as large as
-    the map, 1.3 to 8 times slower (3x3 on 32x32x128, batch 48: 1,782 ms -> 248 ms) and less exact in float32.
+    the map, up to 7 times slower (3x3 on 32x32x128, batch 48: 1,782 ms -> 248 ms) and less exact in float32.
     """
     return _library_conv(x, kernel, stride, padding)
 
@@ -77,7 +80,7 @@ def conv2d(x: jax.Array, kernel: jax.Array, *, stride: int = 1, padding: int = 0
     """Cross-correlation of x [b h w c] with kernel [k k c o], padding < k zeros on all four sides, as torch's Conv2d.
 
     A 1x1 kernel is a matrix product over pixels; a small output is one matrix product over patches, without the taps
-    that only meet padding (their gradient is exactly zero, so training is unchanged); anything else is lax's (`_conv`).
+    that only meet padding (their gradient is exactly zero, so training is unchanged); anything else is lax's.
     """
     size, _, _, features = kernel.shape
     if size == 1 and padding == 0:
@@ -88,7 +91,7 @@ def conv2d(x: jax.Array, kernel: jax.Array, *, stride: int = 1, padding: int = 0
         patches = jnp.concatenate(_windows(x, rows, columns, kernel=size, stride=stride, padding=padding), axis=-1)
         live = kernel[rows.start : rows.stop, columns.start : columns.stop]
         return patches @ live.reshape(-1, features)
-    return _conv(x, kernel, stride, padding)
+    return (_conv if features >= WIDE_FEATURES else _library_conv)(x, kernel, stride, padding)
 
 
 def conv2d_transpose_2x2(x: jax.Array, kernel: jax.Array) -> jax.Array:

@@ -33,6 +33,7 @@ def test_it_says_what_it_chose():
     assert any(text.startswith("REVIEW: good parts stopped 5 % on average") for text in said)
     assert any("nothing is rejected (NG): 1 % takes 99 calibration images, got 19" in text for text in said)
     assert detector.record.rules.ng is None
+    assert any(text.endswith("resnet18 at 32x32, batches of 14") for text in said), "three steps, evenly filled"
 
 
 def test_no_image_trains_and_calibrates():

@@ -13,6 +13,7 @@ from jax import lax
 
 import gnl_jax.nn.layers
 from gnl_jax.nn.layers import (
+    WIDE_FEATURES,
     BatchNorm,
     _live_taps,
     conv2d,
@@ -90,20 +91,24 @@ def test_conv2d_equals_lax_wherever_the_networks_use_it(size):
     check_conv2d(cases)
 
 
-def test_conv2d_equals_lax_on_maps_as_large_as_at_256_pixels():
-    check_conv2d([(64, 64, 3, 1, 1), (64, 64, 3, 2, 1), (64, 64, 1, 2, 0), (16, 16, 3, 2, 1), (256, 256, 7, 2, 3)])
+@pytest.mark.parametrize("features", [3, WIDE_FEATURES])
+def test_conv2d_equals_lax_on_maps_as_large_as_at_256_pixels(features):
+    cases = [(64, 64, 3, 1, 1), (64, 64, 3, 2, 1), (64, 64, 1, 2, 0), (16, 16, 3, 2, 1), (256, 256, 7, 2, 3)]
+    check_conv2d(cases, features=features)
 
 
 def test_a_kernel_gradient_on_large_maps_is_matrix_products():
-    x, kernel = jnp.ones((2, 16, 16, 8)), jnp.ones((3, 3, 8, 8))
+    x = jnp.ones((2, 16, 16, 8))
 
-    def gradient_of_kernel(function):
+    def gradient_of_kernel(function, features=WIDE_FEATURES):
+        kernel = jnp.ones((3, 3, 8, features))
         gradient = jax.grad(lambda kernel: function(x, kernel, padding=1).sum())
         return jax.jit(gradient).lower(kernel).as_text()
 
     assert "stablehlo.convolution" in gradient_of_kernel(plain_conv2d)
     assert "stablehlo.convolution" not in gradient_of_kernel(conv2d)
     assert "stablehlo.dot_general" in gradient_of_kernel(conv2d)
+    assert "stablehlo.convolution" in gradient_of_kernel(conv2d, WIDE_FEATURES - 1), "narrow ones are faster in lax"
 
 
 def test_gradients_of_gradients_on_large_maps():
@@ -119,7 +124,7 @@ def test_gradients_of_gradients_on_large_maps():
         return jax.jit(jax.grad(squared, argnums=(0, 1)))
 
     with jax.enable_x64(True):
-        x, kernel = (jnp.asarray(RNG.standard_normal(shape)) for shape in ((2, 12, 12, 3), (4, 4, 3, 5)))
+        x, kernel = (jnp.asarray(RNG.standard_normal(shape)) for shape in ((2, 12, 12, 3), (4, 4, 3, WIDE_FEATURES)))
         for a, b in zip(penalty(conv2d)(x, kernel), penalty(plain_conv2d)(x, kernel), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
 
@@ -133,9 +138,9 @@ def small_geometry(draw):
 
 
 @settings(max_examples=15, deadline=None)
-@given(st.lists(small_geometry(), min_size=1, max_size=4))
-def test_conv2d_equals_lax_whatever_the_geometry(cases):
-    check_conv2d(cases)
+@given(st.lists(small_geometry(), min_size=1, max_size=4), st.sampled_from([3, WIDE_FEATURES]))
+def test_conv2d_equals_lax_whatever_the_geometry(cases, features):
+    check_conv2d(cases, features=features)
 
 
 def test_live_taps_are_those_that_meet_data():
