@@ -1,7 +1,7 @@
 """Measures training and scoring on whatever device is here, as shares of its matrix-product and memory rates.
 
 python experiments/speed.py [--cases=resnet18/32/16,...] [--precision=float32,bfloat16] [--features=computed,cached]
-    [--out=FILE.json]
+    [--score_batch=64] [--out=FILE.json]
 
 Each case runs in its own process, so that its peak memory is its own; this one leaves the device alone. All rates are
 of the same run. Below the table: where the time of a training step and of scoring with EFDM goes, by named scope.
@@ -23,21 +23,25 @@ CASE_NAMES = ["/".join(map(str, case)) for case in CASES]
 WHICH = flags.DEFINE_list("cases", CASE_NAMES, "ARCHITECTURE/SIZE/BATCH, comma-separated.")
 PRECISION = flags.DEFINE_list("precision", ["float32"], "float32, tf32 and bfloat16, comma-separated.")
 FEATURES = flags.DEFINE_list("features", ["computed"], "Teacher's features of fixed views: computed and cached.")
+SCORE_BATCH = flags.DEFINE_integer("score_batch", 0, "Images scored at once; 0: as many as trained on.", lower_bound=0)
 OUT = flags.DEFINE_string("out", None, "Also write the measurements to this JSON file.")
 ONE = flags.DEFINE_bool("one", False, "Measure the single case given in this process and print JSON.")
 
 
 def measure(name: str, precision: str, features: str) -> dict:
     command = [sys.executable, __file__, "--one", f"--cases={name}", f"--precision={precision}"]
-    done = subprocess.run([*command, f"--features={features}"], check=True, stdout=subprocess.PIPE, text=True)
-    return {"case": name, "precision": precision, "features": features} | json.loads(done.stdout.splitlines()[-1])
+    command += [f"--features={features}", f"--score_batch={SCORE_BATCH.value}"]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    asked = {"case": name, "precision": precision, "features": features, "score_batch": SCORE_BATCH.value}
+    return asked | json.loads(done.stdout.splitlines()[-1])
 
 
 def main(_):
     if ONE.value:
         arch, size, batch = WHICH.value[0].split("/")
         cached = FEATURES.value[0] == "cached"
-        timing = time_case(Case(arch, int(size), int(batch)), precision=PRECISION.value[0], cached=cached)
+        case = Case(arch, int(size), int(batch))
+        timing = time_case(case, precision=PRECISION.value[0], cached=cached, score_batch=SCORE_BATCH.value or None)
         print(json.dumps(timing._asdict() | {"device": f"{jax.devices()[0].device_kind}, jax {jax.__version__}"}))
         return
     print(markdown_row(HEADER) + "\n|" + "---|" * len(HEADER))

@@ -10,13 +10,14 @@ HEADER = (
 
 
 def speed_row(t: dict[str, Any]) -> str:
-    """A Markdown row under `HEADER` of what `timing.time_case` measured, with its case, precision and features."""
+    """A Markdown row under `HEADER` of what `timing.time_case` measured, and what was asked of it."""
     batch, rates = int(t["case"].split("/")[2]), (t["matmul_rate"], t["memory_rate"])
+    scored = t["score_batch"] or batch
     shares = []
     for kind, seconds in (("step", "step"), ("score", "efdm")):
         used = (t[f"{kind}_flop"] / t[f"{kind}_seconds"], t[f"{kind}_bytes"] / t[f"{seconds}_seconds"])
         shares.append([f"{u / rate:.0%}" for u, rate in zip(used, rates)])
-    images = [f"{batch / t[f'{kind}_seconds']:.1f}" for kind in ("step", "score", "efdm")]
+    images = [f"{n / t[f'{kind}_seconds']:.1f}" for n, kind in ((batch, "step"), (scored, "score"), (scored, "efdm"))]
     cells = [
         t["case"], t["precision"], t["features"], f"{t['compile_seconds']:.1f}", f"{t['step_seconds']:.3f}", images[0],
         *shares[0], *images[1:], *shares[1], *(f"{rate / 1e9:.0f}" for rate in rates),

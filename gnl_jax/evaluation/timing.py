@@ -26,7 +26,8 @@ class Case(NamedTuple):
 
 
 class Timing(NamedTuple):
-    """Seconds are medians; FLOP and bytes are those of the compiled program as XLA counts them, bytes before caches."""
+    """Seconds are medians; FLOP as `model_flop`; bytes are those of the compiled program as XLA counts them, before
+    caches."""
 
     compile_seconds: float
     step_seconds: float  # one GNL step from uint8 images: three views, losses, gradients, Adam
@@ -80,6 +81,16 @@ def peak_bytes() -> int:
     return stats["peak_bytes_in_use"] if stats else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
+def model_flop(function: Callable, *arguments) -> float:
+    """FLOP of a jitted function of arrays, as XLA counts them in its program for a CPU: the same on every device.
+
+    Elsewhere, programs call libraries whose work XLA does not count.
+    """
+    shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), arguments)
+    with jax.default_device(jax.devices("cpu")[0]):
+        return function.lower(*shapes).cost_analysis()["flops"]
+
+
 class Programs(NamedTuple):
     """Compiled training and scoring of one configuration, on random images.
 
@@ -100,14 +111,14 @@ class Programs(NamedTuple):
 
 
 def make_programs(config: ConfigDict, *, score_batch: int | None = None) -> Programs:
-    """Builds the method of `config` for one training batch of random images, and its detectors.
+    """Builds the method of `config` for one training batch of random images on the device, and its detectors.
 
     score_batch: images scored at once, by default as many as are trained on. With `train.feature_budget_mb` the
     teacher's features of the views that never change are given, as in training after the first epoch.
     """
     size, batch = config.dataset.size, config.train.batch_size
     images = np.random.default_rng(0).integers(0, 256, (max(batch, score_batch or 0), size, size, 3), np.uint8)
-    trained, scored = images[:batch], images[: score_batch or batch]
+    trained, scored = (jax.device_put(images[:n]) for n in (batch, score_batch or batch))
     valid = np.ones((1, batch), bool)
     method = build_method(config, matching="efdm")
     phase = method.phases[0]
@@ -115,10 +126,11 @@ def make_programs(config: ConfigDict, *, score_batch: int | None = None) -> Prog
     state = phase.init(key, None, trained)
     features = compute_features(phase, method.frozen, trained, budget_mb=config.train.feature_budget_mb)
     features = jax.tree.map(lambda leaf: leaf[None], features)
-    begun = time.perf_counter()
-    lowered = make_dispatch(phase.step).lower(key, state, method.frozen, trained[None], valid, features)
-    compiled = lowered.compile()
+    arguments = key, state, method.frozen, trained[None], valid, features
+    dispatch, begun = make_dispatch(phase.step), time.perf_counter()
+    compiled = dispatch.lower(*arguments).compile()
     compile_seconds = time.perf_counter() - begun
+    flop = model_flop(dispatch, *arguments)
     box = [state]
 
     def step():
@@ -129,31 +141,31 @@ def make_programs(config: ConfigDict, *, score_batch: int | None = None) -> Prog
     build = functools.partial(make_detector, size=size, batch_size=len(scored), precision=matmul_precision(config))
     # Their own copy of the state: the next step is given its memory.
     kept = jax.tree.map(jnp.copy, box[0])
-    plain = build(build_method(config, matching="none", frozen=method.frozen), kept, trained)
-    matched = build(method, kept, trained)
+    methods = build_method(config, matching="none", frozen=method.frozen), method
+    detectors = [build(method, kept, trained) for method in methods]
+    plain, matched = (d.score_batch.lower(d.variables, scored).compile() for d in detectors)
     return Programs(
         step,
-        lambda: plain.score_batch(plain.variables, scored),
-        lambda: matched.score_batch(matched.variables, scored),
+        lambda: plain(detectors[0].variables, scored),
+        lambda: matched(detectors[1].variables, scored),
         compile_seconds,
-        (compiled, matched.score_batch.lower(matched.variables, scored).compile()),
-        (
-            lowered.cost_analysis()["flops"],
-            plain.score_batch.lower(plain.variables, scored).cost_analysis()["flops"],
-        ),
+        (compiled, matched),
+        (flop, model_flop(detectors[0].score_batch, detectors[0].variables, scored)),
     )
 
 
-def time_case(case: Case, *, precision: str = "float32", cached: bool = False) -> Timing:
+def time_case(
+    case: Case, *, precision: str = "float32", cached: bool = False, score_batch: int | None = None
+) -> Timing:
     """Times GNL training steps and scoring of one architecture, image size and batch, on random images.
 
-    cached: the teacher's features of the clean and grey views are given.
+    cached: the teacher's features of the clean and grey views are given. score_batch: as in `make_programs`.
     """
     config = _config(case, precision=precision)
     config.train.feature_budget_mb = 1e6 * cached
     with jax.default_matmul_precision(matmul_precision(config)):
         rate = matmul_rate(jnp.bfloat16 if precision == "bfloat16" else jnp.float32)
-        programs = make_programs(config)
+        programs = make_programs(config, score_batch=score_batch)
         seconds = [median_seconds(call) for call in (programs.step, programs.plain, programs.matched)]
         peak = peak_bytes()
         scopes = [

@@ -47,7 +47,7 @@ def make_references(
     @jax.jit
     def sorted_stages(teacher, images):
         stages = model.teacher.apply(teacher, preprocess(images).astype(model.dtype))
-        return tuple(sort_features(s.astype(jnp.promote_types(s.dtype, jnp.float32))) for s in stages[:2])
+        return tuple(sort_features(s).astype(jnp.promote_types(s.dtype, jnp.float32)) for s in stages[:2])
 
     chosen = anchor_images(len(images), anchor=anchor, k=k, seed=seed)
     chunks = [chosen[i : i + _CHUNK] for i in range(0, len(chosen), _CHUNK)]
@@ -68,7 +68,7 @@ def match_hook(references: tuple[jax.Array, jax.Array], *, matching: str, alpha:
 
     @jax.named_scope("matching")
     def match(stage: int, features: jax.Array) -> jax.Array:
-        return MATCHINGS[matching](_wide(features), references[stage - 1], alpha=alpha).astype(features.dtype)
+        return MATCHINGS[matching](features, references[stage - 1], alpha=alpha).astype(features.dtype)
 
     return match
 
@@ -98,7 +98,7 @@ def score_batch(variables: PyTree, images: jax.Array, *, model: Model, preproces
         def hook(stage, features):
             if drift is not None:
                 barycentre = drift["barycentre"][str(stage)]
-                deviations.append(channel_deviation(middle_ranks(_wide(features)), barycentre))
+                deviations.append(channel_deviation(middle_ranks(features), barycentre))
             return match(stage, features) if match else features
 
         with jax.named_scope("teacher"):
@@ -120,8 +120,3 @@ def score_batch(variables: PyTree, images: jax.Array, *, model: Model, preproces
 
     results = jax.vmap(matched)(variables["references"], drift)
     return Prediction(*(None if field is None else field.mean(0) for field in results))
-
-
-def _wide(features: jax.Array) -> jax.Array:
-    """At least float32: bfloat16 would make ties."""
-    return features.astype(jnp.promote_types(features.dtype, jnp.float32))

@@ -5,6 +5,8 @@ it is sorted once and no training image has to be stored. `alpha` in [0, 1] is t
 published `lamda` is 1 - alpha) and may be traced.
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -17,13 +19,14 @@ def sort_features(features: jax.Array) -> jax.Array:
     """
     *lead, h, w, c = features.shape
     values = _by_channel(features)
-    if values.dtype != jnp.float32:
+    packing = _packing(values)
+    if packing is None:
         ascending = jnp.sort(values, axis=-1)
     else:
         with jax.enable_x64(True):
-            bits = (_sorted_with_index(values) >> jnp.uint64(32)).astype(jnp.uint32)
-        bits = jnp.where(bits >> 31, bits & jnp.uint32(0x7FFFFFFF), ~bits)
-        ascending = lax.bitcast_convert_type(bits, jnp.float32)
+            bits = (_sorted_with_index(values, packing) >> packing.bits).astype(packing.half)
+        sign = packing.half(1 << (packing.bits - 1))
+        ascending = lax.bitcast_convert_type(jnp.where(bits & sign, bits ^ sign, ~bits), values.dtype)
     return jnp.moveaxis(ascending.reshape(-1, c, h * w), 1, 2).reshape(*lead, h * w, c)
 
 
@@ -39,44 +42,66 @@ def _check(content: jax.Array, reference: jax.Array) -> None:
         raise ValueError(f"reference: got shape {reference.shape}, expected {(h * w, c)} for content {content.shape}")
 
 
-def stable_order(values: jax.Array) -> jax.Array:
-    """Indices that sort the last axis ascending, equal values in their order: float32 [... n] -> int32 [... n].
+class _Packing(NamedTuple):
+    """A value's bits and its index as one unsigned integer: `half` holds either, `whole` both."""
 
-    -0.0 equals 0.0; NaN comes last (as a positive NaN). Other dtypes use argsort.
+    half: type
+    whole: type
+    bits: int  # of a half
+
+
+_PACKINGS = {"float32": _Packing(jnp.uint32, jnp.uint64, 32), "bfloat16": _Packing(jnp.uint16, jnp.uint32, 16)}
+
+
+def _packing(values: jax.Array) -> _Packing | None:
+    """How values [... n] are packed; None for other dtypes, and for more values than a half can count."""
+    packing = _PACKINGS.get(values.dtype.name)
+    return packing if packing is not None and values.shape[-1] <= 1 << packing.bits else None
+
+
+def stable_order(values: jax.Array) -> jax.Array:
+    """Indices that sort the last axis ascending, equal values in their order: floats [... n] -> int32 [... n].
+
+    -0.0 equals 0.0; NaN comes last (as a positive NaN). float32 and bfloat16 are packed, other dtypes use argsort.
     """
-    if values.dtype != jnp.float32:
+    packing = _packing(values)
+    if packing is None:
         return jnp.argsort(values, axis=-1, stable=True).astype(jnp.int32)
     with jax.enable_x64(True):
-        return (_sorted_with_index(values) & jnp.uint64(0xFFFFFFFF)).astype(jnp.int32)
+        return (_sorted_with_index(values, packing) & packing.whole((1 << packing.bits) - 1)).astype(jnp.int32)
 
 
-def _sorted_with_index(values: jax.Array) -> jax.Array:
-    """float32 [... n] -> uint64 [... n], the last axis ascending: (bits that order as the floats do, index).
+def _sorted_with_index(values: jax.Array, packing: _Packing) -> jax.Array:
+    """Floats [... n] -> unsigned integers [... n], the last axis ascending: (bits that order as the floats do, index).
 
     Packed in one integer and sorted as such: exact, stable and, on a CPU, 8 times faster than `jnp.argsort` and 4 times
     than `jnp.sort`.
     """
-    bits = lax.bitcast_convert_type(jnp.where(values == 0, 0.0, values), jnp.uint32)
-    bits = jnp.where(bits >> 31, ~bits, bits | jnp.uint32(1 << 31))
-    index = lax.broadcasted_iota(jnp.uint64, values.shape, values.ndim - 1)
-    packed = (bits.astype(jnp.uint64) << jnp.uint64(32)) | index
-    return lax.sort(packed, dimension=-1, is_stable=False)
+    half, whole, n = packing
+    zero = jnp.zeros((), values.dtype)
+    bits = lax.bitcast_convert_type(jnp.where(values == zero, zero, values), half)
+    bits = jnp.where(bits >> (n - 1), ~bits, bits | half(1 << (n - 1)))
+    index = lax.broadcasted_iota(whole, values.shape, values.ndim - 1)
+    return lax.sort((bits.astype(whole) << n) | index, dimension=-1, is_stable=False)
 
 
 def efdm(content: jax.Array, reference: jax.Array, *, alpha: jax.Array | float) -> jax.Array:
     """Exact feature distribution matching, Eq. 5: (1 - alpha) c + alpha v, v the reference value of c's rank.
 
-    content [*b h w c], reference [h*w c] sorted -> [*b h w c]. Ties (ReLU zeros) take their ranks in raster order;
-    torch's default sort leaves that order open. Per channel and image one sort, then the ranks are scattered back.
+    content [*b h w c], reference [h*w c] sorted -> [*b h w c] in the wider of their dtypes. Ties (ReLU zeros) take
+    their ranks in raster order; torch's default sort leaves that order open. Per channel and image one sort, after
+    which the reference's values are scattered to where the content's of the same rank came from.
     """
     _check(content, reference)
     *_, h, w, c = content.shape
-    order = stable_order(_by_channel(content))
-    ranks = jnp.arange(h * w, dtype=jnp.int32)
-    rank = jax.vmap(lambda o: jnp.zeros_like(ranks).at[o].set(ranks, unique_indices=True))(order)
-    rank = rank.reshape(-1, c, h * w)
-    style = jax.vmap(lambda r: jnp.take_along_axis(reference.T, r, axis=1, mode="clip"))(rank)
+    order = stable_order(_by_channel(content)).reshape(-1, c, h * w)
+
+    def placed(order, values):
+        return jnp.zeros_like(values).at[order].set(values, unique_indices=True)
+
+    style = jax.vmap(jax.vmap(placed), in_axes=(0, None))(order, reference.T)
     style = jnp.moveaxis(style, 1, 2).reshape(content.shape)
+    content = content.astype(jnp.promote_types(content.dtype, style.dtype))
     # Not c + alpha (v - c): in this form the ends are exact and rounding never reverses two values.
     return (1 - alpha) * content + alpha * style
 
@@ -84,9 +109,11 @@ def efdm(content: jax.Array, reference: jax.Array, *, alpha: jax.Array | float) 
 def mixstyle(content: jax.Array, reference: jax.Array, *, alpha: jax.Array | float) -> jax.Array:
     """Matching of mean and standard deviation only: both statistics move to the reference's by alpha.
 
-    content [*b h w c], reference [h*w c] -> [*b h w c]; sigma = sqrt(unbiased variance + 1e-6), as published.
+    content [*b h w c], reference [h*w c] -> [*b h w c] in the wider of their dtypes; sigma = sqrt(unbiased variance +
+    1e-6), as published.
     """
     _check(content, reference)
+    content = content.astype(jnp.promote_types(content.dtype, reference.dtype))
 
     def moments(x: jax.Array, axes: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
         return x.mean(axes, keepdims=True), jnp.sqrt(x.var(axes, ddof=1, keepdims=True) + 1e-6)

@@ -48,11 +48,10 @@ def mix_features(key: jax.Array, features: jax.Array, valid: jax.Array, mixing: 
     def mixed(features):
         rows = jnp.arange(features.shape[0])
         kept = jax.vmap(lambda i: jax.random.beta(jax.random.fold_in(shares, i), mixing.alpha, mixing.alpha))(rows)
-        # bfloat16 would make ties, as in test-time matching.
-        wide = features.astype(jnp.promote_types(features.dtype, jnp.float32))
-        lent = sort_features(wide)[random_partners(partners, valid)]
+        wide = jnp.promote_types(features.dtype, jnp.float32)
+        lent = sort_features(features)[random_partners(partners, valid)].astype(wide)
         mix = jax.vmap(lambda x, reference, share: MIXINGS[mixing.kind](x, reference, alpha=1 - share))
-        return mix(wide, lent, kept.astype(wide.dtype)).astype(features.dtype)
+        return mix(features, lent, kept.astype(wide)).astype(features.dtype)
 
     # Published code: mixes unless U > p.
     return jax.lax.cond(jax.random.uniform(coin) <= mixing.probability, mixed, lambda features: features, features)

@@ -18,7 +18,8 @@ MEASURED = Timing(
     step_scopes={"decoder": 0.3, "views": 0.1, "losses": 0.001},
     score_scopes={"teacher": 0.2},
 )
-ROW = {"case": "resnet18/32/16", "precision": "float32", "features": "cached", "device": "cpu"} | MEASURED._asdict()
+ASKED = {"case": "resnet18/32/16", "precision": "float32", "features": "cached", "score_batch": 0}
+ROW = ASKED | MEASURED._asdict() | {"device": "cpu"}
 
 
 def test_a_row():
@@ -31,6 +32,11 @@ def test_a_row():
     assert cells["% memory"] == "25%"  # 1 GB in 0.4 s of 10 GB/s
     assert speed_row(ROW).split(" | ")[6:8] == ["25%", "40%"]  # training: 1 GFLOP and 2 GB in 0.5 s
     assert cells["peak GiB"] == "1.00"
+
+
+def test_more_images_scored_at_once_than_trained_on():
+    cells = dict(zip(HEADER, speed_row(ROW | {"score_batch": 64}).strip("| ").split(" | "), strict=True))
+    assert [cells[f"{kind} img/s"] for kind in ("train", "score", "EFDM")] == ["32.0", "256.0", "160.0"]
 
 
 def test_where_the_time_goes():
