@@ -16,6 +16,7 @@ from pathlib import Path
 import jax
 from absl import app, flags
 
+from gnl_jax import console
 from gnl_jax.evaluation.speed_table import HEADER, markdown_row, speed_row, speed_scopes
 from gnl_jax.evaluation.timing import CASES, Case, time_case
 
@@ -37,6 +38,7 @@ def measure(name: str, precision: str, features: str) -> dict:
 
 
 def main(_):
+    console.use_library_products()
     if ONE.value:
         arch, size, batch = WHICH.value[0].split("/")
         cached = FEATURES.value[0] == "cached"

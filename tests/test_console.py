@@ -133,6 +133,21 @@ def test_no_folder_for_compiled_programs_stops_nothing(folder):
     assert not Path("relative").exists()
 
 
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        (None, "--xla_gpu_enable_triton_gemm=false"),
+        ("--xla_dump_to=x", "--xla_dump_to=x --xla_gpu_enable_triton_gemm=false"),
+        ("--xla_gpu_enable_triton_gemm=true", "--xla_gpu_enable_triton_gemm=true"),
+    ],
+)
+def test_a_library_computes_products_on_a_gpu_unless_asked_otherwise(monkeypatch, asked, expected):
+    environ = {} if asked is None else {"XLA_FLAGS": asked}
+    monkeypatch.setattr(console.os, "environ", environ)
+    console.use_library_products()
+    assert environ == {"XLA_FLAGS": expected}
+
+
 @pytest.fixture
 def started_anew(monkeypatch):
     """What `keep_memory` runs in place of this program."""

@@ -34,7 +34,7 @@ def seconds_by_scope(
     Threads that work at the same time are added up, so the sum may be more than the time of a call; operations that
     the profiler does not report (on a CPU, what a loop does between its parts) are missing from it.
     """
-    scope_of = {name: scope(path, scopes) for name, path in _NAMED.findall(compiled.as_text())}
+    scope_of = {_plain(name): scope(path, scopes) for name, path in _NAMED.findall(compiled.as_text())}
     jax.block_until_ready(call())
     with tempfile.TemporaryDirectory(prefix="gnl_jax_") as folder:
         with jax.profiler.trace(folder):
@@ -45,7 +45,7 @@ def seconds_by_scope(
     total: Counter[str] = Counter()
     for line in (line for plane in data.planes for line in plane.lines):
         for name, seconds in self_seconds(_operations(line.events)):
-            total[scope_of.get(name, "other")] += seconds / runs
+            total[scope_of.get(_plain(name), "other")] += seconds / runs
     return dict(total.most_common())
 
 
@@ -54,18 +54,28 @@ def scope(path: str, scopes: Sequence[str] = SCOPES) -> str:
     found, words = "other", [re.findall(r"[\w ]+", part) for part in path.split("/")]
     for part in words:
         found = next((name for name in scopes if name in part), found)
-    differentiated = any("transpose" in part for part in words)
+    differentiated = any("transpose" in part for part in words[:-1])  # the last is an operation, maybe of that name
     return f"{found}, gradient" if differentiated and found != "other" else found
 
 
 def _operations(events: Iterable[Any]) -> list[Event]:
-    """The events that are operations of a compiled program."""
+    """The events that are operations of a compiled program.
+
+    Of what a GPU runs as one graph ("command buffer"), kernels are known by their own names only, which are those of
+    the operations they were compiled for, or a library's.
+    """
     found = []
     for event in events:
         name = dict(event.stats).get("hlo_op")
         if name is not None:
+            name = event.name if name.startswith("command_buffer") else name
             found.append(Event(name, event.start_ns, event.start_ns + event.duration_ns))
     return found
+
+
+def _plain(name: str) -> str:
+    """An operation's name as a kernel's: with underscores."""
+    return re.sub(r"[.-]", "_", name)
 
 
 def self_seconds(events: Sequence[Event]) -> list[tuple[str, float]]:

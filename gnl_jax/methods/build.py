@@ -20,6 +20,7 @@ from gnl_jax.methods.kdad import build_kdad
 from gnl_jax.methods.losses import LossWeights
 from gnl_jax.methods.reverse_distillation import Model, TrainState, init_state, teacher_stages, torch_adam, train_step
 from gnl_jax.methods.scoring import make_references, score_batch
+from gnl_jax.nn.folding import fold
 from gnl_jax.nn.pretrained import load_teacher
 from gnl_jax.ops.mixing import Mixing
 
@@ -130,7 +131,8 @@ def build_reverse_distillation(config: ConfigDict, *, matching: str, frozen: PyT
 
     def finish(frozen: PyTree, state: TrainState, images) -> PyTree:
         params = {name: state.params[name] for name in ("bottleneck", "decoder")}
-        variables = {"teacher": frozen, "student": {"params": params, "batch_stats": state.batch_stats}}
+        student = fold({"params": params, "batch_stats": state.batch_stats})
+        variables = {"teacher": frozen, "student": student}
         if matching != "none":
             references = make_references(
                 frozen, images, model=model, preprocess=preprocess, anchor=anchor, k=k, seed=seed
@@ -140,6 +142,7 @@ def build_reverse_distillation(config: ConfigDict, *, matching: str, frozen: PyT
 
     if frozen is None:
         frozen = load_teacher(config.teacher.arch, config.teacher.weights, seed=config.teacher.seed)
+    frozen = fold(frozen)
     phase = Phase(
         name="distillation",
         epochs=config.train.epochs,

@@ -18,7 +18,7 @@ from gnl_jax.images.contrast_normalisation import chunks, contrast, contrast_ran
 from gnl_jax.methods.base import Method, Phase, Prediction, steps_per_epoch
 from gnl_jax.methods.choices import PRECISIONS, choose
 from gnl_jax.methods.losses import masked_mean
-from gnl_jax.nn.layers import fold_statistics
+from gnl_jax.nn.batch_norm import fold_statistics
 from gnl_jax.nn.lenet import LENETS, LeNet
 
 PyTree = Any

@@ -40,7 +40,7 @@ def make_drift(
         match = None if references is None else match_hook(references, matching=matching, alpha=alpha)
 
         def hook(stage, features):
-            seen[str(stage)] = middle_ranks(features.astype(jnp.promote_types(features.dtype, jnp.float32)))
+            seen[str(stage)] = middle_ranks(features).astype(jnp.promote_types(features.dtype, jnp.float32))
             return match(stage, features) if match else features
 
         model.teacher.apply(teacher, preprocess(images).astype(model.dtype), hook)

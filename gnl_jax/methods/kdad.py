@@ -14,7 +14,7 @@ from gnl_jax.methods.base import Method, Phase, Prediction
 from gnl_jax.methods.choices import PRECISIONS, choose
 from gnl_jax.methods.losses import masked_mean
 from gnl_jax.methods.reverse_distillation import TrainState, torch_adam
-from gnl_jax.nn.layers import fold_statistics
+from gnl_jax.nn.batch_norm import fold_statistics
 from gnl_jax.nn.pretrained import load_teacher
 from gnl_jax.nn.vgg import Cloner, Source
 from gnl_jax.ops.cosine import cosine_distance

@@ -15,8 +15,8 @@ from gnl_jax.images.jigsaw import shuffle_tiles
 from gnl_jax.methods.fixed_views import ViewSplit, joined_stages
 from gnl_jax.methods.jigsaw import Jigsaw, init_head, jigsaw_loss
 from gnl_jax.methods.losses import LossWeights, masked_mean, reconstruction_loss, similarity_loss
+from gnl_jax.nn.batch_norm import fold_statistics
 from gnl_jax.nn.decoder import Student
-from gnl_jax.nn.layers import fold_statistics
 from gnl_jax.nn.resnet import Match, ResNet
 from gnl_jax.ops.mixing import Mixing, make_mixer
 
@@ -98,7 +98,7 @@ def view_losses(
     targets: tuple[jax.Array, ...] | None = None,
     order: jax.Array | None = None,
 ) -> tuple[dict[str, jax.Array], PyTree]:
-    """The three losses of a batch in one pass vmapped over its views, and the views' BatchNorm statistics.
+    """The three losses of a batch in one pass over all its views, and the views' BatchNorm statistics.
 
     stages: teacher features [v b h w c], view 0 the one that is reconstructed; valid bool [b].
     targets: what view 0's reconstruction is compared with, as `stages` (the default); order int32 [b]: how its tiles
@@ -107,11 +107,8 @@ def view_losses(
     passes.
     """
 
-    def student(view):
-        variables = {"params": params, "batch_stats": batch_stats}
-        return model.student.apply(variables, view, valid, mutable=["statistics"])
-
-    (embedding, decoded), updates = jax.vmap(student)(stages)
+    variables = {"params": params, "batch_stats": batch_stats}
+    (embedding, decoded), updates = model.student.apply(variables, stages, valid, mutable=["statistics"])
     with jax.named_scope("losses"):
         losses = {
             "ori": reconstruction_loss([e[0] for e in targets or stages], [d[0] for d in decoded]),

@@ -11,8 +11,8 @@ import optax
 from jax import lax
 
 from gnl_jax.methods.losses import masked_mean
+from gnl_jax.nn.batch_norm import fold_statistics
 from gnl_jax.nn.gan import LATENT, Networks
-from gnl_jax.nn.layers import fold_statistics
 
 PyTree = Any
 NOISE_STREAM = 1  # of the random numbers of a step; 0 is initialisation

@@ -5,7 +5,8 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax
 
-from gnl_jax.nn.layers import BatchNorm, Conv, ConvTranspose2x2
+from gnl_jax.nn.batch_norm import BatchNorm
+from gnl_jax.nn.layers import Conv, ConvTranspose2x2
 
 
 class Architecture(NamedTuple):

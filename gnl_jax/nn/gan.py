@@ -13,7 +13,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gnl_jax.nn.layers import BatchNorm, conv2d
+from gnl_jax.nn.batch_norm import BatchNorm
+from gnl_jax.nn.layers import conv2d
 
 LATENT = 100
 DENSE_SIZE = 28

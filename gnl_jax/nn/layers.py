@@ -28,11 +28,11 @@ def _live_taps(size: int, kernel: int, stride: int, padding: int) -> range:
 
 
 def _windows(x: jax.Array, rows: range, columns: range, *, kernel: int, stride: int, padding: int) -> list[jax.Array]:
-    """What each of the kernel's taps sees at every output position: of x [b h w c] one [b oh ow c] for each tap."""
-    height, width = ((size + 2 * padding - kernel) // stride + 1 for size in x.shape[1:3])
-    x = jnp.pad(x, [(0, 0), (padding, padding), (padding, padding), (0, 0)])
+    """What each of the kernel's taps sees at every output position: of x [*b h w c] one [*b oh ow c] for each tap."""
+    height, width = ((size + 2 * padding - kernel) // stride + 1 for size in x.shape[-3:-1])
+    x = jnp.pad(x, [(0, 0)] * (x.ndim - 3) + [(padding, padding), (padding, padding), (0, 0)])
     last = stride * (height - 1) + 1, stride * (width - 1) + 1
-    return [x[:, i : i + last[0] : stride, j : j + last[1] : stride, :] for i in rows for j in columns]
+    return [x[..., i : i + last[0] : stride, j : j + last[1] : stride, :] for i in rows for j in columns]
 
 
 def _library_conv(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Array:
@@ -77,33 +77,36 @@ _conv.defvjp(_conv_forward, _conv_backward)
 
 
 def conv2d(x: jax.Array, kernel: jax.Array, *, stride: int = 1, padding: int = 0) -> jax.Array:
-    """Cross-correlation of x [b h w c] with kernel [k k c o], padding < k zeros on all four sides, as torch's Conv2d.
+    """Cross-correlation of x [*b h w c] with kernel [k k c o], padding < k zeros on all four sides, as torch's Conv2d.
 
+    Several leading axes are one batch, for the kernel's gradient too: vmapped, that would be a convolution for each.
     A 1x1 kernel is a matrix product over pixels; a small output is one matrix product over patches, without the taps
     that only meet padding (their gradient is exactly zero, so training is unchanged); anything else is lax's.
     """
     size, _, _, features = kernel.shape
     if size == 1 and padding == 0:
-        return x[:, ::stride, ::stride, :] @ kernel[0, 0]
-    height, width = ((n + 2 * padding - size) // stride + 1 for n in x.shape[1:3])
+        return x[..., ::stride, ::stride, :] @ kernel[0, 0]
+    height, width = ((n + 2 * padding - size) // stride + 1 for n in x.shape[-3:-1])
     if height * width <= PATCH_POSITIONS:
-        rows, columns = (_live_taps(n, size, stride, padding) for n in x.shape[1:3])
+        rows, columns = (_live_taps(n, size, stride, padding) for n in x.shape[-3:-1])
         patches = jnp.concatenate(_windows(x, rows, columns, kernel=size, stride=stride, padding=padding), axis=-1)
         live = kernel[rows.start : rows.stop, columns.start : columns.stop]
         return patches @ live.reshape(-1, features)
-    return (_conv if features >= WIDE_FEATURES else _library_conv)(x, kernel, stride, padding)
+    batch = x.reshape(-1, *x.shape[-3:])
+    y = (_conv if features >= WIDE_FEATURES else _library_conv)(batch, kernel, stride, padding)
+    return y.reshape(*x.shape[:-3], *y.shape[1:])
 
 
 def conv2d_transpose_2x2(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Doubles the resolution: y[2i+a, 2j+d, o] = sum_c x[i, j, c] kernel[a, d, c, o], torch's ConvTranspose2d(2, 2).
 
-    The windows do not overlap, so it is matrix products and a rearrangement. x [b h w c], kernel [2 2 c o].
+    The windows do not overlap, so it is matrix products and a rearrangement. x [*b h w c], kernel [2 2 c o].
     """
-    b, h, w, _ = x.shape
+    *lead, h, w, _ = x.shape
     # Four products rather than one: the kernel, larger than the activations, is never rearranged.
-    y = jnp.stack([x @ kernel[a, d] for a in (0, 1) for d in (0, 1)], axis=3)
-    y = y.reshape(b, h, w, 2, 2, -1).transpose(0, 1, 3, 2, 4, 5)
-    return y.reshape(b, 2 * h, 2 * w, -1)
+    y = jnp.stack([x @ kernel[a, d] for a in (0, 1) for d in (0, 1)], axis=-2)
+    y = jnp.moveaxis(y.reshape(*lead, h, w, 2, 2, -1), -3, -4)
+    return y.reshape(*lead, 2 * h, 2 * w, -1)
 
 
 def kaiming_normal_fan_out(key: jax.Array, shape: tuple[int, ...], dtype=jnp.float32) -> jax.Array:
@@ -140,55 +143,3 @@ class ConvTranspose2x2(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         kernel = self.param("kernel", torch_conv_transpose_uniform, (2, 2, x.shape[-1], self.features))
         return conv2d_transpose_2x2(x, kernel.astype(x.dtype))
-
-
-class BatchNorm(nn.Module):
-    """Batch normalisation over all axes but the last (torch: epsilon 1e-5), computed in at least float32.
-
-    `valid` None: normalise with the stored `batch_stats`. `valid` bool [b]: normalise with mean and biased variance
-    of the valid rows and write (mean, unbiased variance) to the collection `statistics`; the stored values are never
-    touched, `fold_statistics` moves them. x [b h w c]; the result has x's dtype. `affine` False: no scale, no bias.
-    """
-
-    epsilon: float = 1e-5
-    affine: bool = True
-
-    @nn.compact
-    def __call__(self, x: jax.Array, valid: jax.Array | None = None) -> jax.Array:
-        features = x.shape[-1]
-        scale = self.param("scale", nn.initializers.ones, (features,)) if self.affine else jnp.ones(features)
-        bias = self.param("bias", nn.initializers.zeros, (features,)) if self.affine else jnp.zeros(features)
-        mean = self.variable("batch_stats", "mean", jnp.zeros, (features,))
-        var = self.variable("batch_stats", "var", jnp.ones, (features,))
-        wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-        if valid is None:
-            gain = scale * lax.rsqrt(var.value + self.epsilon)
-            return (wide * gain[None, None, None, :] + (bias - mean.value * gain)[None, None, None, :]).astype(x.dtype)
-
-        rows = valid[:, None, None, None]
-        count = jnp.sum(valid).astype(wide.dtype) * (x.size // (x.shape[0] * features))
-        safe = jnp.maximum(count, 1)
-        batch_mean = jnp.sum(jnp.where(rows, wide, 0), axis=(0, 1, 2)) / safe
-        centred = wide - batch_mean[None, None, None, :]
-        batch_var = jnp.sum(jnp.where(rows, jnp.square(centred), 0), axis=(0, 1, 2)) / safe
-        self.sow("statistics", "mean", batch_mean, reduce_fn=lambda _, new: new, init_fn=lambda: None)
-        # torch keeps the unbiased variance; at 1x1 maps a batch of 16 makes the factor 16/15.
-        unbiased = batch_var * safe / jnp.maximum(count - 1, 1)
-        self.sow("statistics", "var", unbiased, reduce_fn=lambda _, new: new, init_fn=lambda: None)
-        gain = scale * lax.rsqrt(batch_var + self.epsilon)
-        return (centred * gain[None, None, None, :] + bias[None, None, None, :]).astype(x.dtype)
-
-
-def fold_statistics(running, statistics, *, momentum: float = 0.9):
-    """Running statistics after training passes over v views, in view order.
-
-    r <- m^v r + (1 - m) sum_i m^(v-1-i) s_i, equal to v successive updates r <- m r + (1 - m) s_i.
-    `running`: pytree of [c]; `statistics`: the same tree of [v c]. torch's momentum 0.1 is 0.9 here.
-    """
-
-    def fold(r: jax.Array, s: jax.Array) -> jax.Array:
-        views = s.shape[0]
-        weights = (1 - momentum) * momentum ** jnp.arange(views - 1, -1, -1, dtype=s.dtype)
-        return momentum**views * r + weights @ s
-
-    return jax.tree.map(fold, running, statistics)

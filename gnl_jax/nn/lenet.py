@@ -11,7 +11,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gnl_jax.nn.layers import BatchNorm, conv2d, torch_conv_transpose_uniform
+from gnl_jax.nn.batch_norm import BatchNorm
+from gnl_jax.nn.layers import conv2d, torch_conv_transpose_uniform
 
 KERNEL_SIZE = 5
 Initialiser = Callable[..., jax.Array]

@@ -7,8 +7,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from gnl_jax.nn.batch_norm import BatchNorm
 from gnl_jax.nn.blocks import architecture, stage
-from gnl_jax.nn.layers import BatchNorm, Conv
+from gnl_jax.nn.layers import Conv
 
 Match = Callable[[int, jax.Array], jax.Array]
 

@@ -6,7 +6,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gnl_jax.nn.layers import BatchNorm, conv2d, kaiming_normal_fan_out
+from gnl_jax.nn.batch_norm import BatchNorm
+from gnl_jax.nn.layers import conv2d, kaiming_normal_fan_out
 
 Stages = tuple[tuple[int, ...], ...]  # output channels of the convolutions before each pooling
 

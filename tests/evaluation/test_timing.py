@@ -1,9 +1,11 @@
 """Table 7's measurements: what is timed, and what an epoch is made of; the programs themselves are `make speed`'s."""
 
+import jax
+import jax.numpy as jnp
 import pytest
 
 from gnl_jax.evaluation import timing
-from gnl_jax.evaluation.timing import Case, median_seconds, time_epochs
+from gnl_jax.evaluation.timing import Case, median_seconds, model_flop, time_epochs
 
 
 def test_an_epoch_is_its_batches_and_inference_is_one_image(monkeypatch):
@@ -39,3 +41,7 @@ def test_the_median_leaves_out_the_first_call(monkeypatch):
         clock[0] += next(durations)
 
     assert median_seconds(call, seconds=0.0, least=3) == 2
+
+
+def test_flop_of_a_product():
+    assert model_flop(jax.jit(lambda a, b: a @ b), jnp.ones((8, 32)), jnp.ones((32, 16))) == 2 * 8 * 32 * 16

@@ -104,9 +104,7 @@ def test_training_matches_published_networks(case, dtype, forward, gradient):
         def step(state, teacher, views):
             stages = teacher_stages(teacher, views, model=model)
             variables = {"params": state.params, "batch_stats": state.batch_stats}
-            (embedding, decoded), _ = jax.vmap(
-                lambda view: model.student.apply(variables, view, valid, mutable=["statistics"])
-            )(stages)
+            (embedding, decoded), _ = model.student.apply(variables, stages, valid, mutable=["statistics"])
             after, metrics = train_step(
                 jax.random.key(0),
                 state,

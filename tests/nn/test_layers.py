@@ -1,6 +1,7 @@
-"""Convolutions against lax's, BatchNorm against NumPy, initialisations against their definition."""
+"""Convolutions against lax's, initialisations against their definition."""
 
 import itertools
+import re
 
 import flax.linen as nn
 import jax
@@ -14,11 +15,9 @@ from jax import lax
 import gnl_jax.nn.layers
 from gnl_jax.nn.layers import (
     WIDE_FEATURES,
-    BatchNorm,
     _live_taps,
     conv2d,
     conv2d_transpose_2x2,
-    fold_statistics,
     kaiming_normal_fan_out,
     torch_conv_transpose_uniform,
 )
@@ -111,6 +110,38 @@ def test_a_kernel_gradient_on_large_maps_is_matrix_products():
     assert "stablehlo.convolution" in gradient_of_kernel(conv2d, WIDE_FEATURES - 1), "narrow ones are faster in lax"
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("features", [3, WIDE_FEATURES])
+@pytest.mark.parametrize("size", [1, 3])
+def test_leading_axes_are_one_batch(size, features, stride):
+    """Of maps of every kind: a product, patches, a library's convolution."""
+    for side in (6, 20):
+        x = RNG.standard_normal((2, 3, side, side, 4))
+        kernel = RNG.standard_normal((size, size, 4, features))
+        geometry = {"stride": stride, "padding": size // 2}
+        with jax.enable_x64(True):
+            shape = jax.eval_shape(lambda x, k, g=geometry: conv2d(x, k, **g), x, kernel).shape
+            cotangent = RNG.standard_normal(shape)
+            got = with_gradients(conv2d, x, kernel, cotangent, **geometry)
+            flat = (a.reshape(-1, *a.shape[2:]) for a in (x, cotangent))
+            x, cotangent = flat
+            expected = with_gradients(plain_conv2d, x, kernel, cotangent, **geometry)
+        for a, b in zip(got, expected, strict=True):
+            np.testing.assert_allclose(a.reshape(b.shape), b, rtol=1e-12, atol=1e-11)
+
+
+def test_a_kernel_gradient_over_views_is_one_convolution_on_a_gpu():
+    """Vmapped it would be one for each view, which libraries compute many times slower."""
+
+    def gradient(kernel, x):
+        return jax.grad(lambda kernel: jnp.sum(jnp.tanh(conv2d(x, kernel, padding=1))))(kernel)
+
+    x, kernel = jnp.ones((3, 2, 16, 16, 8)), jnp.ones((3, 3, 8, WIDE_FEATURES))
+    text = jax.jit(gradient).trace(kernel, x).lower(lowering_platforms=("cuda",)).as_text()
+    assert text.count("stablehlo.convolution") == 2  # forward, and the kernel's gradient
+    assert re.findall(r"_group_count = (\d+)", text) == ["1"] * 4
+
+
 def test_gradients_of_gradients_on_large_maps():
     """As a penalty on a gradient needs them (WGAN-GP)."""
 
@@ -152,6 +183,13 @@ def test_live_taps_are_those_that_meet_data():
         assert list(_live_taps(size, kernel, stride, padding)) == live, (size, kernel, stride, padding)
 
 
+def test_transposed_convolution_of_leading_axes():
+    x, kernel = RNG.standard_normal((2, 3, 4, 5, 6)), RNG.standard_normal((2, 2, 6, 7))
+    with jax.enable_x64(True):
+        expected = [conv2d_transpose_2x2(row, kernel) for row in jnp.asarray(x)]
+        np.testing.assert_allclose(conv2d_transpose_2x2(x, kernel), expected, atol=1e-12)
+
+
 def test_conv2d_transpose_by_its_definition():
     x, kernel = RNG.standard_normal((2, 3, 4, 5)), RNG.standard_normal((2, 2, 5, 6))
     expected = np.empty((2, 6, 8, 6))
@@ -174,104 +212,6 @@ def test_torch_conv_transpose_uniform():
     assert 0.999 * bound < kernel.max() <= bound
     assert -bound <= kernel.min() < -0.999 * bound
     np.testing.assert_allclose(kernel.std(), bound / np.sqrt(3), rtol=0.01)
-
-
-# BatchNorm
-
-SCALE, BIAS = RNG.standard_normal((2, 5)) + 1
-VARIABLES = {
-    "params": {"scale": SCALE, "bias": BIAS},
-    "batch_stats": {"mean": RNG.standard_normal(5), "var": RNG.uniform(0.5, 2, 5)},
-}
-X = 3 * RNG.standard_normal((6, 4, 2, 5)) + 1
-
-
-def train(variables, x, valid):
-    y, updates = BatchNorm().apply(variables, x, valid, mutable=["statistics"])
-    return y, updates["statistics"]
-
-
-def numpy_batch_norm(x):
-    mean, var = x.mean((0, 1, 2)), x.var((0, 1, 2))
-    return (x - mean) / np.sqrt(var + 1e-5) * SCALE + BIAS, {"mean": mean, "var": x.var((0, 1, 2), ddof=1)}
-
-
-def assert_close(a, b, atol=1e-12):
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12, atol=atol), a, b)
-
-
-def test_batch_norm_with_stored_statistics():
-    mean, var = VARIABLES["batch_stats"]["mean"], VARIABLES["batch_stats"]["var"]
-    with jax.enable_x64(True):
-        got = BatchNorm().apply(VARIABLES, X)
-    np.testing.assert_allclose(got, (X - mean) / np.sqrt(var + 1e-5) * SCALE + BIAS, atol=1e-12)
-
-
-def test_batch_norm_normalises_by_the_biased_variance_and_reports_the_unbiased_one():
-    with jax.enable_x64(True):
-        assert_close(train(VARIABLES, X, np.ones(6, bool)), numpy_batch_norm(X))
-        assert_close(train(VARIABLES, X[:, :1, :1], np.ones(6, bool)), numpy_batch_norm(X[:, :1, :1]))
-
-
-def test_batch_norm_never_touches_its_stored_statistics():
-    with jax.enable_x64(True):
-        _, updates = BatchNorm().apply(VARIABLES, X, np.ones(6, bool), mutable=["statistics", "batch_stats"])
-    jax.tree.map(np.testing.assert_array_equal, updates["batch_stats"], VARIABLES["batch_stats"])
-
-
-def test_batch_norm_in_two_passes_keeps_a_small_variance_on_a_large_mean():
-    x = (1000 + 1e-2 * RNG.standard_normal((16, 8, 8, 5))).astype(np.float32)
-    _, statistics = train(jax.tree.map(np.float32, VARIABLES), x, np.ones(16, bool))
-    np.testing.assert_allclose(statistics["var"], np.float64(x).var((0, 1, 2), ddof=1), rtol=1e-3)
-
-
-VALID = np.array([True, False, True, True, False, True])
-
-
-@pytest.mark.parametrize("fill", [0.0, 1e6, -1e15])
-def test_rows_that_are_not_valid_change_nothing(fill):
-    """Output, statistics and gradients are those of the batch without them; what fills them is finite."""
-    weights = RNG.standard_normal(X.shape)
-    padded = np.where(VALID[:, None, None, None], X, fill)
-
-    def objective(variables, x, valid, weights):
-        y, statistics = train(variables, x, valid)
-        return jnp.sum(jnp.where(valid[:, None, None, None], y * weights, 0)), (y, statistics)
-
-    with jax.enable_x64(True):
-        gradient = jax.grad(objective, argnums=(0, 1), has_aux=True)
-        (of_params, of_x), (y, statistics) = gradient(VARIABLES, padded, VALID, weights)
-        (wanted_params, wanted_x), wanted = gradient(VARIABLES, X[VALID], np.ones(4, bool), weights[VALID])
-    assert_close((y[VALID], statistics), wanted)
-    assert_close(of_params, wanted_params)
-    assert_close(of_x[VALID], wanted_x)
-    np.testing.assert_array_equal(of_x[~VALID], 0)
-
-
-def test_batch_norm_without_a_valid_row_is_finite():
-    y, statistics = train(*jax.tree.map(np.float32, (VARIABLES, X)), np.zeros(6, bool))
-    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves((y, statistics)))
-
-
-def test_batch_norm_of_bfloat16_computes_in_float32():
-    x = jnp.asarray(X, jnp.bfloat16)
-    variables = jax.tree.map(np.float32, VARIABLES)
-    y, statistics = train(variables, x, np.ones(6, bool))
-    wide, expected = train(variables, x.astype(jnp.float32), np.ones(6, bool))
-    assert y.dtype == jnp.bfloat16
-    assert_close(statistics, expected)
-    np.testing.assert_array_equal(y, wide.astype(jnp.bfloat16))
-
-
-@pytest.mark.parametrize("views", [1, 3])
-def test_fold_statistics_equals_successive_updates(views):
-    running = {"a": RNG.standard_normal(5), "b": {"c": RNG.standard_normal(7)}}
-    statistics = jax.tree.map(lambda r: RNG.standard_normal((views, *r.shape)), running)
-    expected = running
-    for i in range(views):
-        expected = jax.tree.map(lambda r, s, i=i: 0.9 * r + 0.1 * s[i], expected, statistics)
-    with jax.enable_x64(True):
-        assert_close(fold_statistics(running, statistics), expected)
 
 
 def test_modules_pad_as_torch():

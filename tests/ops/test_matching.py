@@ -178,6 +178,23 @@ def test_sorted_features_are_numpys():
         np.testing.assert_array_equal(sort_features(wide), np.sort(wide.reshape(4, 20, 3), axis=1))
 
 
+def test_bfloat16_is_matched_as_the_same_values_in_float32_are():
+    content = jnp.asarray(np.maximum(RNG.standard_normal((2, 9, 8, 3)), 0), jnp.bfloat16)  # many ties
+    reference = sort_features(np.maximum(RNG.standard_normal((9, 8, 3)), 0).astype(np.float32))
+    for function in (efdm, mixstyle):
+        got = function(content, reference, alpha=0.7)
+        assert got.dtype == jnp.float32
+        np.testing.assert_array_equal(got, function(content.astype(jnp.float32), reference, alpha=0.7))
+    ascending = sort_features(content)
+    assert ascending.dtype == jnp.bfloat16
+    np.testing.assert_array_equal(ascending, sort_features(content.astype(jnp.float32)))
+
+
+def test_bfloat16_of_more_positions_than_16_bits_count():
+    values = jnp.asarray(RNG.standard_normal((1, 65_537)), jnp.bfloat16)
+    np.testing.assert_array_equal(stable_order(values), np.argsort(np.float32(values), axis=-1, kind="stable"))
+
+
 def test_features_are_sorted_once_for_what_they_are_and_for_what_they_become():
     @jax.jit
     def both(content, reference):
