@@ -16,8 +16,8 @@ def fold(variables: PyTree) -> PyTree:
     """Variables {"params", "batch_stats"} of a `ResNet` or `Student` -> {"params"} that score as they do, to rounding.
 
     A normalisation with stored statistics is y * gain + shift for each channel. The gain goes into the kernel of the
-    convolution whose result y is, and `BatchNorm` adds the shift, which a device's library then does in the same pass
-    as the convolution. Variables that were folded before stay as they are. Not for training.
+    convolution whose result y is, and `BatchNorm` adds the shift, which a GPU's library then does in the same pass as
+    the convolution. Variables that were folded before stay as they are. Not for training.
     """
     params = flax.traverse_util.flatten_dict(variables["params"])
     stats = flax.traverse_util.flatten_dict(variables.get("batch_stats", {}))

@@ -110,6 +110,17 @@ def test_teacher_is_found_or_not(monkeypatch):
         build_method(config)
 
 
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16"])
+def test_networks_are_folded_for_scoring_but_in_full_float32(precision):
+    config = set_method(default_config(), "gnl")
+    config.teacher.weights, config.precision = "random", precision
+    method = build_method(config)
+    state = jax.eval_shape(lambda: method.phases[0].init(jax.random.key(0), None, None))
+    variables = jax.eval_shape(lambda state: method.finish(method.frozen, state, None), state)
+    for network in (method.frozen, variables["teacher"], variables["student"]):
+        assert ("batch_stats" in network) == (precision == "float32")
+
+
 def test_precision_of_products():
     config = default_config()
     found = {}
