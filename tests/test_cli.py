@@ -292,6 +292,7 @@ def test_fitting_from_a_folder(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     write_images(tmp_path / "good", digits()[0])
     options = ("--size", 32, "--epochs", 1, "--exclude", "005.png", "--group-by", r"\d+", "--time-budget", 600)
+    options += ("--precision", "tf32")
     assert run("fit", tmp_path / "good", "--out", tmp_path / "part.gnl", "--teacher", "random", *options) == 0
     out, err = capsys.readouterr()
     assert "THE TEACHER IS RANDOM" in out
@@ -300,7 +301,9 @@ def test_fitting_from_a_folder(tmp_path, capsys, monkeypatch):
     page = (tmp_path / "part.gnl.unusual.html").read_text()
     assert page.count("<figure>") == 10
     assert not (tmp_path / "part.gnl.run").exists()
-    assert read_container(tmp_path / "part.gnl").manifest["data"]["excluded"] == ["005.png"]
+    manifest = read_container(tmp_path / "part.gnl").manifest
+    assert manifest["data"]["excluded"] == ["005.png"]
+    assert manifest["config"]["precision"] == "tf32"
 
 
 def test_no_teacher_stops_fitting_at_once_with_what_to_do(tmp_path, capsys, monkeypatch):
@@ -326,6 +329,7 @@ def test_no_teacher_stops_fitting_at_once_with_what_to_do(tmp_path, capsys, monk
         (("--out", "/no/such/folder/x.gnl"), "no folder /no/such/folder"),
         (("--size", "100"), "multiple of 32"),
         (("--arch", "resnet34"), "invalid choice"),
+        (("--precision", "half"), "invalid choice"),
         (("--method", "kdad"), "invalid choice"),
         (("--student", "x.pth", "--epochs", "3"), "nothing is trained"),
     ],

@@ -108,7 +108,10 @@ def view_losses(
     """
 
     variables = {"params": params, "batch_stats": batch_stats}
-    (embedding, decoded), updates = model.student.apply(variables, stages, valid, mutable=["statistics"])
+    # An image's views are neighbours, as for the teacher.
+    rows = tuple(jnp.moveaxis(stage, 0, 1) for stage in stages)
+    outputs, updates = model.student.apply(variables, rows, valid, mutable=["statistics"])
+    embedding, decoded = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), outputs)
     with jax.named_scope("losses"):
         losses = {
             "ori": reconstruction_loss([e[0] for e in targets or stages], [d[0] for d in decoded]),

@@ -12,7 +12,7 @@ class BatchNorm(nn.Module):
     """Batch normalisation over rows and positions (torch: epsilon 1e-5), computed in at least float32.
 
     `valid` None: normalise x [*b h w c] with the stored `batch_stats`, or, where `fold` has put these into the
-    convolution before, add the bias that is left. `valid` bool [b]: normalise each view of x [*v b h w c] with its own
+    convolution before, add the bias that is left. `valid` bool [b]: normalise each view of x [b *v h w c] with its own
     mean and biased variance of the valid rows and write (mean, unbiased variance), [*v c], to the collection
     `statistics`; the stored values are never touched, `fold_statistics` moves them. The result has x's dtype. `affine`
     False: no scale, no bias.
@@ -37,13 +37,13 @@ class BatchNorm(nn.Module):
             shift = bias - mean.value * gain
             return (wide * gain.reshape(per_channel) + shift.reshape(per_channel)).astype(x.dtype)
 
-        axes = (-4, -3, -2)
-        rows = valid.reshape((1,) * (x.ndim - 4) + (-1, 1, 1, 1))
+        axes = (0, x.ndim - 3, x.ndim - 2)
+        rows = valid.reshape((-1,) + (1,) * (x.ndim - 1))
         count = jnp.sum(valid).astype(wide.dtype) * (x.shape[-3] * x.shape[-2])
         safe = jnp.maximum(count, 1)
         # Mean and variance in one pass over x, and one pass less in the gradient: relative to the first row's mean,
         # which is at most sqrt(b) deviations from the batch's, so that little cancels.
-        shift = jnp.where(valid[0], jnp.mean(wide[..., :1, :, :, :], axis=axes, keepdims=True), 0)
+        shift = jnp.where(valid[0], jnp.mean(wide[:1], axis=axes, keepdims=True), 0)
         shift = lax.stop_gradient(shift)
         offset = wide - shift
         mean_offset, square = (

@@ -104,7 +104,9 @@ def test_training_matches_published_networks(case, dtype, forward, gradient):
         def step(state, teacher, views):
             stages = teacher_stages(teacher, views, model=model)
             variables = {"params": state.params, "batch_stats": state.batch_stats}
-            (embedding, decoded), _ = model.student.apply(variables, stages, valid, mutable=["statistics"])
+            rows = tuple(jnp.moveaxis(stage, 0, 1) for stage in stages)
+            outputs, _ = model.student.apply(variables, rows, valid, mutable=["statistics"])
+            embedding, decoded = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), outputs)
             after, metrics = train_step(
                 jax.random.key(0),
                 state,

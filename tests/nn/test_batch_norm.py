@@ -103,7 +103,9 @@ def test_each_view_is_normalised_by_itself():
 
     with jax.enable_x64(True):
         gradient = jax.grad(objective, argnums=(0, 1), has_aux=True)
-        (of_params, of_x), (y, statistics) = gradient(VARIABLES, views, weights)
+        neighbours = (np.moveaxis(a, 0, 1) for a in (views, weights))
+        (of_params, of_x), (y, statistics) = gradient(VARIABLES, *neighbours)
+        of_x, y = (np.moveaxis(a, 1, 0) for a in (of_x, y))
         each = [gradient(VARIABLES, x, w) for x, w in zip(views, weights)]
     for i, ((_, one_of_x), one) in enumerate(each):
         assert_close(jax.tree.map(lambda a, i=i: a[i], (of_x, y, statistics)), (one_of_x, *one))
