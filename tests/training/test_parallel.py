@@ -66,6 +66,13 @@ def test_steps_on_any_number_of_devices_are_those_of_one(tmp_path):
     agrees(two, "float32/4", one, "float32/1", tolerance=1e-4)
 
 
+def test_each_of_four_devices_computes_a_quarter():
+    """A batch that is divided stays divided through every layer: none is gathered and computed everywhere."""
+    (printed,) = end(start("division_program.py", 1, 4, devices=4))
+    alone, divided = map(float, printed.split())
+    assert 0.25 < divided / alone < 0.28
+
+
 def tiny(devices: int) -> tuple[int, str, str]:
     train = {"batch_size": 4, "epochs": STEPS // 2, "devices": devices, "checkpoint_seconds": 1000.0}
     return 7, "{}", json.dumps(train)
