@@ -119,8 +119,8 @@ class _Lines(logging.Handler):
 def use_library_products() -> None:
     """Lets a GPU's library compute matrix products, before JAX looks for a GPU; XLA_FLAGS can say otherwise.
 
-    By default XLA compiles and times hundreds of kernels of its own for them. At full precision that takes minutes (a
-    step of wide_resnet50_2 in float32 on an H200: more than 4, instead of half a one). Elsewhere it changes nothing.
+    By default XLA compiles and times kernels of its own for them. At full precision that takes minutes (a step of
+    wide_resnet50_2 in float32, compiled on an H200: more than 3, instead of half a one). Elsewhere it changes nothing.
     """
     setting, asked = "xla_gpu_enable_triton_gemm", os.environ.get("XLA_FLAGS", "")
     if setting not in asked:

@@ -10,9 +10,12 @@ import pytest
 from fitted import compiled_quickly, config, digits, fitted, write_images  # noqa: F401
 
 from gnl_jax import console
+from gnl_jax.cli import fit as cli_fit
 from gnl_jax.cli.main import main, parser
 from gnl_jax.detection.artifact import load
 from gnl_jax.detection.container import read_container, write_container
+from gnl_jax.methods.choices import PRECISIONS
+from gnl_jax.nn.blocks import ARCHITECTURES
 
 HOSTILE = [
     '"><img src=x onerror=alert(1)>.png',
@@ -25,9 +28,10 @@ HOSTILE = [
 
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch):
-    """The process's log and cache stay as they are."""
+    """The process's log, cache and environment stay as they are."""
     monkeypatch.setattr(console, "show_log", lambda: None)
     monkeypatch.setattr(console, "keep_compiled_programs", lambda: None)
+    monkeypatch.setattr(console, "use_library_products", lambda: None)
 
 
 def run(*argv):
@@ -315,6 +319,12 @@ def test_no_teacher_stops_fitting_at_once_with_what_to_do(tmp_path, capsys, monk
     err = capsys.readouterr().err
     assert "gnl-jax weights fetch resnet18" in err
     assert "--teacher random" in err
+
+
+def test_choices_are_those_of_the_configuration():
+    """The command line names them itself, so that --help need not wait for JAX."""
+    assert set(cli_fit.ARCHITECTURES) == set(ARCHITECTURES)
+    assert set(cli_fit.PRECISIONS) == set(PRECISIONS)
 
 
 @pytest.mark.parametrize(

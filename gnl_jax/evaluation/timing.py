@@ -26,8 +26,7 @@ class Case(NamedTuple):
 
 
 class Timing(NamedTuple):
-    """Seconds are medians; FLOP as `model_flop`; bytes are those of the compiled program as XLA counts them, before
-    caches."""
+    """Seconds are medians, FLOP `model_flop`'s, bytes the compiled program's as XLA counts them, before caches."""
 
     compile_seconds: float
     step_seconds: float  # one GNL step from uint8 images: three views, losses, gradients, Adam
@@ -84,7 +83,7 @@ def peak_bytes() -> int:
 def model_flop(function: Callable, *arguments) -> float:
     """FLOP of a jitted function of arrays, as XLA counts them in its program for a CPU: the same on every device.
 
-    Elsewhere, programs call libraries whose work XLA does not count.
+    For a GPU's program XLA counts nothing before it is compiled. RuntimeError where JAX_PLATFORMS leaves the CPU out.
     """
     shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), arguments)
     with jax.default_device(jax.devices("cpu")[0]):

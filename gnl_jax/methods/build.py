@@ -116,7 +116,7 @@ def build_reverse_distillation(config: ConfigDict, *, matching: str, frozen: PyT
     unchanged = bool(split.fixed) and options["mixing"] is None and jigsaw is None
     alpha, anchor, k = config.eval.alpha, config.eval.anchor, config.eval.anchors
     # In full float32 a library's convolutions are faster without a bias: on an H200 634 images/s instead of 529.
-    scoring = (lambda variables: variables) if config.precision == "float32" else fold
+    for_scoring = (lambda variables: variables) if config.precision == "float32" else fold
 
     def init(key: jax.Array, previous: PyTree, images) -> TrainState:
         return init_state(jax.random.fold_in(key, INIT_STREAM), model=model, tx=tx, size=size, jigsaw=jigsaw)
@@ -133,7 +133,7 @@ def build_reverse_distillation(config: ConfigDict, *, matching: str, frozen: PyT
 
     def finish(frozen: PyTree, state: TrainState, images) -> PyTree:
         params = {name: state.params[name] for name in ("bottleneck", "decoder")}
-        variables = {"teacher": frozen, "student": scoring({"params": params, "batch_stats": state.batch_stats})}
+        variables = {"teacher": frozen, "student": for_scoring({"params": params, "batch_stats": state.batch_stats})}
         if matching != "none":
             references = make_references(
                 frozen, images, model=model, preprocess=preprocess, anchor=anchor, k=k, seed=seed
@@ -143,7 +143,7 @@ def build_reverse_distillation(config: ConfigDict, *, matching: str, frozen: PyT
 
     if frozen is None:
         frozen = load_teacher(config.teacher.arch, config.teacher.weights, seed=config.teacher.seed)
-    frozen = scoring(frozen)
+    frozen = for_scoring(frozen)
     phase = Phase(
         name="distillation",
         epochs=config.train.epochs,

@@ -106,9 +106,8 @@ def view_losses(
     batch_stats with a leading v). Each view is normalised by its own batch statistics, as in the published separate
     passes.
     """
-
     variables = {"params": params, "batch_stats": batch_stats}
-    # An image's views are neighbours, as for the teacher.
+    # An image's views are neighbours, as for the teacher: a batch that is divided over devices stays divided.
     rows = tuple(jnp.moveaxis(stage, 0, 1) for stage in stages)
     outputs, updates = model.student.apply(variables, rows, valid, mutable=["statistics"])
     embedding, decoded = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), outputs)

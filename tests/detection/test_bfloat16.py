@@ -3,13 +3,13 @@
 import jax
 import numpy as np
 import pytest
+from fitted import compiled_quickly, config, digits  # noqa: F401
 
 import gnl_jax
 from gnl_jax.detection import runtime
 from gnl_jax.detection.detector import predict
 from gnl_jax.detection.export import export_detector
 from gnl_jax.detection.fit import FitOptions, fit
-from tests.fitted import compiled_quickly, config, digits  # noqa: F401
 
 
 @pytest.fixture(scope="module")

@@ -5,11 +5,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import quick
 
 from gnl_jax.nn.decoder import Student
 from gnl_jax.nn.folding import fold
 from gnl_jax.nn.resnet import ResNet
-from tests import quick
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.standard_normal((2, 32, 32, 3))
