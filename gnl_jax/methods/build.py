@@ -21,6 +21,7 @@ from gnl_jax.methods.losses import LossWeights
 from gnl_jax.methods.reverse_distillation import Model, TrainState, init_state, teacher_stages, torch_adam, train_step
 from gnl_jax.methods.scoring import make_references, score_batch
 from gnl_jax.nn.folding import fold
+from gnl_jax.nn.live_kernels import Live, live_parts, optimise_live
 from gnl_jax.nn.pretrained import load_teacher
 from gnl_jax.ops.mixing import Mixing
 
@@ -95,7 +96,8 @@ def build_reverse_distillation(config: ConfigDict, *, matching: str, frozen: PyT
         raise ValueError(f"dataset.size: got {size}, expected a multiple of 32 for reverse distillation")
     dtype, _ = choose(PRECISIONS, config.precision, "precision")
     model = Model.create(config.teacher.arch, dtype, remat=config.train.remat)
-    tx = torch_adam(config.train.learning_rate, b1=config.train.beta1, b2=config.train.beta2)
+    adam = torch_adam(config.train.learning_rate, b1=config.train.beta1, b2=config.train.beta2)
+    tx = optimise_live(adam, _live_parts(config.teacher.arch, size))
     preprocess = functools.partial(normalise, kind=config.method.normalise)
     jigsaw = jigsaw_options(config.method.jigsaw)
     options = {
@@ -155,6 +157,14 @@ def build_reverse_distillation(config: ConfigDict, *, matching: str, frozen: PyT
     )
     score = functools.partial(score_batch, model=model, preprocess=preprocess, matching=matching)
     return Method(config.method.name, frozen, (phase,), finish, score)
+
+
+@functools.cache
+def _live_parts(arch: str, size: int) -> Live:
+    """The student's kernels of which a part meets no data in images of this size."""
+    model, image = Model.create(arch), jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
+    stages = jax.eval_shape(lambda image: model.teacher.init_with_output(jax.random.key(0), image)[0], image)
+    return live_parts(model.student, stages)
 
 
 # What `config.method.system` may name beside reverse distillation.

@@ -15,10 +15,10 @@ from jax import lax
 import gnl_jax.nn.layers
 from gnl_jax.nn.layers import (
     WIDE_FEATURES,
-    _live_taps,
     conv2d,
     conv2d_transpose_2x2,
     kaiming_normal_fan_out,
+    live_taps,
     torch_conv_transpose_uniform,
 )
 
@@ -114,8 +114,8 @@ def test_a_kernel_gradient_on_large_maps_is_matrix_products():
 @pytest.mark.parametrize("features", [3, WIDE_FEATURES])
 @pytest.mark.parametrize("size", [1, 3])
 def test_leading_axes_are_one_batch(size, features, stride):
-    """Of maps of every kind: a product, patches, a library's convolution."""
-    for side in (6, 20):
+    """Of maps of every kind: a product for each position, one of patches, a library's convolution."""
+    for side in (3, 6, 20):
         x = RNG.standard_normal((2, 3, side, side, 4))
         kernel = RNG.standard_normal((size, size, 4, features))
         geometry = {"stride": stride, "padding": size // 2}
@@ -174,13 +174,13 @@ def test_conv2d_equals_lax_whatever_the_geometry(cases, features):
     check_conv2d(cases, features=features)
 
 
-def test_live_taps_are_those_that_meet_data():
+def testlive_taps_are_those_that_meet_data():
     for size, kernel, stride, padding in itertools.product(range(1, 9), range(1, 8), range(1, 4), range(4)):
         outputs = (size + 2 * padding - kernel) // stride + 1
         if outputs < 1 or padding > kernel // 2:
             continue
         live = [k for k in range(kernel) if any(0 <= o * stride + k - padding < size for o in range(outputs))]
-        assert list(_live_taps(size, kernel, stride, padding)) == live, (size, kernel, stride, padding)
+        assert list(live_taps(size, kernel, stride, padding)) == live, (size, kernel, stride, padding)
 
 
 def test_transposed_convolution_of_leading_axes():
