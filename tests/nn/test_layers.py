@@ -1,5 +1,6 @@
 """Convolutions against lax's, initialisations against their definition."""
 
+import functools
 import itertools
 import re
 
@@ -174,13 +175,22 @@ def test_conv2d_equals_lax_whatever_the_geometry(cases, features):
     check_conv2d(cases, features=features)
 
 
-def testlive_taps_are_those_that_meet_data():
+def test_live_taps_are_those_that_meet_data():
     for size, kernel, stride, padding in itertools.product(range(1, 9), range(1, 8), range(1, 4), range(4)):
         outputs = (size + 2 * padding - kernel) // stride + 1
         if outputs < 1 or padding > kernel // 2:
             continue
         live = [k for k in range(kernel) if any(0 <= o * stride + k - padding < size for o in range(outputs))]
         assert list(live_taps(size, kernel, stride, padding)) == live, (size, kernel, stride, padding)
+
+
+def test_tiny_maps_are_products_over_data_alone():
+    """3x3 on 2x2: each of the four positions meets data with four taps of nine, and nothing is padded."""
+    x, kernel = jnp.ones((5, 2, 2, 8)), jnp.ones((3, 3, 8, 6))
+    lowered = jax.jit(functools.partial(conv2d, padding=1)).lower(x, kernel)
+    assert lowered.as_text().count("stablehlo.dot_general") == 4
+    assert "stablehlo.pad" not in lowered.as_text()
+    assert lowered.cost_analysis()["flops"] == pytest.approx(2 * 5 * 4 * 4 * 8 * 6, rel=0.01)
 
 
 def test_transposed_convolution_of_leading_axes():

@@ -8,7 +8,8 @@ import optax
 import pytest
 import quick
 
-from gnl_jax.methods.build import _live_parts
+from gnl_jax.config import default_config
+from gnl_jax.methods.build import _live_parts, build_method
 from gnl_jax.nn.decoder import Student
 from gnl_jax.nn.live_kernels import live_parts, optimise_live
 
@@ -80,3 +81,18 @@ def test_optimising_what_is_live_is_the_same_training():
     assert not np.array_equal(got["a"]["kernel"], params["a"]["kernel"])
     assert state[0].mu["a"]["kernel"].shape == (2, 2, 2, 4)
     assert state[0].mu["a"]["bias"].shape == (4,)
+
+
+@pytest.mark.parametrize(("size", "taps"), [(32, (1, 1)), (64, (3, 3))])
+def test_training_keeps_moments_for_what_is_live(size, taps):
+    config = default_config()
+    config.teacher.weights, config.dataset.size = "random", size
+    phase = build_method(config, frozen={"params": {}}).phases[0]
+    state = jax.eval_shape(lambda key: phase.init(key, None, None), jax.random.key(0))
+
+    def kernel(tree):
+        return tree["bottleneck"]["bn_layer_1"]["conv2"]["kernel"].shape
+
+    adam = state.opt_state[0]
+    assert kernel(adam.mu) == kernel(adam.nu) == (*taps, 512, 512)
+    assert kernel(state.params) == (3, 3, 512, 512)
