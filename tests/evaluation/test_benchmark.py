@@ -1,5 +1,6 @@
 """The grid: every cell once, whatever interrupts it, and one that fails does not stop the others."""
 
+import functools
 import itertools
 import json
 import runpy
@@ -188,14 +189,18 @@ def test_a_grid_without_cells_or_with_one_twice(field):
             grid_cells(make_grid(**{field: value}))
 
 
+@functools.cache  # a process can define the program's flags only once
+def benchmark_program():
+    return runpy.run_path(str(programs.ROOT / "experiments/benchmark.py"))
+
+
 @pytest.mark.parametrize("data", ["digits", "mnist", "mnist_even", "cifar10", "pacs", "mvtec"])
 def test_the_papers_grids(data):
     grid = runpy.run_path(str(programs.ROOT / "configs/benchmark.py"))["get_config"](data)
-    program = runpy.run_path(str(programs.ROOT / "experiments/benchmark.py"))
     cells = grid_cells(grid)
     assert len(cells) == len(grid.normals) * len(grid.methods) * 3
     assert set(grid.methods) <= set(METHODS)
     assert len(grid.normals) == {"pacs": 7, "mvtec": 15, "mnist_even": 1}.get(data, 10)
     for cell in cells[:: len(grid.normals) * 3]:
-        config = cell_config(grid, cell, program["load"])
+        config = cell_config(grid, cell, benchmark_program()["load"])
         assert (config.method.name, config.dataset.normal) == (cell.method, cell.normal)
