@@ -1,6 +1,7 @@
 # Every target sets up what it needs; `make demo` and `make test` work in a fresh clone.
 PYTHON ?= python3
 PY := .venv/bin/python
+PROCESSES ?= 2
 
 # Training is faster where the C library keeps its memory (docs/performance.md; `gnl-jax fit` sees to it by itself).
 demo speed: export GLIBC_TUNABLES ?= glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1099511627776:glibc.malloc.arena_max=1:glibc.malloc.hugetlb=1
@@ -19,8 +20,9 @@ demo: .venv/installed
 	$(PY) experiments/train.py --config=configs/digits.py:0,gnl --workdir=runs/digits/gnl
 	$(PY) experiments/evaluate.py --workdir=runs/digits/rd4ad,runs/digits/gnl --out=runs/digits
 
+# Mostly compiling, which keeps one core busy: a process for each of two cores. More take some 7 GB each.
 test: .venv/installed
-	$(PY) -m pytest
+	$(PY) -m pytest -n $(PROCESSES) --dist loadfile
 
 # The tests of what only TensorFlow can do (building datasets through its own code), in an environment of their own.
 .venv-prepare/installed: pyproject.toml requirements/prepare.txt

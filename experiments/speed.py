@@ -40,9 +40,7 @@ def measure(name: str, precision: str, features: str) -> dict:
 def main(_):
     console.use_library_products()
     if ONE.value:
-        arch, size, batch = WHICH.value[0].split("/")
-        cached = FEATURES.value[0] == "cached"
-        case = Case(arch, int(size), int(batch))
+        case, cached = Case.parse(WHICH.value[0]), FEATURES.value[0] == "cached"
         timing = time_case(case, precision=PRECISION.value[0], cached=cached, score_batch=SCORE_BATCH.value or None)
         print(json.dumps(timing._asdict() | {"device": f"{jax.devices()[0].device_kind}, jax {jax.__version__}"}))
         return

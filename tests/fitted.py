@@ -3,9 +3,7 @@
 import functools
 from pathlib import Path
 
-import jax
 import numpy as np
-import pytest
 from PIL import Image
 
 from gnl_jax.config import default_config, set_method
@@ -14,14 +12,6 @@ from gnl_jax.detection.fit import FitOptions, fit
 
 N = 60  # good images: 41 to learn from, 19 to calibrate
 NATIVE = (40, 48)  # height and width of image files
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled_quickly():
-    """As `quick.jit`, for programs that are jitted elsewhere."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def config():

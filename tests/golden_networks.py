@@ -37,18 +37,22 @@ def _from_torch_shape(shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[in
 
 def weight(part: str, path: tuple[str, ...], shape: tuple[int, ...]) -> np.ndarray:
     """The synthetic float64 value of one array, in our layout."""
-    key = torch_key(path)
     torch_shape, permutation = _from_torch_shape(shape)
-    x = np.random.default_rng([SEED, zlib.crc32(f"{part}.{key}".encode())]).standard_normal(torch_shape)
+    return torch_weight(part, torch_key(path), torch_shape).transpose(permutation)
+
+
+def torch_weight(part: str, key: str, shape: tuple[int, ...]) -> np.ndarray:
+    """The synthetic float64 value of one array under torch's name, in torch's layout."""
+    x = np.random.default_rng([SEED, zlib.crc32(f"{part}.{key}".encode())]).standard_normal(shape)
     if key.endswith("running_var"):
         x = 1 + 0.2 * np.abs(x)
     elif key.endswith("running_mean"):
         x = 0.1 * x
-    elif len(torch_shape) == 1:
+    elif len(shape) == 1:
         x = 1 + 0.1 * x if key.endswith("weight") else 0.1 * x
     else:
-        x = x * np.sqrt(2 / np.prod(torch_shape[1:]))
-    return x.astype(np.float32).astype(np.float64).transpose(permutation)
+        x = x * np.sqrt(2 / np.prod(shape[1:]))
+    return x.astype(np.float32).astype(np.float64)
 
 
 def inputs(size: int, batch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -24,7 +24,7 @@ SMALL = (f"{DIGITS}:3", "--config.dataset.limit_train=10", "--config.train.batch
 
 @functools.cache
 def environment() -> dict[str, str]:
-    """Compiled once for all tests: a cache of their own, and little optimisation by LLVM (half the time to compile)."""
+    """Compiled once for all tests, in a cache of their own."""
     cache = tempfile.mkdtemp(prefix="gnl_jax_xla_")
     atexit.register(shutil.rmtree, cache, ignore_errors=True)
     given = {name: value for name, value in os.environ.items() if name != "GNL_JAX_TEACHER"}
@@ -32,7 +32,6 @@ def environment() -> dict[str, str]:
         "JAX_PLATFORMS": "cpu",
         "JAX_COMPILATION_CACHE_DIR": cache,
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5",
-        "XLA_FLAGS": "--xla_backend_optimization_level=0",
         "MPLBACKEND": "Agg",
     }
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from fitted import compiled_quickly, config, digits, fitted, write_images  # noqa: F401
+from fitted import digits, fitted, write_images
 
 from gnl_jax import console
 from gnl_jax.cli import fit as cli_fit

@@ -20,9 +20,19 @@ from gnl_jax.training.features import compute_features
 
 
 class Case(NamedTuple):
+    """An architecture, the side of the images in pixels and how many are trained on at once."""
+
     arch: str
     size: int
     batch: int
+
+    @classmethod
+    def parse(cls, name: str) -> "Case":
+        """Reads "resnet18/32/16". ValueError where it is something else."""
+        arch, *numbers = name.split("/")
+        if len(numbers) != 2 or not all(number.isdecimal() and int(number) for number in numbers):
+            raise ValueError(f"case: got {name!r}, expected ARCHITECTURE/SIZE/BATCH")
+        return cls(arch, *map(int, numbers))
 
 
 class Timing(NamedTuple):
@@ -160,7 +170,7 @@ def time_case(
 
     cached: the teacher's features of the clean and grey views are given. score_batch: as in `make_programs`.
     """
-    config = _config(case, precision=precision)
+    config = random_config(case, precision=precision)
     config.train.feature_budget_mb = 1e6 * cached
     with jax.default_matmul_precision(matmul_precision(config)):
         rate = matmul_rate(jnp.bfloat16 if precision == "bfloat16" else jnp.float32)
@@ -196,7 +206,7 @@ def time_epochs(case: Case, *, images: int, seconds: float = 3.0) -> dict[tuple[
         raise ValueError(f"images: got {images}, expected 1 or more")
     found = {}
     for name, kind in (("rd4ad", "plain"), ("gnl", "matched")):
-        config = set_method(_config(case), name)
+        config = set_method(random_config(case), name)
         with jax.default_matmul_precision(matmul_precision(config)):
             programs = make_programs(config, score_batch=1)
             step = median_seconds(programs.step, seconds=seconds)
@@ -205,7 +215,8 @@ def time_epochs(case: Case, *, images: int, seconds: float = 3.0) -> dict[tuple[
     return found
 
 
-def _config(case: Case, *, precision: str = "float32") -> ConfigDict:
+def random_config(case: Case, *, precision: str = "float32") -> ConfigDict:
+    """GNL with a random teacher for one case."""
     config = default_config()
     config.precision = precision
     config.teacher.update(arch=case.arch, weights="random")

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from fitted import compiled_quickly, config, digits  # noqa: F401
+from fitted import config, digits
 
 import gnl_jax
 from gnl_jax.detection import runtime

@@ -14,7 +14,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import quick
 
 from gnl_jax.detection import container, export, runtime
 from gnl_jax.detection.detector import Detector
@@ -431,7 +430,7 @@ def test_a_real_network_with_matching_and_drift(tmp_path, monkeypatch):
     plain = functools.partial(
         score_batch, model=model, preprocess=lambda x: x.astype(jnp.float32) / 255, matching="efdm"
     )
-    fast = quick.jit(plain)  # with options, which no inner function may have
+    fast = jax.jit(plain)  # with options, which no inner function may have
 
     def score(variables, images):
         return (plain if isinstance(images, jax.core.Tracer) else fast)(variables, images)
@@ -446,7 +445,7 @@ def test_a_real_network_with_matching_and_drift(tmp_path, monkeypatch):
     between = [np.array([(a.min() + b.max()) / 2], np.float32) for a, b in zip(seen[::2], disturbed[::2])]
     said = manifest(size=size, resize=0, rules={"ng": None, "review": 1, "drift": 1}, n=1, matching="efdm")
     detector = dataclasses.replace(uncalibrated, record=Record(said, {"efdm": {}}, {"efdm": Calibration(*between)}))
-    monkeypatch.setattr(jax, "jit", quick.jit)
+    monkeypatch.setattr(jax, "jit", jax.jit)
     differences = export_detector(detector, tmp_path / "part.gnlx", images=images)
     assert differences.keys() == {"score", "map", "drift"}
     content = container.read_container(tmp_path / "part.gnlx")

@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import safetensors.numpy
-from fitted import compiled_quickly, config, digits, fitted  # noqa: F401
+from fitted import config, digits, fitted
 from PIL import Image
 
 import gnl_jax

@@ -6,7 +6,6 @@ from fractions import Fraction
 import fitted
 import numpy as np
 import pytest
-from fitted import compiled_quickly  # noqa: F401
 
 from gnl_jax.data.protocol import LabelledImages
 from gnl_jax.detection.threshold import RateError

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jax import jit
 from PIL import Image
 
 from gnl_jax.images import affine
-from tests.quick import jit
 
 BILINEAR = Image.Resampling.BILINEAR
 

@@ -5,6 +5,7 @@ from functools import cache, partial
 import jax
 import numpy as np
 import pytest
+from jax import jit
 from PIL import Image, ImageEnhance, ImageOps
 from scipy import stats
 
@@ -18,7 +19,6 @@ from gnl_jax.images.augmix import (
     augmix_chains,
     sample_augmix,
 )
-from tests.quick import jit
 
 BILINEAR = Image.Resampling.BILINEAR
 

@@ -5,9 +5,9 @@ import itertools
 import jax
 import numpy as np
 import pytest
+from jax import jit
 
 from gnl_jax.images.jigsaw import _spread, apply_order, jigsaw_permutations, shuffle_tiles
-from tests.quick import jit
 
 
 def photographs(n, size, seed=0):

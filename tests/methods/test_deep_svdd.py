@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import quick
 
 import gnl_jax.images.contrast_normalisation
 from gnl_jax.config import default_config, set_method
@@ -94,7 +93,7 @@ def start(phase):
 @functools.cache
 def compile_step(phase):
     tx = l2_adam(WEIGHT_DECAY, b1=0.9, b2=0.999)
-    return quick.jit(functools.partial(train_step, losses=LOSSES[phase], model=MODEL, tx=tx, learning_rate=RATE))
+    return jax.jit(functools.partial(train_step, losses=LOSSES[phase], model=MODEL, tx=tx, learning_rate=RATE))
 
 
 def assert_same(a, b, tolerance=1e-12):
@@ -123,7 +122,7 @@ def test_two_steps_of_adam_with_weight_decay_in_the_gradient():
 
     with jax.enable_x64(True):
 
-        @quick.jit
+        @jax.jit
         def loss(params, measured):
             x = preprocess(IMAGES[VALID], measured, model=MODEL)
             z, _ = MODEL.network.encoder.apply(
@@ -202,8 +201,8 @@ def trained():
     states, losses = [None], []
     for phase in method.phases:
         schedule = make_schedule(len(TASK.train), batch_size=phase.batch_size, seed=0, min_valid=phase.min_valid)
-        state = quick.jit(lambda previous, init=phase.init: init(KEY, previous, TASK.train))(states[-1])
-        step = quick.jit(phase.step)
+        state = jax.jit(lambda previous, init=phase.init: init(KEY, previous, TASK.train))(states[-1])
+        step = jax.jit(phase.step)
         losses.append([])
         for indices, valid in map(schedule.batch, range(phase.epochs * schedule.steps_per_epoch)):
             state, metrics = step(KEY, state, method.frozen, TASK.train[indices], valid, None)
@@ -218,7 +217,7 @@ def test_trained_on_digits_it_finds_the_others(trained):
         assert np.mean(phase[-5:]) < 0.3 * np.mean(phase[:5])
     test = TASK.load_test("id")
     variables = method.finish(method.frozen, state, TASK.train)
-    score, no_map, _ = quick.jit(method.score_batch)(variables, test.images)
+    score, no_map, _ = jax.jit(method.score_batch)(variables, test.images)
     assert no_map is None
     assert score.shape == (len(test.images),)
     assert auroc(np.asarray(score), test.anomalous) > 0.8
@@ -230,7 +229,7 @@ def embeddings(encoder, images, low, high):
     x -= x.mean((1, 2, 3), keepdims=True)
     x /= np.abs(x).mean((1, 2, 3), keepdims=True)
     x = np.float32((x - low) / (high - low))
-    return np.asarray(quick.jit(LENETS["mnist"].encoder.apply)(encoder, x)), x
+    return np.asarray(jax.jit(LENETS["mnist"].encoder.apply)(encoder, x)), x
 
 
 def test_the_second_phase_begins_with_the_encoder_and_its_centre(trained, monkeypatch):
@@ -260,10 +259,10 @@ def test_the_score_is_the_squared_distance_to_the_centre_of_each_row_alone(train
     method, (_, state), _ = trained
     variables = method.finish(method.frozen, state, TASK.train)
     images = TASK.load_test("id").images[:6]
-    score = quick.jit(method.score_batch)(variables, images).score
+    score = jax.jit(method.score_batch)(variables, images).score
     z, _ = embeddings(variables["encoder"], images, state.measured["low"], state.measured["high"])
     np.testing.assert_allclose(score, ((z - np.asarray(state.measured["centre"])) ** 2).sum(1), rtol=1e-4)
-    other = quick.jit(method.score_batch)(variables, np.concatenate([images[:1], 255 - images[1:]])).score
+    other = jax.jit(method.score_batch)(variables, np.concatenate([images[:1], 255 - images[1:]])).score
     assert other[0] == score[0]
     assert np.all(other[1:] != score[1:])
 

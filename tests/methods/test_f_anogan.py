@@ -9,7 +9,6 @@ import numpy as np
 import numpy_gan
 import optax
 import pytest
-import quick
 from numpy_gan import random_variables
 from PIL import Image
 
@@ -65,7 +64,7 @@ def test_preprocessing_scales_and_for_dense_networks_greys_as_pillow():
 def test_score_and_map_are_those_of_numpy():
     variables = {"generator": GENERATOR, "critic": CRITIC, "encoder": ENCODER}
     with jax.enable_x64(True):
-        score, maps, _ = quick.jit(lambda v, x: score_batch(v, x, networks=DENSE, feature_weight=KAPPA))(
+        score, maps, _ = jax.jit(lambda v, x: score_batch(v, x, networks=DENSE, feature_weight=KAPPA))(
             variables, IMAGES
         )
     pixels, features = numpy_distances(scaled(IMAGES))
@@ -80,7 +79,7 @@ def stepped():
     adam = (optax.ScaleByAdamState(np.int32(0), zeros, zeros), optax.EmptyState())
     state = EncoderState(np.int32(0), GENERATOR, CRITIC, Learner(ENCODER["params"], {}, adam))
 
-    @quick.jit
+    @jax.jit
     def step(state, x, valid):
         options = {"networks": DENSE, "tx": ADAM, "feature_weight": KAPPA}
         return encoder_step(jax.random.key(0), state, x, valid, **options)
@@ -121,7 +120,7 @@ def test_padded_batches_train_as_unpadded_ones(stepped):
 def test_mirroring():
     images = np.float32(RNG.uniform(-1, 1, (200, 2, 4, 1)))
 
-    @quick.jit
+    @jax.jit
     def run(key):
         return mirror(key, images), mirror(key, images[:9])
 
@@ -229,7 +228,7 @@ def test_convolutional_encoder_steps():
     adam = jax.device_get(ADAM.init(jax.tree.map(np.zeros_like, encoder["params"])))
     state = EncoderState(np.int32(0), generator, critic, Learner(encoder["params"], encoder["batch_stats"], adam))
     images = RNG.integers(0, 256, (4, 32, 32, 3), np.uint8)
-    step = quick.jit(phase.step)
+    step = jax.jit(phase.step)
     after, metrics = step(jax.random.key(0), state, {}, images, np.ones(4, bool), None)
     assert after.step == 1
     assert np.isfinite(jax.tree.leaves(metrics)).all()
@@ -251,7 +250,7 @@ def test_digits_that_are_no_sixes_are_found():
 
     def train(phase, state, steps):
         state = phase.init(jax.random.key(0, impl="rbg"), state, task.train)
-        step, history = quick.jit(phase.step), []
+        step, history = jax.jit(phase.step), []
         for indices, valid in itertools.islice(schedule.batches(0), steps):
             state, metrics = step(jax.random.key(0), state, method.frozen, task.train[indices], valid, None)
             history.append({name: float(value) for name, value in metrics.items()})
@@ -270,5 +269,5 @@ def test_digits_that_are_no_sixes_are_found():
     jax.tree.map(np.testing.assert_array_equal, state.generator, gan.generator.variables)
     jax.tree.map(np.testing.assert_array_equal, state.critic, gan.critic.variables)
     test = task.tests["id"]()
-    score = quick.jit(method.score_batch)(method.finish(method.frozen, state, task.train), test.images).score
+    score = jax.jit(method.score_batch)(method.finish(method.frozen, state, task.train), test.images).score
     assert auroc(np.asarray(score), test.anomalous) > 0.9

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import quick
 import scipy.special
 from run_folders import small_architecture
 
@@ -57,7 +56,7 @@ def fresh(model, jigsaw):
 
 def step(model, teacher, images, valid, **options):
     """Metrics and state after one step from a fresh student."""
-    run = quick.jit(
+    run = jax.jit(
         functools.partial(train_step, model=model, tx=ADAM, make_views=clean, loss_weights=ONE_VIEW, **options)
     )
     state = fresh(model, options.get("jigsaw") is not None)
@@ -69,7 +68,7 @@ def stream(number):
 
 
 def losses(model, stages, targets, valid=ALL):
-    run = quick.jit(functools.partial(view_losses, model=model, reduction="sum"))
+    run = jax.jit(functools.partial(view_losses, model=model, reduction="sum"))
     state = fresh(model, False)
     return run(state.params, state.batch_stats, stages, valid, targets=targets)[0]["ori"]
 

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-import quick
 
 from gnl_jax.methods.losses import LossWeights
 from gnl_jax.methods.reverse_distillation import Model, TrainState, init_state, teacher_stages, torch_adam, train_step
@@ -100,7 +99,7 @@ def test_training_matches_published_networks(case, dtype, forward, gradient):
         valid = jnp.ones(views.shape[1], bool)
 
         # One program gives all that is compared: the passes it repeats are merged with those of the step.
-        @quick.jit
+        @jax.jit
         def step(state, teacher, views):
             stages = teacher_stages(teacher, views, model=model)
             variables = {"params": state.params, "batch_stats": state.batch_stats}
@@ -154,7 +153,7 @@ def test_scoring_matches_published_networks(case, dtype, tolerance, matching, al
     with jax.enable_x64(dtype == "float64"):
         model = model._replace(dtype=jnp.dtype(dtype))
 
-        @quick.jit
+        @jax.jit
         def score(teacher, student, alpha, anchor, test):
             variables = {"teacher": teacher, "student": student, "alpha": alpha}
             variables["references"] = tuple(sort_features(s) for s in model.teacher.apply(teacher, anchor)[:2])

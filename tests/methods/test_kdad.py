@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import quick
 
 from gnl_jax.config import default_config, set_method
 from gnl_jax.data.digits import digits_task
@@ -27,8 +26,8 @@ MODEL = Model(
 )
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
 VALID = np.array([True, True, False, True, False, True])
-STEP = quick.jit(functools.partial(train_step, model=MODEL, tx=ADAM, mse_weight=WEIGHT))
-TAPS = quick.jit(functools.partial(source_taps, model=MODEL))
+STEP = jax.jit(functools.partial(train_step, model=MODEL, tx=ADAM, mse_weight=WEIGHT))
+TAPS = jax.jit(functools.partial(source_taps, model=MODEL))
 
 
 def in_float64(function):
@@ -42,8 +41,8 @@ def in_float64(function):
 @functools.cache
 def start():
     """The source's variables and a fresh cloner in float64."""
-    source = quick.jit(MODEL.source.init)(KEY, jnp.zeros((1, 32, 32, 3)))
-    state = quick.jit(functools.partial(init_state, model=MODEL, tx=ADAM))(KEY)
+    source = jax.jit(MODEL.source.init)(KEY, jnp.zeros((1, 32, 32, 3)))
+    state = jax.jit(functools.partial(init_state, model=MODEL, tx=ADAM))(KEY)
     widen = {np.dtype("float32"): np.float64}
     return jax.tree.map(lambda leaf: np.asarray(leaf, widen.get(leaf.dtype)), (source, state))
 
@@ -90,7 +89,7 @@ def test_loss_is_the_mean_over_valid_rows_of_all_four_taps():
     def cloned(images, valid):
         return MODEL.cloner.apply(variables, MODEL.inputs(images), valid, mutable=["statistics"])[0]
 
-    taps = in_float64(quick.jit(cloned))(IMAGES[VALID], np.ones(4, bool))
+    taps = in_float64(jax.jit(cloned))(IMAGES[VALID], np.ones(4, bool))
     expected = by_hand([tap[VALID] for tap in features], taps).mean()
     np.testing.assert_allclose(metrics["loss"], expected, rtol=1e-8)
 
@@ -146,8 +145,8 @@ def test_no_gradient_reaches_the_source():
 
     with jax.enable_x64(True):
         gradients = (
-            quick.jit(jax.grad(functools.partial(loss, features=None)))(source),
-            quick.jit(jax.grad(functools.partial(loss, source)))(random_taps(4)),
+            jax.jit(jax.grad(functools.partial(loss, features=None)))(source),
+            jax.jit(jax.grad(functools.partial(loss, source)))(random_taps(4)),
         )
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(gradients))
 
@@ -156,9 +155,9 @@ def test_score_is_the_distance_of_the_three_deepest_taps():
     source, _ = start()
     state, _ = three_steps(IMAGES)
     student = {"params": state.params, "batch_stats": state.batch_stats}
-    score = in_float64(quick.jit(functools.partial(score_batch, model=MODEL, mse_weight=WEIGHT)))
+    score = in_float64(jax.jit(functools.partial(score_batch, model=MODEL, mse_weight=WEIGHT)))
     prediction = score({"teacher": source, "student": student}, IMAGES)
-    taps = in_float64(quick.jit(lambda images: MODEL.cloner.apply(student, MODEL.inputs(images))))(IMAGES)
+    taps = in_float64(jax.jit(lambda images: MODEL.cloner.apply(student, MODEL.inputs(images))))(IMAGES)
     expected = by_hand(in_float64(TAPS)(source, IMAGES)[1:], taps[1:])
     np.testing.assert_allclose(prediction.score, expected, rtol=1e-8)
     assert (prediction.map, prediction.drift) == (None, None)
@@ -179,18 +178,18 @@ def test_trains_on_digits(monkeypatch):
     method = build_kdad(kdad_config(**{"train.learning_rate": 1e-2}), frozen=frozen)
     (phase,) = method.phases
     assert (phase.name, phase.epochs, phase.batch_size, phase.min_valid) == ("distillation", 52, 64, 1)
-    features = quick.jit(phase.precompute)(method.frozen, images)
+    features = jax.jit(phase.precompute)(method.frozen, images)
     assert [tap.shape for tap in features] == [(16, 8, 8, 6), (16, 4, 4, 8), (16, 2, 2, 8), (16, 1, 1, 8)]
     state = phase.init(KEY, None, images)
     expected = jax.eval_shape(lambda: phase.init(jax.random.key(0), None, images))
     assert jax.tree.map(jnp.shape, state) == jax.tree.map(jnp.shape, expected)
-    step, losses = quick.jit(phase.step), []
+    step, losses = jax.jit(phase.step), []
     for _ in range(12):
         state, metrics = step(KEY, state, method.frozen, images, np.ones(16, bool), features)
         losses.append(float(metrics["loss"]))
     assert losses[-1] < 0.8 * losses[0]
     variables = method.finish(method.frozen, state, images)
-    prediction = quick.jit(method.score_batch)(variables, task.load_test("id").images)
+    prediction = jax.jit(method.score_batch)(variables, task.load_test("id").images)
     assert prediction.score.shape == (4,)
     assert np.all(prediction.score > 0)
     assert (method.name, prediction.map) == ("kdad", None)

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import quick
 from jax import lax
 
 import gnl_jax.nn.layers
@@ -73,7 +72,7 @@ def three_steps(step, images, valid):
 
 @pytest.fixture(scope="module")
 def step():
-    return compile_step(quick.jit)
+    return compile_step(jax.jit)
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +125,7 @@ def test_features_computed_once_train_as_those_of_every_step(padded):
         with jax.enable_x64(True):
             return jax.device_get(compiled(*arguments))
 
-    compiled = quick.jit(step)
+    compiled = jax.jit(step)
     assert_same_training(padded, three_steps(stepped, IMAGES, VALID))
 
 
@@ -153,7 +152,7 @@ def test_a_step_is_a_function_of_key_and_step_number(step):
 
 
 def test_teacher_stages_are_those_of_each_view_and_pass_no_gradient():
-    @quick.jit
+    @jax.jit
     def run(teacher, views):
         stages = teacher_stages(teacher, views, model=MODEL)
         gradients = jax.grad(lambda *x: sum(map(jnp.sum, teacher_stages(*x, model=MODEL))), argnums=(0, 1))

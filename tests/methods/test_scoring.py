@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import quick
 
 from gnl_jax.methods.drift import make_drift
 from gnl_jax.methods.reverse_distillation import Model, init_state, torch_adam
@@ -48,7 +47,7 @@ TINY = Model(TinyTeacher(), TinyStudent())
 
 @functools.cache
 def tiny_variables():
-    @quick.jit
+    @jax.jit
     def init(key):
         stages, teacher = TINY.teacher.init_with_output(key, preprocess(IMAGES[:1]))
         return {"teacher": teacher, "student": TINY.student.init(key, stages)}
@@ -119,7 +118,7 @@ def test_the_barycentre_is_the_mean_of_the_sorted_features_of_all_images():
 def tiny_score(matching, references, alpha=0.5):
     variables = tiny_variables() | {"references": references, "alpha": jnp.float32(alpha)}
     score = functools.partial(score_batch, model=TINY, preprocess=preprocess, matching=matching)
-    return quick.jit(score)(variables, IMAGES[:3])
+    return jax.jit(score)(variables, IMAGES[:3])
 
 
 def test_without_matching_the_map_compares_teacher_and_student():
@@ -165,7 +164,7 @@ def test_a_row_depends_on_neither_its_neighbours_nor_the_size_of_the_batch():
     student = {"params": state.params, "batch_stats": state.batch_stats}
     variables = {"teacher": teacher, "student": student, "alpha": jnp.float32(0.5)}
     variables["references"] = make_references(teacher, IMAGES, model=model, preprocess=preprocess, anchor="first")
-    score = quick.jit(functools.partial(score_batch, model=model, preprocess=preprocess, matching="efdm"))
+    score = jax.jit(functools.partial(score_batch, model=model, preprocess=preprocess, matching="efdm"))
     batch, other, alone = (score(variables, images) for images in (IMAGES[:4], IMAGES[[9, 1, 8, 7]], IMAGES[1:2]))
     assert batch.map.shape == (4, 32, 32)
     for row in (other, jax.tree.map(lambda x: np.repeat(x, 2, axis=0), alone)):
@@ -185,7 +184,7 @@ def test_outside_the_region_nothing_counts(matching):
     variables = tiny_variables() | {"region": region_of(20)}
     if matching != "none":
         variables |= {"references": references(anchor="barycentre"), "alpha": jnp.float32(0.5)}
-    score = quick.jit(functools.partial(score_batch, model=TINY, preprocess=preprocess, matching=matching))
+    score = jax.jit(functools.partial(score_batch, model=TINY, preprocess=preprocess, matching=matching))
     inside, outside = IMAGES[:3].copy(), IMAGES[:3].copy()
     outside[:, :, 20:] ^= 255
     inside[:, :, 19] ^= 255
@@ -226,9 +225,9 @@ def test_drift_is_measured_before_matching_against_the_images_fitted_to(matching
             per_stage.append((np.abs(new - barycentre).mean(1) / spread).mean(1))
         expected.append(np.mean(per_stage, axis=0))
     score = functools.partial(score_batch, model=TINY, preprocess=preprocess, matching=matching)
-    got = quick.jit(score)(tiny_variables() | matched | {"drift": drift}, IMAGES[:3])
+    got = jax.jit(score)(tiny_variables() | matched | {"drift": drift}, IMAGES[:3])
     np.testing.assert_allclose(got.drift, np.mean(expected, axis=0), rtol=1e-4)
-    without = quick.jit(score)(tiny_variables() | matched, IMAGES[:3])
+    without = jax.jit(score)(tiny_variables() | matched, IMAGES[:3])
     assert without.drift is None
     np.testing.assert_allclose(without.score, got.score, rtol=1e-6)
 

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-import quick
 from numpy_gan import random_variables
 
 from gnl_jax.methods.wgan_gp import GanState, Learner, Noise, draw_noise, gan_step, gradient_penalty, training_pass
@@ -42,7 +41,7 @@ def start(kind):
 @functools.cache
 def compiled_step(kind):
     options = {"networks": start(kind)[0], "tx": ADAM, "weight": 10.0, "critic_steps": 3}
-    step = quick.jit(functools.partial(gan_step, **options))
+    step = jax.jit(functools.partial(gan_step, **options))
 
     def call(*arguments):
         with jax.enable_x64(True):
@@ -51,7 +50,7 @@ def compiled_step(kind):
     return call
 
 
-@quick.jit
+@jax.jit
 def draw(key):
     return [draw_noise(key, rows, networks=start("convolutional")[0]) for rows in (6, 2)]
 
@@ -150,11 +149,11 @@ def test_passes_are_normalised_apart_and_counted_in_order(convolutional):
     """The critic sees real, fake, mixed and, on the generator's turn, fake images again, with its new weights."""
     networks, state, real = start("convolutional")
 
-    @quick.jit
+    @jax.jit
     def generate(z):
         return training_pass(networks.generator, *state.generator[:2], z, VALID)
 
-    @quick.jit
+    @jax.jit
     def see(params, x, dropout):
         return training_pass(networks.critic, params, state.critic.batch_stats, x, VALID, dropout)
 
@@ -252,7 +251,7 @@ def test_generator_follows_the_stepped_critic_with_the_same_latents(history):
 
     latent = noise_of(0)[0].latent  # those of both kinds of networks
     with jax.enable_x64(True):
-        gradient = jax.device_get(quick.jit(jax.grad(loss))(before.generator.params, latent))
+        gradient = jax.device_get(jax.jit(jax.grad(loss))(before.generator.params, latent))
     # Adam's first moment after one step.
     wanted = jax.tree.map(lambda g: 0.5 * g, gradient)
     moments = after.generator.opt_state[0].mu

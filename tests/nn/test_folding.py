@@ -5,7 +5,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import quick
 
 from gnl_jax.nn.decoder import Student
 from gnl_jax.nn.folding import fold
@@ -32,7 +31,7 @@ def test_folded_networks_score_as_they_did(arch):
         stages = jax.eval_shape(ResNet(arch).apply, teacher, IMAGES)
         student = trained(Student(arch), stages)
 
-        @quick.jit
+        @jax.jit
         def outputs(teacher, student):
             stages = ResNet(arch).apply(teacher, IMAGES)
             return stages, Student(arch).apply(student, stages)

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import numpy_gan
 import pytest
-import quick
 from numpy_gan import random_variables, shapes
 
 from gnl_jax.nn.gan import EPSILONS, NETWORKS, torch_uniform
@@ -74,7 +73,7 @@ def numpy_images(networks, variables, z, **mode):
 def test_networks_equal_numpy_in_evaluation(pair):
     networks, (generator, critic, encoder), z, x = pair
 
-    @quick.jit
+    @jax.jit
     def run(generator, critic, encoder, z, x):
         results = networks.critic.apply(critic, x), networks.encoder.apply(encoder, x)
         return networks.generator.apply(generator, z), *results
@@ -94,7 +93,7 @@ def test_networks_equal_numpy_in_training(pair):
     networks, (generator, critic, _), z, x = pair
     noise = RNG.uniform(0, 1, (3, networks.critic.trunk.drops))
 
-    @quick.jit
+    @jax.jit
     def run(generator, critic, z, x, noise):
         valid = jnp.ones(3, bool)
         images, _ = networks.generator.apply(generator, z, valid, mutable=["statistics"])
@@ -113,7 +112,7 @@ def test_bfloat16_products_give_float32_results_nearby():
     generator, _, encoder = random_variables(networks)
     x = RNG.uniform(-1, 1, (2, 32, 32, 3))
 
-    @quick.jit
+    @jax.jit
     def run(generator, encoder, x):
         z = networks.encoder.apply(encoder, x)
         return z, networks.generator.apply(generator, z)
@@ -139,7 +138,7 @@ def test_initialisation_is_torchs():
 def test_every_layer_is_initialised_by_its_own_inputs():
     networks = NETWORKS["convolutional"](32, epsilon=0.8)
 
-    variables = quick.jit(networks.critic.init)(jax.random.key(0, impl="rbg"), jnp.zeros((1, 32, 32, 3)))
+    variables = jax.jit(networks.critic.init)(jax.random.key(0, impl="rbg"), jnp.zeros((1, 32, 32, 3)))
     layers = {}
     for path, leaf in jax.tree_util.tree_flatten_with_path(variables["params"])[0]:
         layers.setdefault(jax.tree_util.keystr(path[:-1]), {})[path[-1].key] = np.asarray(leaf)

@@ -5,7 +5,6 @@ import itertools
 import jax
 import numpy as np
 import pytest
-import quick
 
 from gnl_jax.nn.lenet import LENETS, ConvTranspose5x5, max_pool_2x2, torch_uniform, upsample_2x, xavier_leaky
 
@@ -99,7 +98,7 @@ def check_network(name, *, train):
     x = RNG.uniform(0, 1, (4, network.size, network.size, network.channels))
     valid = np.array([True, False, True, True]) if train else None
 
-    @quick.jit
+    @jax.jit
     def run(variables, x, valid):
         encoder = {group: tree["encoder"] for group, tree in variables.items()}
         z, _ = network.encoder.apply(encoder, x, valid, mutable=["statistics"])
@@ -182,7 +181,7 @@ def test_initialisations_are_torchs():
 
     def bounds(name):
         x = np.zeros((1, LENETS[name].size, LENETS[name].size, LENETS[name].channels), np.float32)
-        params = quick.jit(LENETS[name].autoencoder.init)(key, x)["params"]
+        params = jax.jit(LENETS[name].autoencoder.init)(key, x)["params"]
         kernels = params["encoder"] | params["decoder"]
         return {layer: uniform_bound(kernel["kernel"]) for layer, kernel in kernels.items()}
 

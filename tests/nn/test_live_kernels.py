@@ -6,7 +6,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-import quick
 
 from gnl_jax.config import default_config
 from gnl_jax.methods.build import _live_parts, build_method
@@ -37,7 +36,7 @@ def test_what_is_left_out_has_no_gradient_and_what_is_kept_has():
     inputs = [jax.random.normal(jax.random.key(i), s.shape) for i, s in enumerate(stages(32))]
     variables = jax.jit(student.init)(jax.random.key(3, impl="rbg"), tuple(inputs))
 
-    @quick.jit
+    @jax.jit
     def gradients(params, inputs):
         def objective(params):
             outputs = student.apply({**variables, "params": params}, tuple(inputs))

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import quick
 
 from gnl_jax.nn.blocks import ARCHITECTURES
 from gnl_jax.nn.bottleneck import Bottleneck
@@ -89,7 +88,7 @@ def parameters(arch):
     """A student's parameters by name: (module, ..., leaf) -> array."""
     stages, _ = abstract(ResNet(arch), images(32))
 
-    @quick.jit
+    @jax.jit
     def init(key):
         return Student(arch).init(key, tuple(jnp.zeros(s.shape) for s in stages))["params"]
 
@@ -128,7 +127,7 @@ def test_matching_replaces_stages_1_and_2_before_the_next_stage_sees_them():
     def nothing_at_2(stage, features):
         return 0 * features if stage == 2 else features
 
-    @quick.jit
+    @jax.jit
     def run(key, x):
         plain, teacher = ResNet().init_with_output(key, x)
         return plain, *(ResNet().apply(teacher, x, match) for match in (first_of_the_batch, nothing_at_2))

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import quick
 from scipy.signal import correlate2d
 
 from gnl_jax.nn.torch_keys import torch_shapes
@@ -52,7 +51,7 @@ def test_names_and_shapes_are_torchvisions():
 def test_initialisation_of_the_source_is_torchvisions():
     """Kaiming normal by fan-out; four standard errors around the standard deviation."""
     source = Source(((64,), (32, 8), (96,), (16,), (128,)))
-    for layer in quick.jit(source.init)(KEY, jnp.zeros((1, 32, 32, 3)))["params"].values():
+    for layer in jax.jit(source.init)(KEY, jnp.zeros((1, 32, 32, 3)))["params"].values():
         kernel = np.asarray(layer["kernel"])
         expected = np.sqrt(2 / (9 * kernel.shape[3]))
         assert abs(kernel.std() / expected - 1) < 4 / np.sqrt(2 * kernel.size)
@@ -62,7 +61,7 @@ def test_initialisation_of_the_source_is_torchvisions():
 
 
 def test_initialisation_of_the_cloner_is_xavier_uniform():
-    variables = quick.jit(Cloner().init)(KEY, jnp.zeros((1, 32, 32, 3)))
+    variables = jax.jit(Cloner().init)(KEY, jnp.zeros((1, 32, 32, 3)))
     for name, layer in variables["params"].items():
         if name.startswith("bn"):
             assert np.all(layer["scale"] == 1)
@@ -101,7 +100,7 @@ def assert_same_taps(module, variables, expected, **arguments):
         return module.apply(variables, images, **arguments, mutable=["statistics"])[0]
 
     with jax.enable_x64(True):
-        taps = jax.device_get(quick.jit(run)(variables, IMAGES))
+        taps = jax.device_get(jax.jit(run)(variables, IMAGES))
     for tap, wanted in zip(taps, expected, strict=True):
         assert np.any(tap)
         np.testing.assert_allclose(tap, wanted, rtol=1e-10, atol=1e-12)

@@ -36,6 +36,5 @@ def flop(count: int) -> float:
 
 
 if __name__ == "__main__":
-    jax.config.update("jax_disable_most_optimizations", True)
     with small_architecture():
         print(*(flop(int(count)) for count in sys.argv[1:]))

@@ -98,7 +98,6 @@ def run(out: str, cases: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    jax.config.update("jax_disable_most_optimizations", True)
     if "JOIN" in os.environ:
         join(os.environ["JOIN"])
     with small_architecture():

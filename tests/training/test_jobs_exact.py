@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import quick
 from run_folders import small_architecture
 
 from gnl_jax.data.digits import digits_task
@@ -49,7 +48,7 @@ def test_jobs_train_as_they_would_alone(step):
     starts = [widened(init_state(key, model=model, tx=ADAM, size=32)) for key in keys]
     images = [digits_task(digit, limit_train=n).train for digit, n in zip("038", COUNTS)]
     schedules = [make_schedule(n, batch_size=4, seed=seed) for seed, n in enumerate(COUNTS)]
-    alone, together = quick.jit(step), quick.jit(job_step(step))
+    alone, together = jax.jit(step), jax.jit(job_step(step))
     with jax.enable_x64(True):
         states = jax.tree.map(lambda *leaves: jnp.stack(leaves), *starts)
         singles = list(starts)

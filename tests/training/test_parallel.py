@@ -22,7 +22,8 @@ STEPS = 4000  # of the tiny method: two a epoch
 
 
 def start(program: str, *arguments, devices: int, join: str = "") -> subprocess.Popen:
-    environment = dict(os.environ, XLA_FLAGS=f"--xla_force_host_platform_device_count={devices}")
+    environment = dict(os.environ)
+    environment["XLA_FLAGS"] += f" --xla_force_host_platform_device_count={devices}"
     environment |= {"PYTHONPATH": os.pathsep.join([str(HERE.parent), str(HERE)]), "JAX_NUMPY_RANK_PROMOTION": "raise"}
     environment |= {"JOIN": join} if join else {}
     command = [sys.executable, str(HERE / program), *map(str, arguments)]
