@@ -1,5 +1,6 @@
 """Programs side by side that take turns, so that a noisy machine is as unfair to one as to another."""
 
+import contextlib
 import subprocess
 import sys
 import time
@@ -50,7 +51,8 @@ def take_turns(
         with progress_bar(description, turns) as advance:
             for _ in range(turns):
                 for name, process in processes.items():
-                    print(calls, file=process.stdin, flush=True)
+                    with contextlib.suppress(BrokenPipeError):  # it ended: there is no answer, either
+                        print(calls, file=process.stdin, flush=True)
                     seconds[name].append(float(answer(name)))
                 advance(1, "")
     finally:

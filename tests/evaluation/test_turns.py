@@ -46,13 +46,16 @@ def test_each_in_its_turn_and_never_two_at_once(tmp_path):
         assert min(seconds[name]) >= least
 
 
-@pytest.mark.parametrize("code", ["raise SystemExit(3)", "print('ready', flush=True); input(); raise SystemExit(3)"])
+READY = "print('ready', flush=True); "
+
+
+@pytest.mark.parametrize("code", ["exit(3)", READY + "exit(3)", READY + "input(); exit(3)"])
 def test_one_that_ends_is_named_and_the_others_are_ended(tmp_path, monkeypatch, code):
     started = []
     popen = subprocess.Popen
     monkeypatch.setattr(turns.subprocess, "Popen", lambda *a, **k: started.append(popen(*a, **k)) or started[-1])
     broken = [sys.executable, "-c", code], dict(os.environ)
-    programs = {"sleeper": program("sleeper", seconds=0.01, log=tmp_path / "log"), "broken": broken}
+    programs = {"sleeper": program("sleeper", seconds=0.3, log=tmp_path / "log"), "broken": broken}
     with pytest.raises(ChildProcessError, match="broken: ended with exit status 3"):
         take_turns(programs, turns=1, calls=1)
     assert [process.returncode for process in started] == [-signal.SIGKILL, 3]
