@@ -2,8 +2,8 @@
 
 python experiments/speed_torch.py [--cases=resnet18/32/16,...] [--program=torch --program=cached] [--turns=20]
 
-Needs PyTorch: pip install -e '.[torch]'. It computes three given views one after the other, their losses and Adam; ours
-begins with uint8 images and AugMix. The published code records the teacher's operations, too. Medians over the turns.
+Needs PyTorch (pip install -e '.[torch]') and an idle machine. PyTorch computes three given views one after the other,
+as published with the teacher's operations recorded, losses and Adam; ours begins with uint8 images and AugMix. Medians.
 """
 
 import importlib.util
