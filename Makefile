@@ -20,7 +20,7 @@ demo: .venv/installed
 	$(PY) experiments/train.py --config=configs/digits.py:0,gnl --workdir=runs/digits/gnl
 	$(PY) experiments/evaluate.py --workdir=runs/digits/rd4ad,runs/digits/gnl --out=runs/digits
 
-# Mostly compiling, which keeps one core busy: a process for each of two cores. More take some 7 GB each.
+# Mostly compiling, which keeps one core busy: a process for each of two cores. Each takes 5 to 9 GB.
 test: .venv/installed
 	$(PY) -m pytest -n $(PROCESSES) --dist loadfile
 

@@ -424,17 +424,11 @@ def random_variables(model, size, rng):
     }
 
 
-def test_a_real_network_with_matching_and_drift(tmp_path, monkeypatch):
+def test_a_real_network_with_matching_and_drift(tmp_path):
     """ResNet-18, EFDM and drift at 32 pixels, all weights random; thresholds between good and disturbed images."""
     model, rng, size = Model.create("resnet18"), np.random.default_rng(0), 32
-    plain = functools.partial(
-        score_batch, model=model, preprocess=lambda x: x.astype(jnp.float32) / 255, matching="efdm"
-    )
-    fast = jax.jit(plain)  # with options, which no inner function may have
-
-    def score(variables, images):
-        return (plain if isinstance(images, jax.core.Tracer) else fast)(variables, images)
-
+    options = {"model": model, "preprocess": lambda x: x.astype(jnp.float32) / 255, "matching": "efdm"}
+    score = jax.jit(functools.partial(score_batch, **options))
     smooth = rng.integers(80, 176, (3, 4, 4, 3)).astype(np.uint8)
     images = [np.kron(image, np.ones((h, w, 1), np.uint8)) for image, (h, w) in zip(smooth, [(8, 8), (9, 8), (7, 11)])]
     uncalibrated = Detector(random_variables(model, size, rng), score, size, 4)
@@ -445,7 +439,6 @@ def test_a_real_network_with_matching_and_drift(tmp_path, monkeypatch):
     between = [np.array([(a.min() + b.max()) / 2], np.float32) for a, b in zip(seen[::2], disturbed[::2])]
     said = manifest(size=size, resize=0, rules={"ng": None, "review": 1, "drift": 1}, n=1, matching="efdm")
     detector = dataclasses.replace(uncalibrated, record=Record(said, {"efdm": {}}, {"efdm": Calibration(*between)}))
-    monkeypatch.setattr(jax, "jit", jax.jit)
     differences = export_detector(detector, tmp_path / "part.gnlx", images=images)
     assert differences.keys() == {"score", "map", "drift"}
     content = container.read_container(tmp_path / "part.gnlx")

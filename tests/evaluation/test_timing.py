@@ -45,3 +45,10 @@ def test_the_median_leaves_out_the_first_call(monkeypatch):
 
 def test_flop_of_a_product():
     assert model_flop(jax.jit(lambda a, b: a @ b), jnp.ones((8, 32)), jnp.ones((32, 16))) == 2 * 8 * 32 * 16
+
+
+def test_a_case_by_its_name():
+    assert Case.parse("wide_resnet50_2/256/2") == Case("wide_resnet50_2", 256, 2)
+    for wrong in ("resnet18", "resnet18/32", "resnet18/32/0", "resnet18/32/16/1", "resnet18/32/-1"):
+        with pytest.raises(ValueError, match=f"case: got '{wrong}', expected ARCHITECTURE/SIZE/BATCH"):
+            Case.parse(wrong)
