@@ -43,7 +43,7 @@ lint: .venv/installed
 	$(PY) -m ruff format --check .
 
 speed: .venv/installed
-	$(PY) experiments/speed.py
+	$(PY) experiments/speed/measure.py
 
 clean:
 	rm -rf .venv .venv-prepare runs

@@ -15,9 +15,9 @@ from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
 from gnl_jax import console
-from gnl_jax.evaluation.benchmark import run_benchmark
 from gnl_jax.evaluation.results import read_results, write_results
 from gnl_jax.evaluation.summary import print_results
+from gnl_jax.paper.benchmark import run_benchmark
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "Grid, FILE.py[:ARGUMENT].", lock_config=True)
 OUT = flags.DEFINE_string("out", None, "Folder of the grid; an unfinished grid in it is continued.")

@@ -16,12 +16,12 @@ from ml_collections import ConfigDict, config_flags
 
 from gnl_jax import console
 from gnl_jax.config import default_config
+from gnl_jax.config_io import load_config
 from gnl_jax.evaluation.collect import write_evaluations
 from gnl_jax.evaluation.evaluate import evaluate
 from gnl_jax.evaluation.plots import plot_gallery, plot_scores
 from gnl_jax.evaluation.restore import TEST_FIELDS
 from gnl_jax.evaluation.summary import print_results, row_labels
-from gnl_jax.training.workdir import load_config
 
 WORKDIR = flags.DEFINE_list("workdir", None, "Folders of trained runs, comma-separated.")
 OUT = flags.DEFINE_string("out", None, "Where results and pictures go; default: the first folder.")

@@ -10,7 +10,7 @@ datasets, classes and methods. Where something is missing, the message names it 
 from absl import app, flags
 
 from gnl_jax import console
-from gnl_jax.evaluation.figures import CHOICES, draw_figure, parse_task
+from gnl_jax.paper.figures import CHOICES, draw_figure, parse_task
 
 FIGURE = flags.DEFINE_integer("figure", None, f"One of {', '.join(map(str, CHOICES))}.")
 RESULTS = flags.DEFINE_list("results", None, "Folders and results.json files, comma-separated.")

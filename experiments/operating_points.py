@@ -20,7 +20,7 @@ from gnl_jax.data.load import folder_options
 from gnl_jax.detection.artifact import load
 from gnl_jax.detection.grouping import part_names
 from gnl_jax.evaluation.operating_points import operating_points
-from gnl_jax.training.workdir import write_atomic
+from gnl_jax.files import write_atomic
 
 DETECTORS = flags.DEFINE_list("detectors", None, "Files that `gnl-jax fit` made, comma-separated.")
 ROOT = flags.DEFINE_string("root", None, "Folder of the test images.")
@@ -31,7 +31,7 @@ OUT = flags.DEFINE_string("out", None, "Also write everything to this JSON file.
 
 def measure(path: str) -> dict:
     detector = load(path)
-    dataset = detector.known.config.dataset.copy_and_resolve_references()
+    dataset = detector.require_record().config.dataset.copy_and_resolve_references()
     dataset.root, dataset.shifts = ROOT.value, ()
     files = find_layout(ROOT.value).test
     test = load_test(files, folder_options(dataset, seed=0), what="test")

@@ -10,12 +10,12 @@ the speed of the device that this runs on, and is measured.
 import jax
 from absl import app, flags
 
+from experiments.speed.timing import PACS_DOG_IMAGES, Case, time_epochs
 from gnl_jax import console
 from gnl_jax.evaluation.collect import collect
-from gnl_jax.evaluation.table_formats import FORMATS
-from gnl_jax.evaluation.tables import TIMING, Table, build_table, time_table
-from gnl_jax.evaluation.timing import PACS_DOG_IMAGES, Case, time_epochs
-from gnl_jax.training.workdir import write_atomic
+from gnl_jax.files import write_atomic
+from gnl_jax.paper.table_formats import FORMATS
+from gnl_jax.paper.tables import TIMING, Table, build_table, time_table
 
 TABLE = flags.DEFINE_integer("table", None, "1 to 11.", lower_bound=1, upper_bound=11)
 RESULTS = flags.DEFINE_list("results", [], "Folders and results.json files, comma-separated.")

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import jax
 
+from gnl_jax.config_io import load_config
 from gnl_jax.methods.build import build_method
 from gnl_jax.training.checkpoint import Checkpoints
-from gnl_jax.training.workdir import load_config
 
 ROOT = Path(__file__).parent.parent
 DIGITS = f"--config={ROOT}/configs/digits.py"

@@ -6,13 +6,13 @@ from pathlib import Path
 import jax
 
 from gnl_jax.config import default_config
+from gnl_jax.config_io import save_config
 from gnl_jax.methods.build import build_method
 from gnl_jax.nn.blocks import ARCHITECTURES, Architecture
 from gnl_jax.nn.pretrained import load_teacher
 from gnl_jax.training.arrays import save_arrays
 from gnl_jax.training.checkpoint import Checkpoints
 from gnl_jax.training.metrics_log import MetricsLog
-from gnl_jax.training.workdir import save_config
 
 STEP = 7
 

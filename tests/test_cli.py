@@ -12,7 +12,7 @@ from fitted import digits, fitted, write_images
 from gnl_jax import console
 from gnl_jax.cli import fit as cli_fit
 from gnl_jax.cli.main import main, parser
-from gnl_jax.detection.artifact import load
+from gnl_jax.detection.artifact import load, save
 from gnl_jax.detection.container import read_container, write_container
 from gnl_jax.methods.choices import PRECISIONS
 from gnl_jax.nn.blocks import ARCHITECTURES
@@ -47,7 +47,7 @@ def line(tmp_path_factory):
     """A detector's file, and folders of good, defective and shifted parts."""
     root = tmp_path_factory.mktemp("line")
     detector, _ = fitted()
-    detector.save(root / "part.gnl")
+    save(detector, root / "part.gnl")
     _, good, bad = digits()
     write_images(root / "good", good[:16])
     write_images(root / "bad" / "six", bad[:5])

@@ -9,30 +9,38 @@ from pathlib import Path
 
 import pytest
 
+import gnl_jax
+
 ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / "gnl_jax").rglob("*.py"))
 CONFIGS = sorted((ROOT / "configs").glob("*.py"))
-EXPERIMENTS = sorted((ROOT / "experiments").glob("*.py"))
+EXPERIMENTS = sorted((ROOT / "experiments").glob("[!_]*.py"))
+SPEED = sorted((ROOT / "experiments/speed").glob("*.py"))
 
-SHIPPED_ALONE = "gnl_jax/detection/runtime.py"  # a whole program in one file, to be copied: two ideas by purpose
+SHIPPED_ALONE = "gnl_jax/deploy/runtime.py"  # a whole program in one file, to be copied: two ideas by purpose
 HEAVY = ("tensorflow", "tensorflow_datasets", "grain", "matplotlib", "rich", "huggingface_hub", "torch")
-# tensorflow-datasets' own classes, and the published networks in PyTorch: imported by nobody here.
-IN_ANOTHER_LIBRARY = ("gnl_jax.data.builders", "gnl_jax.evaluation.published_torch")
+# tensorflow-datasets' own classes: imported by nobody here.
+IN_ANOTHER_LIBRARY = ("gnl_jax.data.builders",)
 PROGRAMS = ("gnl_jax.console", "gnl_jax.cli")  # what runs on a command line reads its flags
 
-# What each package may import besides itself. Arrows never point back: ops, images -> nn -> ... -> evaluation.
+# What each package may import besides itself. Arrows never point back: ops, images -> nn -> ... -> cli.
+ANYWHERE = {"config", "config_io", "files", "progress", "text", "version"}
 MAY_IMPORT = {
     "config": set(),
+    "config_io": {"config", "files"},
+    "files": set(),
     "progress": set(),
     "text": set(),
+    "version": set(),
     "ops": set(),
     "images": set(),
-    "data": {"images", "config"},
+    "data": {"images", "config", "version"},
 }
-CHAIN = ("nn", "methods", "training", "detection", "evaluation", "console", "cli")
+CHAIN = ("nn", "methods", "training", "detection", "deploy", "evaluation", "report", "paper", "console", "cli")
 for place, package in enumerate(CHAIN):
-    outside_data = {"ops", "images", "config", "progress", "text", *CHAIN[:place]}
-    MAY_IMPORT[package] = outside_data | ({"data"} if place >= CHAIN.index("training") else set())
+    below = {"ops", "images", *ANYWHERE, *CHAIN[:place]} - ({"deploy"} if package != "cli" else set())
+    MAY_IMPORT[package] = below | ({"data"} if place >= CHAIN.index("training") else set())
+MAY_IMPORT["paper"] -= {"report"}
 
 
 def module_name(path: Path) -> str:
@@ -110,9 +118,35 @@ def test_arrows_never_point_back(path):
     name = module_name(path)
     root = name == "gnl_jax"  # what it offers is imported when it is asked for
     allowed = set() if root else MAY_IMPORT[package(name)] | {package(name)}
-    used = {package(m) for m in imports(path, deferred=not root) if m.startswith("gnl_jax.")} - {"__version__"}
+    used = {package(m) for m in imports(path, deferred=not root) if m.startswith("gnl_jax.")} - {"version"}
     assert used <= allowed
     assert name.startswith(IN_ANOTHER_LIBRARY) or not any(m.startswith(IN_ANOTHER_LIBRARY) for m in imports(path))
+
+
+def test_no_module_is_part_of_a_circle():
+    """Also by imports inside functions: a circle that a lazy import hides is a circle."""
+    modules = {module_name(path): imports(path) for path in FILES if path.name != "__init__.py"}
+    arrows = {
+        name: {other for m in used for other in (m, m.rpartition(".")[0]) if other in modules and other != name}
+        for name, used in modules.items()
+    }
+    assert sum(map(len, arrows.values())) > 100  # or the search finds nothing
+    while free := {name for name, used in arrows.items() if not used}:
+        arrows = {name: used - free for name, used in arrows.items() if name not in free}
+    assert arrows == {}
+
+
+@pytest.mark.parametrize("path", FILES, ids=ids)
+def test_no_module_imports_the_public_face(path):
+    names = {name for name in imports(path) if name.startswith("gnl_jax.") and name.count(".") == 1}
+    assert {n.split(".")[1] for n in names} <= {"console"}  # a module of the root, not a name that it offers
+
+
+def test_the_public_face_offers_what_it_lists():
+    assert dir(gnl_jax) == gnl_jax.__all__ == sorted(gnl_jax.__all__)
+    assert {name for name in gnl_jax.__all__ if getattr(gnl_jax, name, None) is None} == set()
+    with pytest.raises(AttributeError, match="no attribute 'absent'"):
+        _ = gnl_jax.absent
 
 
 def test_only_command_lines_read_flags():
@@ -126,7 +160,10 @@ def test_configurations_need_no_library(path):
     assert {m for m in imports(path) if not m.startswith(("gnl_jax.config.", "ml_collections"))} == set()
 
 
-@pytest.mark.parametrize(("paths", "most"), [(FILES, 250), (EXPERIMENTS, 69)], ids=["gnl_jax", "experiments"])
+LIMITS = {"gnl_jax": (FILES, 250), "speed": (SPEED, 250), "experiments": (EXPERIMENTS, 69)}
+
+
+@pytest.mark.parametrize(("paths", "most"), LIMITS.values(), ids=LIMITS)
 def test_no_file_is_too_long(paths, most):
     lines = {ids(path): len(path.read_text().splitlines()) for path in paths if ids(path) != SHIPPED_ALONE}
     assert {path: n for path, n in lines.items() if n > most} == {}

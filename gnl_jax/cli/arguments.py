@@ -83,7 +83,7 @@ def group_by(given: str | None, detector: "Detector") -> str:
     """--group-by, by default as when the detector was fitted. Raises UsageError for a table that is not here."""
     if given is not None:
         return given
-    known = detector.known.manifest["data"]["group_by"]
+    known = detector.require_record().manifest["data"]["group_by"]
     if known.endswith(".csv") and not os.path.isfile(known):
         raise UsageError(f"the detector was fitted with --group-by {known!r}, which is not here; expected --group-by")
     return known

@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from gnl_jax.data.load import folder_options
     from gnl_jax.data.pixels import read_file, read_image
-    from gnl_jax.detection.export import export_detector, write_runtime
+    from gnl_jax.deploy.export import export_detector, write_runtime
 
     size = None
     if args.input_size:
@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
         size = (height, width)
     check_out(args.out)
     detector = open_detector(args.detector).detector
-    dataset = detector.known.config.dataset.copy_and_resolve_references()
+    dataset = detector.require_record().config.dataset.copy_and_resolve_references()
     dataset.root = args.images
     reading = folder_options(dataset, seed=0)
     images = [

@@ -57,8 +57,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from gnl_jax.detection.artifact import save
     from gnl_jax.detection.fit import fit
-    from gnl_jax.evaluation.unusual import write_unusual
+    from gnl_jax.report.unusual import write_unusual
 
     if args.roi and args.mask:
         raise UsageError("--roi and --mask: expected one of the two")
@@ -72,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"{args.good!r}: no such folder")
     config, options, workdir = configuration(args), fit_options(args), Path(f"{out}.run")
     detector = fit(args.good, config, options=options, workdir=workdir, say=print)
-    detector.save(out)
+    save(detector, out)
     page = write_unusual(detector, args.good, Path(f"{out}.unusual.html"), options=options)
     if not args.student:
         shutil.rmtree(workdir)

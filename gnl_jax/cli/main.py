@@ -8,9 +8,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from gnl_jax import __version__, console
+from gnl_jax import console
 from gnl_jax.cli import export, fit, info, recalibrate, score, shift, weights
 from gnl_jax.cli.arguments import FAILED, REFUSED, USAGE, UsageError
+from gnl_jax.version import __version__
 
 COMMANDS = {
     "fit": fit,

@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from gnl_jax.detection.artifact import save
     from gnl_jax.detection.parts import good_images
     from gnl_jax.detection.recalibrate import recalibrate
 
@@ -35,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     if Path(args.out).exists() and Path(args.out).samefile(args.detector):
         raise UsageError("--out: got the old detector, expected another file")
     groups = group_by(args.group_by, old.detector)
-    good = good_images(args.good, old.detector.known.config.dataset, group_by=groups)
+    good = good_images(args.good, old.detector.require_record().config.dataset, group_by=groups)
     result = recalibrate(
         old.detector,
         good,
@@ -48,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
         group_by=groups,
         say=print,
     )
-    result.detector.save(args.out)
+    save(result.detector, args.out)
     print(f"wrote {args.out}")
     if args.bad:
         print(detection_rates(old.detector, result.detector, args.bad))
@@ -59,7 +60,7 @@ def detection_rates(old: "Detector", new: "Detector", folder: str) -> str:
     """How many images of defective parts both detectors stop and reject, in words."""
     from gnl_jax.detection.inspection import inspect
     from gnl_jax.detection.threshold import NG, REVIEW
-    from gnl_jax.evaluation.shift_files import defect_files
+    from gnl_jax.report.shift_files import defect_files
 
     paths = defect_files(folder).paths
     counts = []

@@ -35,8 +35,8 @@ def run(args: argparse.Namespace) -> int:
     from gnl_jax.detection.inspection import ERROR, inspect
     from gnl_jax.detection.rows import WRITERS
     from gnl_jax.detection.threshold import NG, REVIEW
-    from gnl_jax.evaluation.overlay import write_overlay
     from gnl_jax.progress import progress_bar
+    from gnl_jax.report.overlay import write_overlay
 
     files = listed(args.inputs)
     check_out(args.out)
@@ -86,7 +86,9 @@ def summary(detector, files, results, said: Counter, *, groups: str | None = Non
         names = part_names(named, groups) if groups else [file.path for file, _ in scored]
     except ValueError as error:
         return [*lines, f"whether the folder has drifted is not known: {error}"]
-    drift = folder_drift(detector.known, largest_by_part(np.array([result.drift for _, result in scored]), names))
+    drift = folder_drift(
+        detector.require_record(), largest_by_part(np.array([result.drift for _, result in scored]), names)
+    )
     if drift and drift.alarm:
         lines.append(
             f"DRIFT: {drift.small} of {drift.n} parts are as unlike those learned from as {drift.expected:.1f} would "

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from absl import logging
 
-from gnl_jax import __version__
 from gnl_jax.data.layouts import (
     GOOD,
     ImageFiles,
@@ -30,6 +29,7 @@ from gnl_jax.data.reading import Loaded, Transform, load_images
 from gnl_jax.images.corruptions import FAMILIES, SEVERITIES, corrupt, corruption_rng, parse_shift
 from gnl_jax.images.resize import Geometry
 from gnl_jax.images.shifts import GEOMETRIC
+from gnl_jax.version import __version__
 
 
 @dataclasses.dataclass(frozen=True)

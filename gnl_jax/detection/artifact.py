@@ -23,16 +23,16 @@ PROBE_TOLERANCE = 1e-4  # relative; another device or XLA rounds differently
 _PROBE_CELLS = 8  # patches along a side of the probe
 
 
-def save_detector(detector: Detector, path: str | os.PathLike) -> None:
+def save(detector: Detector, path: str | os.PathLike) -> None:
     """Writes a calibrated detector. Raises ValueError without a record, OSError naming the file."""
-    manifest = dict(detector.known.manifest) | {"kind": KIND}
+    manifest = dict(detector.require_record().manifest) | {"kind": KIND}
     if "probe" not in manifest:  # as `use_matching` leaves it
         manifest["probe"] = probe(detector)
     write_container(path, Container(manifest, _arrays(detector)))
 
 
 def load(path: str | os.PathLike, *, matching: str | None = None, verify: bool = True) -> Detector:
-    """Reads a detector that `Detector.save` wrote.
+    """Reads a detector that `save` wrote.
 
     Args:
         path: the file.
@@ -77,7 +77,7 @@ def build_detector(networks: PyTree, record: Record) -> Detector:
 
 def use_matching(detector: Detector, matching: str) -> Detector:
     """The same weights with another matching, calibrated for it: thresholds of its own, the same rates."""
-    record = detector.known
+    record = detector.require_record()
     if matching not in record.matchings:
         raise ValueError(f"matching: got {matching!r}, expected one of {', '.join(sorted(record.matchings))}")
     if matching == record.matching:
@@ -102,7 +102,7 @@ def probe(detector: Detector, *, seed: int = 0) -> dict[str, Any]:
 
 def check_probe(detector: Detector, *, name: str) -> dict[str, float]:
     """The largest relative differences of score and drift from those stored. Raises ArtifactError beyond 1e-4."""
-    stored = detector.known.manifest["probe"]
+    stored = detector.require_record().manifest["probe"]
     found = probe(detector, seed=stored["seed"])
     differences = {}
     for key in found.keys() - {"seed"}:
@@ -121,7 +121,7 @@ def _numbers(prediction: Prediction) -> dict[str, np.ndarray]:
 
 def _arrays(detector: Detector) -> dict[str, np.ndarray]:
     """All arrays by path. References are stored as scoring uses them: no path rounds them again."""
-    record = detector.known
+    record = detector.require_record()
     tree = {key: detector.variables[key] for key in NETWORKS if key in detector.variables}
     tree["matching"] = {
         kind: {**extras, "references": dict(zip("12", extras["references"]))} if "references" in extras else extras

@@ -11,7 +11,6 @@ import jaxlib
 import numpy as np
 from ml_collections import ConfigDict
 
-from gnl_jax import __version__
 from gnl_jax.detection.artifact import probe, use_matching
 from gnl_jax.detection.detector import Detector, predict
 from gnl_jax.detection.parts import GoodImages, largest_by_part
@@ -23,6 +22,7 @@ from gnl_jax.methods.drift import make_drift
 from gnl_jax.methods.reverse_distillation import Model
 from gnl_jax.progress import progress_bar
 from gnl_jax.training.loop import Trained
+from gnl_jax.version import __version__
 
 PyTree = Any
 
@@ -73,14 +73,14 @@ def calibrated(detector: Detector, good: GoodImages, *, drift: GoodImages | None
     calibrations = {}
     kept = np.ones(len(good.names), bool) if drift is None else np.isin(good.hashes, drift.hashes)
     parts = [part for part, keep in zip(good.parts, kept) if keep]
-    with progress_bar("calibration", len(detector.known.matchings) * len(good.images)) as advance:
-        for kind in detector.known.matchings:
+    with progress_bar("calibration", len(detector.require_record().matchings) * len(good.images)) as advance:
+        for kind in detector.require_record().matchings:
             prediction = predict(use_matching(detector, kind), good.images, maps=False, advance=advance)
             calibrations[kind] = Calibration(
                 largest_by_part(prediction.score, good.parts), largest_by_part(prediction.drift[kept], parts)
             )
-    manifest = {**detector.known.manifest, "probe": probe(detector)}
-    record = dataclasses.replace(detector.known, manifest=manifest, calibrations=calibrations)
+    manifest = {**detector.require_record().manifest, "probe": probe(detector)}
+    record = dataclasses.replace(detector.require_record(), manifest=manifest, calibrations=calibrations)
     return dataclasses.replace(detector, record=record)
 
 

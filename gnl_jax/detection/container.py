@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import safetensors.numpy
 
-from gnl_jax.training.workdir import write_atomic
+from gnl_jax.files import write_atomic
 
 MAGIC = b"\x89GNL\r\n\x1a\n"  # as PNG's: a transfer as text or to 7 bits shows at once
 VERSION = 1

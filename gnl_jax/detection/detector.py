@@ -1,6 +1,5 @@
 """The one way from images to scores and decisions: used by evaluation, export, the command line and users alike."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -32,16 +31,9 @@ class Detector:
 
     def decide(self, prediction: Prediction) -> list[Decision]:
         """OK, REVIEW or NG, with the reason and p-values, for what `predict` returned (`Record.decide`)."""
-        return self.known.decide(prediction)
+        return self.require_record().decide(prediction)
 
-    def save(self, path: str | os.PathLike) -> None:
-        """Writes the detector into one file (`gnl_jax.load` reads it). Raises OSError naming it."""
-        from gnl_jax.detection.artifact import save_detector  # it needs this module
-
-        save_detector(self, path)
-
-    @property
-    def known(self) -> Record:
+    def require_record(self) -> Record:
         """The record; ValueError for a detector without one."""
         if self.record is None:
             raise ValueError("detector: it was not calibrated, expected one of gnl_jax.fit or gnl_jax.load")

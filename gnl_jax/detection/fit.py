@@ -15,6 +15,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from gnl_jax.config import default_config, set_method
+from gnl_jax.config_io import load_config, plain_config
 from gnl_jax.data.feed import even_batch
 from gnl_jax.data.protocol import Task
 from gnl_jax.detection.artifact import build_detector
@@ -32,6 +33,7 @@ from gnl_jax.detection.threshold import (
     make_rules,
     parts_needed,
 )
+from gnl_jax.files import write_atomic
 from gnl_jax.methods.build import build_method
 from gnl_jax.methods.choices import check_fields
 from gnl_jax.methods.scoring import hold_region
@@ -39,7 +41,6 @@ from gnl_jax.nn.pretrained import resolve_source
 from gnl_jax.nn.published import load_student
 from gnl_jax.training.budget import epochs_within
 from gnl_jax.training.loop import Trained, train
-from gnl_jax.training.workdir import load_config, plain_config, write_atomic
 
 IMAGE_PASSES = 3200  # by default: 20 epochs, the paper's, of 160 images; half an hour at 256x256 on two CPU cores
 

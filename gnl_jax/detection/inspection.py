@@ -54,7 +54,7 @@ class Decoded(NamedTuple):
 
 def reader(detector: Detector) -> Callable[[str | os.PathLike], Decoded]:
     """Reads a file as the detector's images were read when it was fitted; ImageError names one that cannot be used."""
-    dataset = detector.known.config.dataset.copy_and_resolve_references()
+    dataset = detector.require_record().config.dataset.copy_and_resolve_references()
     dataset.root = "."
     options = folder_options(dataset, seed=0)
 
@@ -145,9 +145,9 @@ def _scored(detector: Detector, images: list[np.ndarray]) -> list:
 def _inspected(
     detector: Detector, name: str, decoded: Decoded, score, drift, score_map, said: Decision, *, keep: bool
 ) -> Inspected:
-    image_options = detector.known.manifest["image"]
+    image_options = detector.require_record().manifest["image"]
     geometry = Geometry(detector.size, image_options["resize"], image_options["filter"])
-    _, threshold = detector.known.thresholds
+    _, threshold = detector.require_record().thresholds
     return Inspected(
         name,
         said.decision,

@@ -59,7 +59,7 @@ def recalibrate(
     Raises:
         ValueError: too few parts, images that the detector was fitted or calibrated with; they are named.
     """
-    record = detector.known
+    record = detector.require_record()
     data = record.manifest["data"]
     for name, used in (("fit", "fitting"), ("calibration", "calibration"), ("drift_reference", "the drift reference")):
         check_distinct(good, data.get(name, ()), what=f"used for {used}")

@@ -9,9 +9,9 @@ import ml_collections
 import numpy as np
 
 from gnl_jax.config import default_config
+from gnl_jax.config_io import filled_config
 from gnl_jax.detection.threshold import NG, OK, REVIEW, Rule, Rules, drift_alarm, make_rule, p_counts
 from gnl_jax.methods.base import Prediction
-from gnl_jax.training.workdir import filled_config
 
 PyTree = Any
 

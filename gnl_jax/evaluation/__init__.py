@@ -1,1 +1,1 @@
-"""Numbers, tables and pictures computed from the scores of a detector."""
+"""From scores to numbers: metrics, results and their plots."""

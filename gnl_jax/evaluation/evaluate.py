@@ -11,6 +11,7 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
+from gnl_jax.config_io import load_config
 from gnl_jax.data.load import load_task
 from gnl_jax.data.protocol import LabelledImages, Task, leak_check
 from gnl_jax.detection.detector import Detector, predict
@@ -20,7 +21,6 @@ from gnl_jax.evaluation.restore import check_evaluation, restore_detector
 from gnl_jax.evaluation.rows import evaluation_row, train_seconds
 from gnl_jax.evaluation.scores import Scored
 from gnl_jax.progress import progress_bar
-from gnl_jax.training.workdir import load_config
 
 AUPRO_LIMITS = (0.3, 0.05)  # false-positive rates: MVTec AD's own, and the stricter one of later benchmarks
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from gnl_jax.evaluation.metrics import auroc
-from gnl_jax.training.workdir import write_atomic
+from gnl_jax.files import write_atomic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,6 +6,7 @@ import flax.traverse_util
 import jax
 from ml_collections import ConfigDict
 
+from gnl_jax.config_io import load_config, plain_config
 from gnl_jax.data.load import load_task
 from gnl_jax.data.protocol import Task
 from gnl_jax.detection.detector import Detector, make_detector
@@ -13,7 +14,6 @@ from gnl_jax.methods.base import Phase
 from gnl_jax.methods.build import build_method, matmul_precision
 from gnl_jax.training.arrays import load_arrays
 from gnl_jax.training.checkpoint import Checkpoints
-from gnl_jax.training.workdir import load_config, plain_config
 
 # Fields of `dataset` that say what is tested and where the images are, not what was learned.
 TEST_FIELDS = (

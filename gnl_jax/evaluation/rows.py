@@ -10,14 +10,14 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from gnl_jax import __version__
+from gnl_jax.config_io import plain_config
 from gnl_jax.data.protocol import Task
 from gnl_jax.evaluation.bootstrap import auroc_interval
 from gnl_jax.evaluation.metrics import auroc, average_precision, f1_max, false_alarm_rate, threshold_at
 from gnl_jax.evaluation.results import make_row
 from gnl_jax.evaluation.scores import Scored
 from gnl_jax.methods.choices import WITH_TEACHER
-from gnl_jax.training.workdir import plain_config
+from gnl_jax.version import __version__
 
 FALSE_ALARMS = 0.05  # rate on the unshifted normal test images that sets the threshold
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "pillow")

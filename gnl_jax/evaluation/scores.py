@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gnl_jax.evaluation.metrics import check_finite
-from gnl_jax.training.workdir import write_atomic
+from gnl_jax.files import write_atomic
 
 
 class Scored(NamedTuple):

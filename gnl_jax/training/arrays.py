@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
 
-from gnl_jax.training.workdir import write_atomic
+from gnl_jax.files import write_atomic
 
 
 def save_arrays(path: str | Path, tree: dict[str, Any]) -> None:

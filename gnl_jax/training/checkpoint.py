@@ -15,8 +15,8 @@ import orbax.checkpoint as ocp
 from absl import logging
 from orbax.checkpoint.checkpoint_managers import LatestN
 
-from gnl_jax.training.parallel import meet
-from gnl_jax.training.workdir import plain_config
+from gnl_jax.config_io import plain_config
+from gnl_jax.training.parallel import barrier
 
 
 class CheckpointError(ValueError):
@@ -151,7 +151,7 @@ class Checkpoints:
             if jax.process_index() == 0:
                 for left_by_a_kill in self.directory.glob("*.orbax-checkpoint-tmp"):
                     shutil.rmtree(left_by_a_kill)
-            meet(f"{self.directory} is clean for step {step}")
+            barrier(f"{self.directory} is clean for step {step}")
             for bad in self._damaged.intersection(self._manager.all_steps()):
                 self._manager.delete(bad)
         except OSError as error:

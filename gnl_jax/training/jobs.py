@@ -12,6 +12,7 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
+from gnl_jax.config_io import config_differences, save_config
 from gnl_jax.data.feed import Schedule
 from gnl_jax.data.load import load_task
 from gnl_jax.data.protocol import Task
@@ -24,9 +25,9 @@ from gnl_jax.training.features import compute_features, with_features
 from gnl_jax.training.interrupt import StopRequest, stop_request
 from gnl_jax.training.loop import begin, leave, metric_rows, phase_schedule, restore_phase
 from gnl_jax.training.metrics_log import MetricsLog
-from gnl_jax.training.parallel import along, collect, divided, job_mesh, replicate, spread
+from gnl_jax.training.parallel import along, collect, divided, job_mesh, replicate, shard_leading_axis
 from gnl_jax.training.steps import Dispatched, take_steps
-from gnl_jax.training.workdir import config_differences, open_workdir, save_config
+from gnl_jax.training.workdir import open_workdir
 
 PyTree = Any
 
@@ -126,7 +127,7 @@ def _steps(jobs, phase, frozen, states, tracks: Sequence[Track], checkpoints, st
     """The steps that are left, job by job its own, in lockstep until the longest is over."""
     train = jobs[0].config.train
     mesh = job_mesh(train.devices, len(jobs))
-    keys = spread(mesh, jnp.stack([jax.random.key(job.config.seed) for job in jobs]))
+    keys = shard_leading_axis(mesh, jnp.stack([jax.random.key(job.config.seed) for job in jobs]))
     dispatch = make_dispatch(job_step(phase.step), placement=mesh and (along(mesh, 0), along(mesh, 1)))
     images = np.concatenate([job.images for job in jobs])
     features = compute_features(phase, frozen, images, budget_mb=train.feature_budget_mb)
@@ -158,7 +159,7 @@ def _steps(jobs, phase, frozen, states, tracks: Sequence[Track], checkpoints, st
     frozen = replicate(mesh, frozen)
     stacked, step = take_steps(
         lambda state, *batch: dispatch(keys, state, frozen, *batch),
-        spread(mesh, jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)),
+        shard_leading_axis(mesh, jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)),
         divided(mesh, with_features(_feed(images, [len(job.images) for job in jobs], tracks, group=group), features)),
         name=f"{phase.name}, {len(jobs)} jobs",
         start=0,

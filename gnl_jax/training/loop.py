@@ -11,6 +11,7 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
+from gnl_jax.config_io import load_config, save_config
 from gnl_jax.data.feed import Batches, Schedule, choose_feed, make_schedule
 from gnl_jax.data.load import load_task
 from gnl_jax.data.protocol import ImageSource, Task
@@ -25,9 +26,18 @@ from gnl_jax.training.dispatch import make_dispatch, steps_per_dispatch
 from gnl_jax.training.features import compute_features, with_features
 from gnl_jax.training.interrupt import StopRequest, stop_request
 from gnl_jax.training.metrics_log import MetricsLog, NoLog
-from gnl_jax.training.parallel import agree, collect, divided, everywhere, leads, make_mesh, meet, replicate
+from gnl_jax.training.parallel import (
+    any_process,
+    barrier,
+    collect,
+    divided,
+    everywhere,
+    is_main_process,
+    make_mesh,
+    replicate,
+)
 from gnl_jax.training.steps import Dispatched, TrainingError, check_finite, take_steps
-from gnl_jax.training.workdir import check_resume, load_config, open_workdir, save_config
+from gnl_jax.training.workdir import check_resume, open_workdir
 
 PyTree = Any
 
@@ -48,7 +58,7 @@ def train(config: ConfigDict, workdir: str | Path, *, task: Task | None = None) 
     that cannot be used, TrainingError for a loss that is not finite; SystemExit(128 + signal) after a checkpoint when
     asked to stop by SIGTERM or Ctrl-C.
     """
-    with open_workdir(workdir, shared=not leads()) as folder:
+    with open_workdir(workdir, shared=not is_main_process()) as folder:
         config, frozen = begin(folder, config)
         method = build_method(config, frozen=frozen)
         if task is None:
@@ -59,13 +69,13 @@ def train(config: ConfigDict, workdir: str | Path, *, task: Task | None = None) 
         feed = choose_feed(task.train, feed=config.train.feed, budget_mb=config.train.device_budget_mb)
         batch_size = math.gcd(*(phase.batch_size for phase in method.phases))
         mesh = make_mesh(config.train.devices, batch_size=batch_size)
-        meet("the run can begin")
+        barrier("the run can begin")
         # Everything that can be wrong with the configuration has been found by now: the folder may be begun.
-        if leads():
+        if is_main_process():
             if frozen is None:
                 save_arrays(folder / "frozen.safetensors", method.frozen)
             save_config(folder, config)
-        log = MetricsLog(folder / "metrics.jsonl") if leads() else NoLog()
+        log = MetricsLog(folder / "metrics.jsonl") if is_main_process() else NoLog()
         try:
             with stop_request() as stop, jax.default_matmul_precision(matmul_precision(config)):
                 run = _Run(config, folder, log, stop, feed, mesh)
@@ -200,7 +210,7 @@ def _steps(run, phase, key, frozen, state, images, schedule, checkpoints, span) 
         save=save,
         stop=run.stop,
         checkpoint_seconds=run.config.train.checkpoint_seconds,
-        agree=agree,
+        any_process=any_process,
     )
     if step < total:
         checkpoints.wait()

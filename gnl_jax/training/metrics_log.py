@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gnl_jax.training.workdir import write_atomic
+from gnl_jax.files import write_atomic
 
 
 class MetricsLog:

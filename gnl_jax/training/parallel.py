@@ -36,18 +36,18 @@ def join(address: str) -> None:
     jax.distributed.initialize(coordinator, count, index)
 
 
-def leads() -> bool:
+def is_main_process() -> bool:
     """Whether this process writes what is written once: configuration, log, teacher."""
     return jax.process_index() == 0
 
 
-def meet(name: str) -> None:
+def barrier(name: str) -> None:
     """Returns when every process has come to the place of this name."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(name)
 
 
-def agree(*flags: bool) -> tuple[bool, ...]:
+def any_process(*flags: bool) -> tuple[bool, ...]:
     """For each flag whether it is raised in any process: what one decides, all do."""
     if jax.process_count() == 1:
         return flags
@@ -113,7 +113,7 @@ def replicate(mesh: Mesh | None, tree: PyTree) -> PyTree:
     return jax.tree.map(place, tree)
 
 
-def spread(mesh: Mesh | None, tree: PyTree) -> PyTree:
+def shard_leading_axis(mesh: Mesh | None, tree: PyTree) -> PyTree:
     """Arrays with their first axis divided over the mesh."""
     return tree if mesh is None else jax.device_put(tree, along(mesh, 0))
 

@@ -39,14 +39,14 @@ def take_steps(
     save: Callable[[int, PyTree], None],
     stop: StopRequest,
     checkpoint_seconds: float,
-    agree: Callable[..., tuple[bool, ...]] = lambda *flags: flags,
+    any_process: Callable[..., tuple[bool, ...]] = lambda *flags: flags,
 ) -> tuple[PyTree, int]:
     """Steps start..total of `feed`, or to the first one after `stop` was asked for; (state, steps taken in all).
 
     `dispatch(state, images, valid, features) -> (state, metrics)`. `record(dispatched, seconds of a step)` checks and
     logs what came back, one dispatch late, and returns a word for the progress bar; `save(step, state)` begins a
-    checkpoint: by the clock, at the end, and before stopping, always of recorded steps. `agree(stop, save)` is asked
-    after each dispatch, so that several processes do the same.
+    checkpoint: by the clock, at the end, and before stopping, always of recorded steps. `any_process(stop, save)` is
+    called after each dispatch, so that several processes do the same.
     """
     pending: Dispatched | None = None
     saved, settled, step = time.monotonic(), time.monotonic(), start
@@ -65,7 +65,7 @@ def take_steps(
                 advance(len(pending.indices), settle())
             pending = Dispatched(step, indices, metrics)
             step += len(indices)
-            stopping, due = agree(stop.signal is not None, time.monotonic() - saved >= checkpoint_seconds)
+            stopping, due = any_process(stop.signal is not None, time.monotonic() - saved >= checkpoint_seconds)
             if stopping or step == total or due:
                 advance(len(indices), settle())
                 pending = None

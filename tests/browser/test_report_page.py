@@ -14,7 +14,7 @@ from selenium.webdriver.support.select import Select
 from selenium.webdriver.support.wait import WebDriverWait
 from shift_report import condition, full_report, picture, small_report
 
-from gnl_jax.evaluation.html import write_page
+from gnl_jax.report.html import write_page
 
 FLAGS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),

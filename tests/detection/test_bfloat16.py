@@ -6,9 +6,10 @@ import pytest
 from fitted import config, digits
 
 import gnl_jax
-from gnl_jax.detection import runtime
+from gnl_jax.deploy import runtime
+from gnl_jax.deploy.export import export_detector
+from gnl_jax.detection.artifact import save
 from gnl_jax.detection.detector import predict
-from gnl_jax.detection.export import export_detector
 from gnl_jax.detection.fit import FitOptions, fit
 
 
@@ -40,7 +41,7 @@ def test_saved_and_exported_it_says_the_same(detector, tmp_path):
     good, bad = digits()[1], digits()[2]
     images = np.concatenate([good[:4], bad[:4]])
     expected = predict(detector, images)
-    detector.save(tmp_path / "d.gnl")
+    save(detector, tmp_path / "d.gnl")
     for a, b in zip(predict(gnl_jax.load(tmp_path / "d.gnl"), images), expected, strict=True):
         np.testing.assert_array_equal(a, b)
     differences = export_detector(detector, tmp_path / "d.gnlx", images=list(good[:4]))

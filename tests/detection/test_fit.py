@@ -10,14 +10,14 @@ from fitted import config, digits, fitted
 from PIL import Image
 
 import gnl_jax
-from gnl_jax.detection.artifact import load, use_matching
+from gnl_jax.config_io import save_config
+from gnl_jax.detection.artifact import load, save, use_matching
 from gnl_jax.detection.container import ArtifactError, read_container, write_container
 from gnl_jax.detection.fit import FitOptions, fit
 from gnl_jax.detection.region import Region
 from gnl_jax.detection.threshold import RateError
 from gnl_jax.nn.published import PARTS
 from gnl_jax.nn.torch_keys import to_torch
-from gnl_jax.training.workdir import save_config
 
 
 def test_it_tells_defects_from_good_parts():
@@ -45,7 +45,7 @@ def test_no_image_trains_and_calibrates():
 
 def test_a_saved_detector_scores_to_the_last_bit_as_it_did(tmp_path):
     detector, _ = fitted()
-    detector.save(tmp_path / "zero.gnl")
+    save(detector, tmp_path / "zero.gnl")
     loaded = load(tmp_path / "zero.gnl")
     for matching in ("efdm", "none"):
         before, after = (use_matching(d, matching) for d in (detector, loaded))
@@ -58,7 +58,7 @@ def test_a_saved_detector_scores_to_the_last_bit_as_it_did(tmp_path):
 
 def test_a_detector_without_matching_is_saved_as_such(tmp_path):
     """With a probe of its own: that of the other matching would refuse it."""
-    use_matching(fitted()[0], "none").save(tmp_path / "none.gnl")
+    save(use_matching(fitted()[0], "none"), tmp_path / "none.gnl")
     loaded = load(tmp_path / "none.gnl")
     assert loaded.record.matching == "none"
     np.testing.assert_array_equal(
@@ -73,7 +73,7 @@ def test_both_matchings_are_calibrated_and_differ():
 
 
 def test_a_device_that_scores_otherwise_is_refused(tmp_path):
-    fitted()[0].save(tmp_path / "zero.gnl")
+    save(fitted()[0], tmp_path / "zero.gnl")
     container = read_container(tmp_path / "zero.gnl")
     container.manifest["probe"]["score"] *= 1.001
     write_container(tmp_path / "other.gnl", container)

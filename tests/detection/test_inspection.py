@@ -7,12 +7,12 @@ import pytest
 from fitted import config
 from PIL import Image
 
+from gnl_jax.config_io import plain_config
 from gnl_jax.detection.detector import Detector
 from gnl_jax.detection.inspection import ERROR, inspect
 from gnl_jax.detection.record import Calibration, Record, folder_drift, rule_record
 from gnl_jax.detection.threshold import make_rule, make_rules, parse_rate
 from gnl_jax.methods.base import Prediction
-from gnl_jax.training.workdir import plain_config
 
 N = 99
 

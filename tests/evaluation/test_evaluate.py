@@ -6,10 +6,10 @@ import pytest
 from run_folders import STEP, make_run, small_architecture, small_config
 from sklearn.metrics import roc_auc_score
 
+from gnl_jax.config_io import load_config, save_config
 from gnl_jax.data.digits import digits_task
 from gnl_jax.detection.detector import predict
 from gnl_jax.evaluation.evaluate import evaluate, gallery_choice, restore_detector
-from gnl_jax.training.workdir import load_config, save_config
 
 
 @pytest.fixture(scope="module")

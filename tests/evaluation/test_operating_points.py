@@ -64,7 +64,7 @@ def test_a_fitted_detector():
     parts = [f"part {i // 2}" for i in range(n)] + [f"bad {i}" for i in range(30)]  # two images of each good part
     test = LabelledImages(images, np.array(defects) != "")
     found = operating_points(detector, test, defects=defects, parts=parts, draws=5)
-    assert list(found) == list(detector.known.matchings)
+    assert list(found) == list(detector.require_record().matchings)
     for row in found.values():
         assert row["parts"] == {"good": n // 2, "one": 10, "other": 20}
         assert row["pixel"] == {}

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from gnl_jax.config import default_config
+from gnl_jax.config_io import save_config
 from gnl_jax.data.protocol import LabelledImages, Task
 from gnl_jax.detection.detector import Detector, predict
 from gnl_jax.evaluation import evaluate as evaluation
 from gnl_jax.evaluation.metrics import aupro, pixel_auroc
 from gnl_jax.methods.base import Prediction
-from gnl_jax.training.workdir import save_config
 
 SIZE, N = 32, 9
 

@@ -9,6 +9,7 @@ import pytest
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from gnl_jax.config import default_config
+from gnl_jax.config_io import load_config, save_config
 from gnl_jax.data.protocol import LabelledImages, Task
 from gnl_jax.detection.detector import Detector, predict
 from gnl_jax.evaluation import evaluate as evaluation
@@ -17,7 +18,6 @@ from gnl_jax.evaluation.restore import TEST_FIELDS, check_evaluation
 from gnl_jax.evaluation.rows import image_metrics
 from gnl_jax.evaluation.scores import Scored
 from gnl_jax.methods.base import Prediction
-from gnl_jax.training.workdir import load_config, save_config
 
 SIZE, N = 32, 40
 

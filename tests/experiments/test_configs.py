@@ -6,8 +6,8 @@ import programs
 import pytest
 
 from gnl_jax.config import METHODS, default_config
+from gnl_jax.config_io import load_config, plain_config, save_config
 from gnl_jax.methods.build import build_method
-from gnl_jax.training.workdir import load_config, plain_config, save_config
 
 FILES = sorted((programs.ROOT / "configs").glob("*.py"))
 FILES.remove(programs.ROOT / "configs/benchmark.py")  # a grid of the others

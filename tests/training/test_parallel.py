@@ -148,4 +148,4 @@ def test_what_cannot_be_divided():
     with pytest.raises(ValueError, match="expected HOST:PORT"):
         parallel.join("localhost:1,2,2")
     assert parallel.make_mesh(1, batch_size=3) is None
-    assert parallel.agree(True, False) == (True, False)
+    assert parallel.any_process(True, False) == (True, False)

@@ -10,10 +10,10 @@ import numpy as np
 import programs
 import pytest
 
+from gnl_jax.config_io import load_config
 from gnl_jax.data.load import load_task
 from gnl_jax.detection.detector import predict
 from gnl_jax.evaluation.evaluate import restore_detector
-from gnl_jax.training.workdir import load_config
 
 STEPS = 9
 RUN = (*programs.SMALL, "--config.train.epochs=3")

@@ -12,15 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gnl_jax.config import default_config
+from gnl_jax.config_io import load_config, save_config
+from gnl_jax.files import write_atomic
 from gnl_jax.training.metrics_log import MetricsLog
-from gnl_jax.training.workdir import (
-    FREE_FIELDS,
-    check_resume,
-    load_config,
-    open_workdir,
-    save_config,
-    write_atomic,
-)
+from gnl_jax.training.workdir import FREE_FIELDS, check_resume, open_workdir
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 names = st.text("abcdefgh_", min_size=1, max_size=6)
@@ -110,7 +105,7 @@ def test_write_atomic_keeps_the_old_file_when_the_disk_is_full(tmp_path):
     write_atomic(path, "old")
     limited = f"""
 import resource, signal
-from gnl_jax.training.workdir import write_atomic
+from gnl_jax.files import write_atomic
 resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))
 try:
     write_atomic({str(path)!r}, "new" * 100)

@@ -1,0 +1,1 @@
+"""Programs: what the commands of the README run. No part of the wheel."""

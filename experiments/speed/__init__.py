@@ -1,0 +1,1 @@
+"""Programs that measure speed, and what they share."""

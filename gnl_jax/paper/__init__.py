@@ -1,0 +1,1 @@
+"""The paper's grid of runs, its tables and figures, and the numbers it printed."""

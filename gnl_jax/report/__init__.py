@@ -1,0 +1,1 @@
+"""From numbers to what a person can act on: shift reports, pages and overlays."""

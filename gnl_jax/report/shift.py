@@ -1,0 +1,140 @@
+"""The shift report: what a change of light, focus or camera does to a detector, counted on good and defective parts."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from gnl_jax.data.folder import corruption
+from gnl_jax.data.load import folder_options
+from gnl_jax.data.reading import Transform, load_images
+from gnl_jax.detection.artifact import use_matching
+from gnl_jax.detection.detector import Detector, predict
+from gnl_jax.detection.parts import check_unseen
+from gnl_jax.detection.threshold import Rule
+from gnl_jax.progress import progress_bar
+from gnl_jax.report.conditions import summary_lines
+from gnl_jax.report.shift_files import (
+    Condition,
+    Files,
+    ShiftOptions,
+    defect_files,
+    good_files,
+    make_conditions,
+    own_files,
+)
+from gnl_jax.report.shift_rows import Shown, condition_row, counts_good, gallery, promised_rate, spread
+
+
+def shift_report(
+    detector: Detector,
+    *,
+    good: str | os.PathLike,
+    bad: str | os.PathLike | None = None,
+    shifted: Mapping[str, str | os.PathLike] | None = None,
+    baseline: Detector | None = None,
+    group_by: str = "",
+    file: str = "",
+    sha256: str = "",
+    options: ShiftOptions,
+) -> dict[str, Any]:
+    """The report as JSON-able data with pictures as data URIs (`report/html.py` shows it).
+
+    Args:
+        detector: a calibrated one.
+        good: folder of good parts that it has not seen.
+        bad: folder of defective parts; its subfolders are the kinds of defect.
+        shifted: name -> folder of parts under a real change: as `shifted_files`, or good images alone.
+        baseline: another detector that decides on the same files.
+        group_by: which images show the same part (`part_names`): parts are counted, each stopped if an image of it is.
+        file, sha256: of the detector, for the record.
+        options: what is simulated.
+
+    Raises:
+        ValueError: images that the detector was fitted or calibrated with, which are named; folders without images.
+    """
+    normal = good_files(good, group_by=group_by)
+    defective = defect_files(bad, group_by=group_by) if bad else Files((), (), (), ())
+    own = {name: own_files(folder, group_by=group_by) for name, folder in (shifted or {}).items()}
+    conditions = make_conditions(normal, defective, own, options)
+    known, total = detector.require_record(), sum(len(c.files.paths) for c in conditions)
+    others_by_matching = {k: use_matching(detector, k) for k in known.matchings if k != known.matching}
+    promised = promised_rate(detector)
+    rows, galleries = [], {"false_alarms": [], "missed": []}
+    with progress_bar("conditions", total) as advance:
+        for condition in conditions:
+            images = _load(detector, condition, options)
+            if condition.family is None:
+                check_unseen(images, condition.files.names, known.manifest["data"])
+            shown = Shown(condition, images, predict(detector, images, advance=advance))
+            others = {kind: counts_good(other, shown) for kind, other in others_by_matching.items()}
+            compared = None
+            if baseline is not None:
+                its = images if _reads_alike(detector, baseline) else _load(baseline, condition, options)
+                if condition.family is None:
+                    check_unseen(its, condition.files.names, baseline.require_record().manifest["data"])
+                compared = counts_good(baseline, shown._replace(images=its))
+            rows.append(condition_row(detector, shown, others, compared, promised=promised))
+            for kind, chosen in gallery(detector, shown).items():
+                galleries[kind] += chosen
+    return {
+        "schema": 1,
+        "title": f"Shift report of {file or 'a detector'}",
+        "summary": summary_lines(rows, promised=promised),
+        "artifact": _artifact(detector, file=file, sha256=sha256),
+        "rules": {name: _rule(rule) for name, rule in zip(("ng", "review", "drift"), (*known.rules, known.drift_rule))},
+        "thresholds": dict(zip(("ng", "review"), known.thresholds)),
+        "conditions": rows,
+        "galleries": {kind: spread(items) for kind, items in galleries.items()},
+        "provenance": {
+            "good": os.fspath(good),
+            "bad": os.fspath(bad or ""),
+            "shifted": [f"{name}={folder}" for name, folder in (shifted or {}).items()],
+            "images for each simulated condition": f"{options.limit} good, {options.limit_bad} defective",
+            "seed": options.seed,
+            "made": str(dict(known.manifest["made"])),
+            "parent": str(known.manifest["parent"] or ""),
+        },
+    }
+
+
+def _artifact(detector: Detector, *, file: str, sha256: str) -> dict[str, Any]:
+    config = detector.require_record().config
+    return {
+        "file": file,
+        "sha256": sha256,
+        "method": config.method.name,
+        "matching": detector.require_record().matching,
+        "teacher": f"{config.teacher.arch}, {config.teacher.weights}",
+        "size": config.dataset.size,
+        "images learned from": len(detector.require_record().manifest["data"]["fit"]),
+        "images that calibrate": len(detector.require_record().manifest["data"]["calibration"]),
+    }
+
+
+def _rule(rule: Rule | None) -> dict[str, Any] | None:
+    return rule and {"rate": float(rule.rate), "text": rule.describe()}
+
+
+def _load(detector: Detector, condition: Condition, options: ShiftOptions) -> np.ndarray:
+    dataset = detector.require_record().config.dataset.copy_and_resolve_references()
+    dataset.root = "."
+    reading = folder_options(dataset, seed=0)
+    change: Transform | None = None
+    if condition.family is not None:
+        change = corruption(condition.family, severity=condition.severity, seed=options.seed)
+    return load_images(
+        condition.files.paths,
+        reading.size,
+        names=condition.files.names,
+        white=reading.white,
+        alpha=reading.alpha,
+        transform=change,
+        cache_dir="",
+        what=condition.name,
+    ).images
+
+
+def _reads_alike(one: Detector, other: Detector) -> bool:
+    return one.require_record().manifest["image"] == other.require_record().manifest["image"]
