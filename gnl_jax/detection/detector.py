@@ -17,7 +17,8 @@ PyTree = Any
 class Detector:
     """Arrays and the compiled function that scores with them; call it on images, or see `predict`.
 
-    `record` is what `gnl_jax.fit` and `gnl_jax.load` add: with it a detector decides and can be saved.
+    `record` is what `gnl_jax.fit` and `gnl_jax.load` add: with it a detector decides and can be saved. `method` is the
+    one that `fit` or `load` was given instead of a configuration's.
     """
 
     variables: PyTree
@@ -25,6 +26,7 @@ class Detector:
     size: int
     batch_size: int = 32
     record: Record | None = None
+    method: Method | None = None
 
     def __call__(self, images: np.ndarray) -> Prediction:
         return predict(self, images)

@@ -16,7 +16,7 @@ from gnl_jax.evaluation.bootstrap import auroc_interval
 from gnl_jax.evaluation.metrics import auroc, average_precision, f1_max, false_alarm_rate, threshold_at
 from gnl_jax.evaluation.results import make_row
 from gnl_jax.evaluation.scores import Scored
-from gnl_jax.methods.choices import WITH_TEACHER
+from gnl_jax.methods.build import system_of
 from gnl_jax.version import __version__
 
 FALSE_ALARMS = 0.05  # rate on the unshifted normal test images that sets the threshold
@@ -105,6 +105,6 @@ def train_seconds(workdir: Path) -> float:
 
 def _teacher_words(config: ConfigDict) -> str:
     """Architecture and weights, the latter without the folder their file happened to lie in."""
-    if config.method.system not in WITH_TEACHER:
+    if not system_of(config).teacher:
         return "none"
     return f"{config.teacher.arch}, {Path(config.teacher.weights).name}"

@@ -13,7 +13,8 @@ import gnl_jax
 from gnl_jax.config_io import save_config
 from gnl_jax.detection.artifact import load, save, use_matching
 from gnl_jax.detection.container import ArtifactError, read_container, write_container
-from gnl_jax.detection.fit import FitOptions, fit
+from gnl_jax.detection.fit import fit
+from gnl_jax.detection.fit_options import FitOptions
 from gnl_jax.detection.region import Region
 from gnl_jax.detection.threshold import RateError
 from gnl_jax.nn.published import PARTS
@@ -133,7 +134,7 @@ def test_outside_the_region_nothing_counts(tmp_path):
     ],
 )
 def test_what_cannot_be_promised_is_refused_before_training(options, error, message, monkeypatch):
-    monkeypatch.setattr("gnl_jax.detection.fit.train", lambda *_, **__: pytest.fail("it trained"))
+    monkeypatch.setattr("gnl_jax.detection.fit_training.train", lambda *_, **__: pytest.fail("it trained"))
     with pytest.raises(error, match=message):
         fit(digits()[0], config(), options=FitOptions(**options))
 
@@ -155,7 +156,7 @@ def test_training_goes_on_only_with_the_same_images(tmp_path, monkeypatch):
         save_config(folder, config)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gnl_jax.detection.fit.train", stop)
+    monkeypatch.setattr("gnl_jax.detection.fit_training.train", stop)
     with pytest.raises(KeyboardInterrupt):
         fit(digits()[0], config(), workdir=tmp_path)
     with pytest.raises(ValueError, match="begun there with other images"):
