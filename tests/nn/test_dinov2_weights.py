@@ -93,7 +93,17 @@ def test_random_is_the_initialisation_from_the_seed():
     kernels = [v["params"]["encoder"]["layer_0"]["mlp"]["fc1"]["kernel"] for v in (first, other)]
     assert kernels[0].dtype == jnp.float32
     assert np.abs(kernels[0] - kernels[1]).max() > 1e-3
-    assert 0.01 < np.std(kernels[0]) < 0.03
+    draws = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(first) if leaf.ndim > 1])
+    assert np.std(draws) == pytest.approx(0.02 * 0.8796, rel=0.03)  # cut at two deviations
+    shapes = jax.eval_shape(lambda: DinoV2(TINY["small"]).init(jax.random.key(0), jnp.zeros((1, 14, 14, 3))))
+    jax.tree.map(lambda ours, module: np.testing.assert_equal(ours.shape, module.shape), first, shapes)
+    block = first["params"]["encoder"]["layer_1"]
+    for leaf, value in (
+        (block["layer_scale1"]["lambda1"], 1),
+        (block["norm1"]["scale"], 1),
+        (block["norm1"]["bias"], 0),
+    ):
+        assert np.all(leaf == value)
 
 
 @pytest.mark.parametrize(
