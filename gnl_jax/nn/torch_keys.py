@@ -19,6 +19,10 @@ LEAVES = {
     ("params", "bias"): "bias",
     ("batch_stats", "mean"): "running_mean",
     ("batch_stats", "var"): "running_var",
+    **{
+        ("params", name): name
+        for name in ("cls_token", "position_embeddings", "register_tokens", "lambda1")  # of a vision transformer
+    },
 }
 SHOWN = 8  # problems spelled out in one error
 
