@@ -17,11 +17,12 @@ from ml_collections import ConfigDict
 from gnl_jax.config import default_config, set_method
 from gnl_jax.config_io import load_config, plain_config
 from gnl_jax.data.feed import even_batch
+from gnl_jax.data.pixels import pixel_hash
 from gnl_jax.data.protocol import Task
 from gnl_jax.detection.artifact import build_detector
 from gnl_jax.detection.calibrate import calibrated, one_matching, provenance, scoring_variables
 from gnl_jax.detection.detector import Detector
-from gnl_jax.detection.parts import GoodImages, calibration_parts, good_images, pixel_hash, split_parts
+from gnl_jax.detection.parts import GoodImages, calibration_parts, good_images, split_parts
 from gnl_jax.detection.record import Record, rule_record
 from gnl_jax.detection.region import Region, make_region
 from gnl_jax.detection.threshold import (

@@ -1,6 +1,5 @@
 """Good images: read, told apart by what they show, and divided into those that train and those that calibrate."""
 
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -11,7 +10,7 @@ from ml_collections import ConfigDict
 
 from gnl_jax.data.listing import list_images
 from gnl_jax.data.load import folder_options
-from gnl_jax.data.pixels import range_warning
+from gnl_jax.data.pixels import pixel_hash, range_warning
 from gnl_jax.data.reading import load_images
 from gnl_jax.detection.grouping import part_names
 from gnl_jax.detection.threshold import NG_DEFAULTS, REVIEW_DEFAULTS, RateError, parts_needed
@@ -40,11 +39,6 @@ class GoodImages(NamedTuple):
         """The images at these positions."""
         pick = [tuple(field[i] for i in indices) for field in (self.names, self.parts, self.hashes)]
         return GoodImages(self.images[np.asarray(indices, np.int64)], *pick)
-
-
-def pixel_hash(image: np.ndarray) -> str:
-    """SHA-256 of an image's shape and pixels, uint8 [s s 3], as networks see it."""
-    return hashlib.sha256(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes()).hexdigest()
 
 
 def good_images(

@@ -14,12 +14,14 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
+from gnl_jax.batches import steps_per_epoch
 from gnl_jax.images.contrast_normalisation import chunks, contrast, contrast_range, count
-from gnl_jax.methods.base import Method, Phase, Prediction, steps_per_epoch
+from gnl_jax.methods.base import Method, Phase, Prediction
 from gnl_jax.methods.choices import PRECISIONS, choose
 from gnl_jax.methods.losses import masked_mean
 from gnl_jax.nn.batch_norm import fold_statistics
 from gnl_jax.nn.lenet import LENETS, LeNet
+from gnl_jax.ops.precision import at_least_float32
 
 PyTree = Any
 INIT_STREAM = 0
@@ -52,18 +54,14 @@ def preprocess(images: jax.Array, measured: dict[str, jax.Array], *, model: Mode
     return ((x - measured["low"]) / (measured["high"] - measured["low"])).astype(model.dtype)
 
 
-def _wide(x: jax.Array) -> jax.Array:
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
-
-
 def reconstruction_error(images: jax.Array, reconstructions: jax.Array) -> jax.Array:
     """Sum over pixels and channels of the squared difference: [b h w c] twice -> [b]."""
-    return jnp.sum(jnp.square(_wide(reconstructions) - _wide(images)), axis=(1, 2, 3))
+    return jnp.sum(jnp.square(at_least_float32(reconstructions) - at_least_float32(images)), axis=(1, 2, 3))
 
 
 def squared_distance(embeddings: jax.Array, centre: jax.Array) -> jax.Array:
     """||phi - c||^2 of embeddings [b d] and a centre [d] -> [b]: loss and score."""
-    return jnp.sum(jnp.square(_wide(embeddings) - centre[None, :]), axis=1)
+    return jnp.sum(jnp.square(at_least_float32(embeddings) - centre[None, :]), axis=1)
 
 
 def away_from_zero(centre: jax.Array) -> jax.Array:
@@ -132,7 +130,7 @@ def measure_centre(encoder: PyTree, measured: dict[str, jax.Array], images, *, m
 
     @jax.jit
     def total(encoder, measured, chunk, valid):
-        embeddings = _wide(model.network.encoder.apply(encoder, preprocess(chunk, measured, model=model)))
+        embeddings = at_least_float32(model.network.encoder.apply(encoder, preprocess(chunk, measured, model=model)))
         return jnp.sum(jnp.where(valid[:, None], embeddings, 0), axis=0)
 
     totals = [total(encoder, measured, *chunk) for chunk in chunks(images)]

@@ -18,6 +18,7 @@ from gnl_jax.nn.batch_norm import fold_statistics
 from gnl_jax.nn.pretrained import load_teacher
 from gnl_jax.nn.vgg import Cloner, Source
 from gnl_jax.ops.cosine import cosine_distance
+from gnl_jax.ops.precision import at_least_float32
 
 PyTree = Any
 Taps = tuple[jax.Array, ...]  # outputs of poolings 2 to 5, [b h w c]
@@ -44,8 +45,7 @@ def tap_distance(source: Taps, cloner: Taps, *, mse_weight: float) -> jax.Array:
     """
 
     def squared(a: jax.Array, b: jax.Array) -> jax.Array:
-        wide = jnp.promote_types(a.dtype, jnp.float32)
-        return jnp.mean(jnp.square(a.astype(wide) - b.astype(wide)), axis=(1, 2, 3))
+        return jnp.mean(jnp.square(at_least_float32(a) - at_least_float32(b)), axis=(1, 2, 3))
 
     return sum(cosine_distance(a, b) + mse_weight * squared(a, b) for a, b in zip(source, cloner, strict=True))
 
