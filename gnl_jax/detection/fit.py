@@ -1,12 +1,10 @@
 """From good images to a detector that decides: divide, train, calibrate."""
 
 import contextlib
-import dataclasses
 import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from fractions import Fraction
 from pathlib import Path
 
 import jax
@@ -22,9 +20,10 @@ from gnl_jax.data.protocol import Task
 from gnl_jax.detection.artifact import build_detector
 from gnl_jax.detection.calibrate import calibrated, one_matching, provenance, scoring_variables
 from gnl_jax.detection.detector import Detector
+from gnl_jax.detection.options import IMAGE_PASSES, FitOptions
 from gnl_jax.detection.parts import GoodImages, calibration_parts, good_images, split_parts
 from gnl_jax.detection.record import Record, rule_record
-from gnl_jax.detection.region import Region, make_region
+from gnl_jax.detection.region import make_region
 from gnl_jax.detection.threshold import (
     Rule,
     Rules,
@@ -42,39 +41,6 @@ from gnl_jax.nn.pretrained import resolve_source
 from gnl_jax.nn.published import load_student
 from gnl_jax.training.budget import epochs_within
 from gnl_jax.training.loop import Trained, train
-
-IMAGE_PASSES = 3200  # by default: 20 epochs, the paper's, of 160 images; half an hour at 256x256 on two CPU cores
-
-
-@dataclasses.dataclass(frozen=True)
-class FitOptions:
-    """What is asked of a detector beside its configuration.
-
-    Fields:
-        ng, review: false-alarm rates at which good parts may be rejected and stopped for review; None for the
-            defaults of `make_rules`.
-        drift: rate at which drift alone may send a good part to review, on top of `review`; None: 1 % or 2 % where
-            the calibration supports it, else never.
-        confidence: None where the rates hold on average over calibrations; else with this probability for this one.
-        calibration: number of parts that calibrate; None for `calibration_parts`.
-        group_by, exclude: as for `good_images`.
-        region: what is inspected (`make_region`); None for all.
-        epochs: of training; 0 for about `IMAGE_PASSES` images in all.
-        time_budget: minutes that training may take, after a measurement of its first steps; None for no limit.
-        student: a checkpoint of the published code (`load_student`), which is taken instead of training.
-    """
-
-    ng: Fraction | None = None
-    review: Fraction | None = None
-    drift: Fraction | None = None
-    confidence: float | None = None
-    calibration: int | None = None
-    group_by: str = ""
-    exclude: tuple[str, ...] = ()
-    region: Region | None = None
-    epochs: int = 0
-    time_budget: float | None = None
-    student: str = ""
 
 
 def inspection_config() -> ConfigDict:

@@ -33,6 +33,10 @@ def images(n, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (n, SIZE, SIZE, 3), np.uint8)
 
 
+def test_without_a_record_it_says_so_in_a_line(detector):
+    assert repr(detector) == "Detector: 32x32, batches of 4, not calibrated"
+
+
 @pytest.mark.parametrize("n", [0, 1, BATCH - 1, BATCH, BATCH + 1, 3 * BATCH])
 def test_every_image_is_scored_once_in_order_at_the_full_shape(detector, n):
     detector.calls.clear()
