@@ -21,7 +21,7 @@ from gnl_jax.detection.artifact import build_detector
 from gnl_jax.detection.calibrate import calibrated, one_matching, provenance, scoring_variables
 from gnl_jax.detection.detector import Detector
 from gnl_jax.detection.options import IMAGE_PASSES, FitOptions
-from gnl_jax.detection.parts import GoodImages, calibration_parts, good_images, split_parts
+from gnl_jax.detection.parts import GoodImages, ImagesLike, calibration_parts, good_images, split_parts
 from gnl_jax.detection.record import Record, rule_record
 from gnl_jax.detection.region import make_region
 from gnl_jax.detection.threshold import (
@@ -63,9 +63,10 @@ def inspection_config() -> ConfigDict:
 
 
 def fit(
-    images: str | os.PathLike | np.ndarray,
+    images: ImagesLike,
     config: ConfigDict | None = None,
     *,
+    size: int | None = None,
     options: FitOptions = FitOptions(),
     workdir: str | os.PathLike | None = None,
     say: Callable[[str], None] = logging.info,
@@ -73,9 +74,13 @@ def fit(
     """A detector from images of good parts: trained on some of them, its false-alarm rate calibrated on the others.
 
     Args:
-        images: a folder of good images, or an array uint8 [n s s 3] with s = config.dataset.size.
+        images: a folder of good images, an array uint8 [n h w 3], or a list of arrays uint8 [h w 3] of any sizes (RGB);
+            resized to squares as `good_images` says.
         config: `inspection_config()` if left out; reverse distillation only.
-        options: rates, groups, region, time.
+        size: side of the squares that the networks see, in pixels, a multiple of 32; None for config.dataset.size (256
+            in `inspection_config`).
+        options: everything else people set: rates (ng, review, drift), confidence, number of calibration parts,
+            group_by, exclude, region, epochs, time_budget (`FitOptions`).
         workdir: where training keeps its checkpoints; the same call goes on there. None: nothing is kept.
         say: is told what was chosen, one sentence at a time.
 
@@ -84,6 +89,8 @@ def fit(
             that cannot be used; before anything is trained.
     """
     config = (config or inspection_config()).copy_and_resolve_references()
+    if size is not None:
+        config.dataset.size = size
     _check_config(config)
     good = good_images(images, config.dataset, group_by=options.group_by, exclude=options.exclude)
     region = None if options.region is None else make_region(options.region, images, config.dataset, names=good.names)

@@ -36,21 +36,9 @@ def test_it_says_what_it_chose():
     assert any(text.endswith("resnet18 at 32x32, batches of 14") for text in said), "three steps, evenly filled"
 
 
-def test_what_it_is_stands_in_three_lines():
-    detector, _ = fitted()
-    what, decisions, origin = repr(detector).splitlines()
-    assert what == "Detector: gnl, teacher resnet18 (random), 32x32, matching efdm"
-    threshold, drift = detector.record.thresholds[1], detector.record.drift_rule
-    assert decisions.startswith(f"  19 calibration parts: NG never; REVIEW above {threshold:.4g} (false alarms 5 % on")
-    assert drift is None
-    assert decisions.endswith("; REVIEW for drift never")
-    assert f"made {detector.record.manifest['made']['date']} on " in origin
-    assert origin.endswith("from 41 images")
-    without = use_matching(detector, "none")
-    assert "matching none" in repr(without)
-    assert f"{without.record.thresholds[1]:.4g}" in repr(without)
-    for thing in (detector, detector.record):
-        assert len(repr(thing)) < 500
+def test_the_size_may_be_given_beside_the_configuration():
+    with pytest.raises(ValueError, match=r"dataset\.size: got 40, expected a multiple of 32"):
+        fit(list(digits()[0]), config(), size=40)
 
 
 def test_no_image_trains_and_calibrates():
