@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gnl_jax.paper.published import MEAN
-from gnl_jax.paper.tables import TableCell, Table
+from gnl_jax.paper.tables import Table, TableCell
 
 TITLES = {
     "id": "ID",

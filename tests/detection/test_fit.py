@@ -8,6 +8,7 @@ import pytest
 import safetensors.numpy
 from fitted import config, digits, fitted
 from PIL import Image
+from torch_state import to_torch
 
 import gnl_jax
 from gnl_jax.config_io import save_config
@@ -17,7 +18,6 @@ from gnl_jax.detection.fit import FitOptions, fit
 from gnl_jax.detection.region import Region
 from gnl_jax.detection.threshold import RateError
 from gnl_jax.nn.published import PARTS
-from gnl_jax.nn.torch_keys import to_torch
 
 
 def test_it_tells_defects_from_good_parts():
