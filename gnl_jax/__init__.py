@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from gnl_jax.detection.artifact import load, save
     from gnl_jax.detection.detector import Detector, predict
     from gnl_jax.detection.fit import fit
-    from gnl_jax.detection.fit_options import FitOptions
+    from gnl_jax.detection.options import FitOptions
     from gnl_jax.detection.record import Decision
     from gnl_jax.images.augmix import augmix
     from gnl_jax.methods.base import Method, Phase, Prediction
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "Decision": "detection.record",
     "Detector": "detection.detector",
-    "FitOptions": "detection.fit_options",
+    "FitOptions": "detection.options",
     "Method": "methods.base",
     "Phase": "methods.base",
     "Prediction": "methods.base",

@@ -13,9 +13,9 @@ from gnl_jax.config_io import plain_config
 from gnl_jax.detection.artifact import build_detector
 from gnl_jax.detection.calibrate import calibrated, matching_methods, provenance, scoring_variables
 from gnl_jax.detection.detector import Detector
-from gnl_jax.detection.fit_options import DEFAULTS, FitOptions, inspection_config
 from gnl_jax.detection.fit_training import trained_student
-from gnl_jax.detection.parts import GoodImages, calibration_parts, good_images, split_parts
+from gnl_jax.detection.options import FitOptions, inspection_config
+from gnl_jax.detection.parts import GoodImages, ImagesLike, calibration_parts, good_images, split_parts
 from gnl_jax.detection.record import Record, rule_record
 from gnl_jax.detection.region import make_region
 from gnl_jax.detection.threshold import (
@@ -35,10 +35,11 @@ from gnl_jax.nn.pretrained import resolve_source
 
 
 def fit(
-    images: str | os.PathLike | np.ndarray,
+    images: ImagesLike,
     config: ConfigDict | None = None,
     *,
-    options: FitOptions = DEFAULTS,
+    size: int | None = None,
+    options: FitOptions = FitOptions(),
     workdir: str | os.PathLike | None = None,
     method: Method | None = None,
     say: Callable[[str], None] = logging.info,
@@ -46,9 +47,13 @@ def fit(
     """A detector from images of good parts: trained on some of them, its false-alarm rate calibrated on the others.
 
     Args:
-        images: a folder of good images, or an array uint8 [n s s 3] with s = config.dataset.size.
+        images: a folder of good images, an array uint8 [n h w 3], or a list of arrays uint8 [h w 3] of any sizes (RGB);
+            resized to squares as `good_images` says.
         config: `inspection_config()` if left out.
-        options: rates, groups, region, time.
+        size: side of the squares that the networks see, in pixels, a multiple of 32; None for config.dataset.size (256
+            in `inspection_config`).
+        options: everything else people set: rates (ng, review, drift), confidence, number of calibration parts,
+            group_by, exclude, region, epochs, time_budget (`FitOptions`).
         workdir: where training keeps its checkpoints; the same call resumes there. None: nothing is kept.
         method: one of your own instead of the configuration's; `gnl_jax.load` needs it too.
         say: is told what was chosen, one sentence at a time.
@@ -58,6 +63,8 @@ def fit(
             that cannot be used; before anything is trained.
     """
     config = (config or inspection_config()).copy_and_resolve_references()
+    if size is not None:
+        config.dataset.size = size
     _check_config(config, own_method=method is not None)
     good = good_images(images, config.dataset, group_by=options.group_by, exclude=options.exclude)
     region = None if options.region is None else make_region(options.region, images, config.dataset, names=good.names)

@@ -13,9 +13,9 @@ from ml_collections import ConfigDict
 
 from gnl_jax.config_io import load_config
 from gnl_jax.data.feed import even_batch
+from gnl_jax.data.pixels import pixel_hash
 from gnl_jax.data.protocol import Task
-from gnl_jax.detection.fit_options import FitOptions
-from gnl_jax.detection.parts import pixel_hash
+from gnl_jax.detection.options import FitOptions
 from gnl_jax.files import write_atomic
 from gnl_jax.methods.base import Method
 from gnl_jax.methods.build import build_method

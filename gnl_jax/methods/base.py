@@ -10,12 +10,6 @@ import numpy as np
 PyTree = Any
 
 
-def steps_per_epoch(n: int, *, batch_size: int, min_valid: int) -> int:
-    """Batches of an epoch of n images, as fed: the last one smaller, or left out with fewer than `min_valid`."""
-    whole, rest = divmod(n, batch_size)
-    return whole + (rest > 0 and rest >= min_valid)
-
-
 class Prediction(NamedTuple):
     """What is said of n images: score [n] (higher is more anomalous), anomaly map [n s s] and drift [n], or None."""
 

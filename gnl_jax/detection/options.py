@@ -1,4 +1,4 @@
-"""What is asked of a detector: rates, groups, time; and the configuration it is made with if none is given."""
+"""What is requested of a detector: rates, groups, region, time; and the configuration it has if none is given."""
 
 import dataclasses
 from fractions import Fraction
@@ -8,14 +8,17 @@ from ml_collections import ConfigDict
 
 from gnl_jax.config import default_config, set_method
 from gnl_jax.detection.region import Region
+from gnl_jax.detection.threshold import parse_rate
 
 
 @dataclasses.dataclass(frozen=True)
 class FitOptions:
-    """What is asked of a detector beside its configuration.
+    """What is requested of a detector beyond its configuration.
 
-    Fields:
-        ng, review: false-alarm rates at which good parts may be rejected and stopped for review; None for the
+    A rate is a fraction of good parts: "1%", "0.01", 0.01 and Fraction(1, 100) are the same, and are held exactly.
+
+    Attributes:
+        ng, review: false-alarm rates at which good parts may be rejected and flagged for review; None for the
             defaults of `make_rules`.
         drift: rate at which drift alone may send a good part to review, on top of `review`; None: 1 % or 2 % where
             the calibration supports it, else never.
@@ -23,14 +26,17 @@ class FitOptions:
         calibration: number of parts that calibrate; None for `calibration_parts`.
         group_by, exclude: as for `good_images`.
         region: what is inspected (`make_region`); None for all.
-        epochs: of training; 0 for about `IMAGE_PASSES` images in all.
+        epochs: of training; 0 for about 3,200 images in all (`fit_training.IMAGE_PASSES`).
         time_budget: minutes that training may take, after a measurement of its first steps; None for no limit.
         student: a checkpoint of the published code (`load_student`), which is taken instead of training.
+
+    Raises:
+        ValueError: a rate that cannot be read, or that is not between 0 and 1; its field is named.
     """
 
-    ng: Fraction | None = None
-    review: Fraction | None = None
-    drift: Fraction | None = None
+    ng: str | float | Fraction | None = None
+    review: str | float | Fraction | None = None
+    drift: str | float | Fraction | None = None
     confidence: float | None = None
     calibration: int | None = None
     group_by: str = ""
@@ -40,8 +46,13 @@ class FitOptions:
     time_budget: float | None = None
     student: str = ""
 
-
-DEFAULTS = FitOptions()
+    def __post_init__(self):
+        for name in ("ng", "review", "drift"):
+            if (rate := getattr(self, name)) is not None:
+                try:
+                    object.__setattr__(self, name, parse_rate(rate))
+                except ValueError as error:
+                    raise ValueError(f"{name}: {error}") from error
 
 
 def inspection_config() -> ConfigDict:
