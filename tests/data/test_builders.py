@@ -95,7 +95,9 @@ class TestMvtecAd:
     def test_a_category_without_masks_or_without_folder_is_an_error(self, source, tmp_path):
         for mask in (source / "bottle" / "ground_truth").rglob("*.png"):
             mask.unlink()
-        with pytest.raises(ValueError, match=r"bottle': no masks in ground_truth"):
+        with pytest.raises(
+            ValueError, match=r"bottle': no masks for 3 defective images, such as 'test/crack/000\.png'"
+        ):
             prepared(MvtecAd, source, tmp_path, "bottle")
         with pytest.raises(ValueError, match=r"cannot list the folder '.*source/cable/?'"):
             prepared(MvtecAd, source, tmp_path, "cable")

@@ -1,0 +1,107 @@
+"""Folders of good images alone, and images to be scored: nothing else slips in."""
+
+import os
+from collections.abc import Sequence
+
+from absl import logging
+
+from gnl_jax.data.listing import list_images
+from gnl_jax.data.naming import is_defective, is_mask_folder, is_normal, split_masks
+
+_SHOWN = 3  # folders that a message names
+
+
+def check_good_folder(root: str | os.PathLike, paths: Sequence[str]) -> None:
+    """Refuses a folder that holds defects, masks, a part to test on, or several products.
+
+    Told by the names of folders and files alone: a folder of defects or masks, a folder that is beside one called good,
+    ok or normal, a test folder beside a training folder, a mask beside its image.
+
+    Args:
+        root: the folder that a user gave as one of good images.
+        paths: `list_images(root)`, or those of them that are to be used.
+
+    Raises:
+        ValueError: what the folder holds is said, and which folder to give instead.
+    """
+    root = os.fsdecode(root)
+    own = os.path.basename(os.path.abspath(root))
+    if is_defective(own) or is_mask_folder(own):
+        raise ValueError(f"{root!r}: got a folder called {own!r}, expected one of good images alone")
+    below = _subfolders(paths)
+    products = sorted(folder for folder, inside in below.items() if "train" in inside)
+    if len(products) > 1:
+        names = ", ".join(products[:_SHOWN]) + (", ..." if len(products) > _SHOWN else "")
+        held = f"{len(products)} products ({names})"
+        raise ValueError(f"{root!r}: holds {held}, expected good images of one{_advice(root, below)}")
+    if found := _not_good(paths, below):
+        held = ", ".join(found[:_SHOWN]) + (", ..." if len(found) > _SHOWN else "")
+        raise ValueError(f"{root!r}: holds {held}, expected good images alone{_advice(root, below)}")
+
+
+def defect_images(root: str | os.PathLike) -> tuple[str, ...]:
+    """`list_images(root)` without masks and without what a folder good, ok or normal right below holds.
+
+    Raises:
+        ValueError: nothing is left, or good images further below, as in a whole data set; the folder is named.
+    """
+    names = tuple(name for name in images_to_score(root) if not ("/" in name and is_normal(name.split("/")[0])))
+    if not names:
+        raise ValueError(f"{os.fsdecode(root)!r}: got good parts alone, expected defective ones")
+    if deeper := [name for name in names if any(map(is_normal, name.split("/")[:-1]))]:
+        folder = os.path.dirname(deeper[0])
+        raise ValueError(f"{os.fsdecode(root)!r}: holds {folder}, expected defective parts, in a folder for each kind")
+    return names
+
+
+def images_to_score(root: str | os.PathLike) -> tuple[str, ...]:
+    """`list_images(root)` without masks; logs how many those are."""
+    paths = list_images(root)
+    images, masks = split_masks(paths)
+    if not images:
+        raise ValueError(f"{os.fsdecode(root)!r}: holds masks alone, such as {masks[0]!r}, expected images")
+    if masks:
+        logging.warning("%s: %d masks are not scored, such as %s", os.fsdecode(root), len(masks), masks[0])
+    return tuple(images)
+
+
+def _subfolders(paths: Sequence[str]) -> dict[str, set[str]]:
+    """Each folder that has folders ("" for the root), and the names of these."""
+    below: dict[str, set[str]] = {}
+    for path in paths:
+        steps = path.split("/")[:-1]
+        for depth, step in enumerate(steps):
+            below.setdefault("/".join(steps[:depth]), set()).add(step)
+    return below
+
+
+def _not_good(paths: Sequence[str], below: dict[str, set[str]]) -> list[str]:
+    """What else than good images there is: folders, and masks beside their images."""
+    found: list[str] = []
+    for folder, inside in sorted(below.items()):
+        normal = [name for name in inside if is_normal(name)]
+        tests = {f"{name}_test" for name in normal} | {f"test_{name}" for name in normal}
+        for name in sorted(inside):
+            beside_good = normal and name not in tests and not is_normal(name)
+            tested = "train" in inside and name.startswith("test") and name not in tests
+            if is_defective(name) or is_mask_folder(name) or beside_good or tested:
+                found.append(f"{folder}/{name}" if folder else name)
+    inner = [name for name in found if name.startswith("test") and any(f.startswith(f"{name}/") for f in found)]
+    found = [name for name in found if name not in inner]  # test/broken says more than test
+    outer = [name for name in found if not any(name.startswith(f"{other}/") for other in found)]
+    masks = [mask for mask in split_masks(paths)[1] if not any(mask.startswith(f"{name}/") for name in outer)]
+    return sorted(outer) + masks
+
+
+def _advice(root: str, below: dict[str, set[str]]) -> str:
+    """Which folder to give instead, where one can be told."""
+    folders = [f"{folder}/{name}" if folder else name for folder, inside in below.items() for name in inside]
+    good = [folder for folder in folders if is_normal(folder.rpartition("/")[2]) and not _tests(folder)]
+    trains = [folder for folder in folders if folder.rpartition("/")[2] == "train"]
+    chosen = sorted([f for f in good if "train" in f.split("/")] or good or trains)
+    return f"; give {os.path.join(root, chosen[0])!r}" if chosen else ""
+
+
+def _tests(folder: str) -> bool:
+    steps = folder.split("/")
+    return any(s.startswith(("test", "val")) or is_mask_folder(s) or is_defective(s) for s in steps)
