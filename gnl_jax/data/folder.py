@@ -183,7 +183,7 @@ def load_test(files: ImageFiles, options: FolderOptions, *, shift: str = "", wha
         options.size,
         defective=defective,
         skip_unreadable=options.skip_unreadable,
-        what=f"{what} masks",
+        what=f"{what} masks".strip(),
         **change,
     )
     if after and after.move:

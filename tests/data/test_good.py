@@ -4,6 +4,7 @@ import pytest
 from test_layouts import AD_2, LOCO, MASKS, MVTEC
 from test_listing import touch
 
+from gnl_jax.cli.arguments import listed
 from gnl_jax.data.good import check_good_folder, defect_images, images_to_score
 from gnl_jax.data.listing import list_images
 
@@ -73,6 +74,11 @@ def test_masks_are_not_scored(tmp_path, caplog):
     touch(tmp_path / "more", "masks/1.png")
     with pytest.raises(ValueError, match=r"more': holds masks alone, such as 'masks/1\.png'"):
         images_to_score(tmp_path / "more")
+
+
+def test_the_command_line_lists_no_masks(tmp_path):
+    touch(tmp_path, *MVTEC, *MASKS)
+    assert [file.name for file in listed([str(tmp_path)])] == sorted(MVTEC)
 
 
 def test_defective_images_of_a_test_folder(tmp_path):
