@@ -1,7 +1,7 @@
 """Folders of good images alone, and images to be scored: nothing else slips in."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from absl import logging
 
@@ -96,12 +96,12 @@ def _not_good(paths: Sequence[str], below: dict[str, set[str]]) -> list[str]:
 def _advice(root: str, below: dict[str, set[str]]) -> str:
     """Which folder to give instead, where one can be told."""
     folders = [f"{folder}/{name}" if folder else name for folder, inside in below.items() for name in inside]
-    good = [folder for folder in folders if is_normal(folder.rpartition("/")[2]) and not _tests(folder)]
+    normal = [folder for folder in folders if is_normal(folder.rpartition("/")[2]) and not _in(folder, is_mask_folder)]
+    good = [folder for folder in normal if not _in(folder, lambda step: step.startswith(("test", "val")))]
     trains = [folder for folder in folders if folder.rpartition("/")[2] == "train"]
-    chosen = sorted([f for f in good if "train" in f.split("/")] or good or trains)
+    chosen = sorted([f for f in good if "train" in f.split("/")] or good or trains or normal)
     return f"; give {os.path.join(root, chosen[0])!r}" if chosen else ""
 
 
-def _tests(folder: str) -> bool:
-    steps = folder.split("/")
-    return any(s.startswith(("test", "val")) or is_mask_folder(s) or is_defective(s) for s in steps)
+def _in(folder: str, says: Callable[[str], bool]) -> bool:
+    return any(says(step) or is_defective(step) for step in folder.split("/"))

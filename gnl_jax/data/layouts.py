@@ -204,10 +204,10 @@ def _unknown(root: str, paths: Sequence[str], normal: str) -> ValueError:
             f"{os.path.join(root, products[0])!r}"
         )
     loose = sum("/" not in path for path in paths)
+    named = repr(normal) if normal else "good, ok or normal"
     return ValueError(
         f"{root!r}: found {loose} images beside the folders {folders}, expected images and no folders; or "
-        f"train/{GOOD} and test/; or a folder for each class, one of them {normal or ', '.join(NORMAL_FOLDERS[:3])!r} "
-        "(`normal`)"
+        f"train/{GOOD} and test/; or a folder for each class, one of them {named} (`normal`)"
     )
 
 

@@ -29,6 +29,7 @@ def check(root, *names):
         (["good/1.png", "bad/1.png", "mask/1.png"], "bad, mask", "good"),
         (["good/1.png", "scratch/1.png"], "scratch", "good"),
         (["OK/1.png", "NG/1.png"], "NG", "OK"),
+        (["test/good/1.png", "test/hole/1.png", "ground_truth/good/1.png"], "ground_truth, test/hole", "test/good"),
         (["line 1/good/1.png", "line 1/bad/1.png"], "line 1/bad", "line 1/good"),
         (["train/1.png", "test/1.png"], "test", "train"),
         (["1.png", "1_mask.png"], "1_mask.png", None),
