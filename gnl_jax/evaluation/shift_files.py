@@ -47,7 +47,7 @@ class Condition(NamedTuple):
 def good_files(folder: str | os.PathLike, *, group_by: str = "") -> Files:
     """All images below a folder, as good parts."""
     names = list_images(folder)
-    check_good_folder(folder, names)
+    check_good_folder(folder, names, part="test")
     return _files(folder, names, (), group_by)
 
 

@@ -62,6 +62,12 @@ def test_folders_of_good_images_alone(tmp_path, names):
     check(tmp_path, *names)
 
 
+def test_the_part_that_is_wanted_is_named(tmp_path):
+    touch(tmp_path, *MVTEC)
+    with pytest.raises(ValueError, match=r"give '.*/test/good'"):
+        check_good_folder(tmp_path, list_images(tmp_path), part="test")
+
+
 @pytest.mark.parametrize("name", ["ground_truth", "NG", "bad"])
 def test_a_folder_that_says_so_itself(tmp_path, name):
     with pytest.raises(ValueError, match=f"got a folder called '{name}', expected one of good images alone"):
@@ -72,9 +78,14 @@ def test_masks_are_not_scored(tmp_path, caplog):
     touch(tmp_path, *MVTEC, *MASKS)
     assert images_to_score(tmp_path) == tuple(sorted(MVTEC))
     assert "3 masks are not scored, such as ground_truth/crack/000_mask.png" in caplog.text
-    touch(tmp_path / "more", "masks/1.png")
-    with pytest.raises(ValueError, match=r"more': holds masks alone, such as 'masks/1\.png'"):
-        images_to_score(tmp_path / "more")
+
+
+def test_whatever_else_there_is_has_a_score(tmp_path):
+    products = ["masks/a.png", "gt/b.png", "part.png", "part_label.png", "part_mask.png"]
+    touch(tmp_path, *products)
+    assert images_to_score(tmp_path) == tuple(sorted(products))
+    touch(tmp_path / "loco", *LOCO, "ground_truth/logical_anomalies/001/000.png")
+    assert images_to_score(tmp_path / "loco") == tuple(sorted(LOCO))
 
 
 def test_the_command_line_lists_no_masks(tmp_path):
@@ -84,6 +95,7 @@ def test_the_command_line_lists_no_masks(tmp_path):
 
 def test_defective_images_of_a_test_folder(tmp_path):
     touch(tmp_path, *MVTEC, *MASKS)
+    touch(tmp_path, "test/hole/000_mask.png")
     assert defect_images(tmp_path / "test") == ("crack/000.png", "hole/000.png", "hole/001.png")
     with pytest.raises(ValueError, match=r"holds test/good, expected defective parts"):
         defect_images(tmp_path)
