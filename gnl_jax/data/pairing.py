@@ -67,7 +67,6 @@ class _Finder:
     def __init__(self, images: Sequence[str], top: str):
         self.top = top
         keys = {image: key_of(image, top) for image in images}
-        self.kinds = {key.parts[0] for key in keys.values() if len(key.parts) > 1} | {""}
         self.by_end = _grouped((end, image) for image, key in keys.items() for end in _ends(key))
         self.by_path = _grouped((str(key), image) for image, key in keys.items())
         self.by_stem = _grouped(((kind, key.name), image) for image, key in keys.items() for kind in _kinds(key))
@@ -86,9 +85,9 @@ class _Finder:
                     return _Match(match, several=numbered)
             if match := places.get(str(key.parent)):
                 return _Match(match, several=True)
-        *folders, kind = ("", *key.parts[:-1])
-        if kind not in self.kinds or len(folders) > 1:
+        if len(key.parts) > 2:
             return _Match(())
+        kind = key.parts[0] if len(key.parts) == 2 else ""
         for name, numbered in names:
             if match := self.by_stem.get((kind, name)):
                 return _Match(match, several=numbered)
