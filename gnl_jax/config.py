@@ -11,6 +11,15 @@ _PATCHCORE = {
     "memory_bank.rows": 0.1,
     "memory_bank.score": "patches",
 }
+_MATCHED_BANK = {
+    "system": "memory_bank",
+    "memory_bank.pixels": True,
+    "memory_bank.matched": (1, 2, 3),
+    "memory_bank.coreset": "k_center",
+    "memory_bank.rows": 2000.0,
+    "memory_bank.candidates": 50_000,
+    "memory_bank.views": ("degraded",),
+}
 _PLAIN, _BOTH = ("none",), ("none", "efdm")  # two matchings from the same weights: two rows of a table
 
 # What a method's name stands for: fields of the group `method`, and the matchings it is evaluated with.
@@ -36,8 +45,8 @@ METHODS = {
     "jigsaw": (_RD4AD | {"jigsaw.weight": 0.7}, _PLAIN),
     # Memory banks: ours, matched at test time, and PatchCore as published.
     "patchcore": (_PATCHCORE, _PLAIN),
-    "matched_bank": ({"system": "memory_bank"}, _BOTH),
-    "augmented_bank": ({"system": "memory_bank", "memory_bank.views": ("augmix", "augmix")}, _BOTH),
+    "matched_bank": (_MATCHED_BANK, _BOTH),
+    "augmented_bank": (_MATCHED_BANK | {"memory_bank.views": ("degraded", "augmix")}, _BOTH),
     # Other systems.
     "kdad": ({"system": "kdad"}, _PLAIN),
     "deep_svdd": ({"system": "deep_svdd"}, _PLAIN),
@@ -154,7 +163,9 @@ def default_config() -> ConfigDict:
 
     memory_bank = method.memory_bank = ConfigDict()
     memory_bank.sizes = ("1:2+3",)  # a bank each: the share of the images' side, and the teacher's stages
+    memory_bank.pixels = False  # with a matching: also match each image's mean brightness and contrast, before all else
     memory_bank.matched = (1, 2)  # stages that are matched, for the bank's images and the test image alike
+    memory_bank.last_alpha = 1.0  # weight of the bank's style at stage 3, if that is matched; else `eval.alpha`
     memory_bank.rows = 4000.0  # patches in a bank; below 1: the share of all patches
     memory_bank.coreset = "random"  # how they are drawn: "random" | "k_center"
     memory_bank.candidates = 100_000  # patches that a coreset is drawn from, themselves drawn at random

@@ -13,17 +13,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gnl_jax.images.views import make_views
+from gnl_jax.images.augmix import augmix
+from gnl_jax.images.degrade import degrade
 from gnl_jax.methods.bank_options import BankOptions
 from gnl_jax.methods.bank_rows import make_bank
 from gnl_jax.methods.base import parts_of
-from gnl_jax.methods.memory_bank import DRIFT_STAGES, at_side, embed, matched_stages
+from gnl_jax.methods.memory_bank import DRIFT_STAGES, at_side, embed, matched_stages, network_input
 from gnl_jax.methods.scoring import Scoring, anchor_images
 from gnl_jax.ops.drift import channel_deviation, middle_ranks
 from gnl_jax.ops.matching import sort_features
+from gnl_jax.ops.pixels import image_moments, mean_moments
 
 PyTree = Any
 CHUNK = 8  # images of a pass at once
+# Views of a good image whose patches may be in the bank too: (key, images uint8 [b s s 3], options) -> in [0, 255].
+BANK_VIEWS = {
+    "augmix": lambda key, images, options: augmix(key, images, **options.augmix._asdict()),
+    "degraded": lambda key, images, options: degrade(key, images),
+}
 DRIFT_IMAGES = 256  # whose sorted features are kept to measure how far good images deviate
 
 
@@ -33,7 +40,6 @@ class Networks(NamedTuple):
     teacher: nn.Module
     variables: PyTree
     preprocess: Callable[[jax.Array], jax.Array]
-    normalise: str
     dtype: Any = jnp.float32
 
 
@@ -47,25 +53,27 @@ def make_banks(networks: Networks, images, *, options: BankOptions, scoring: Sco
         scoring: matching, alpha, anchors and seed.
 
     Returns:
-        {"banks", "parts"}, "drift" with two images or more, and "alpha" with a matching: see
-        `memory_bank.score_batch`.
+        {"banks", "parts"}, "drift" with two images or more, with a matching "alpha" and, if asked for, "pixels":
+        see `memory_bank.score_batch`.
 
     Raises:
         ValueError: an anchor that there is none of.
     """
-    references = {}
+    references, variables = {}, {}
     if scoring.matching != "none":
-        references = _references(networks, images, options=options, scoring=scoring)
-    drawn, ranks = _patches(networks, images, references, options=options, scoring=scoring)
+        chosen = anchor_images(len(images), anchor=scoring.anchor, k=scoring.anchors, seed=scoring.seed)
+        variables["alpha"] = jnp.float32(scoring.alpha)
+        if options.pixels:
+            variables["pixels"] = _pixels(images, chosen)
+        references = _references(networks, images, chosen, variables.get("pixels"), options=options)
+    drawn, ranks = _patches(networks, images, references, variables.get("pixels"), options=options, scoring=scoring)
     parts = np.unique(parts_of(images), return_inverse=True)[1].astype(np.int32)
     banks = {
         str(i): make_bank(candidates, owners, parts, rows=rows, options=options, seed=scoring.seed)
         | ({"references": references[i]} if references else {})
         for i, (candidates, owners, rows) in enumerate(drawn)
     }
-    variables = {"banks": banks, "parts": jnp.asarray(parts)}
-    if scoring.matching != "none":
-        variables["alpha"] = jnp.float32(scoring.alpha)
+    variables |= {"banks": banks, "parts": jnp.asarray(parts)}
     if len(images) >= 2:
         variables["drift"] = drift_entry(ranks)
     return variables
@@ -78,20 +86,28 @@ def _chunks(images, chosen: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
         yield np.asarray(images[np.resize(indices, CHUNK)]), len(indices)
 
 
-def _references(networks: Networks, images, *, options: BankOptions, scoring: Scoring) -> list[PyTree]:
+def _pixels(images, chosen: np.ndarray) -> PyTree:
+    """The anchors' mean brightness of each channel and contrast, in [0, 255]."""
+    moments = jax.jit(lambda batch: image_moments(batch.astype(jnp.float32)))
+    found = [[part[:count] for part in moments(batch)] for batch, count in _chunks(images, chosen)]
+    return dict(mean_moments(found)._asdict())
+
+
+def _references(
+    networks: Networks, images, chosen: np.ndarray, pixels: PyTree | None, *, options: BankOptions
+) -> list[PyTree]:
     """For each bank the mean of the anchors' sorted features at the matched stages; their own path is not matched."""
-    teacher, preprocess, dtype = networks.teacher, networks.preprocess, networks.dtype
+    teacher = networks.teacher
 
     @jax.jit
     def sorted_stages(variables, batch):
-        x = preprocess(batch).astype(dtype)
+        x = network_input(batch, pixels, preprocess=networks.preprocess, dtype=networks.dtype)
         found = []
         for spec in options.sizes:
             stages = teacher.apply(variables, at_side(x, spec.side(batch.shape[1])))
             found.append({str(k): sort_features(stages[k - 1]).astype(jnp.float32) for k in options.matched})
         return found
 
-    chosen = anchor_images(len(images), anchor=scoring.anchor, k=scoring.anchors, seed=scoring.seed)
     total = None
     for batch, count in _chunks(images, chosen):
         found = sorted_stages(networks.variables, batch)
@@ -100,11 +116,19 @@ def _references(networks: Networks, images, *, options: BankOptions, scoring: Sc
     return jax.tree.map(lambda a: jnp.asarray(a / len(chosen), jnp.float32), total)
 
 
-def _patches(networks: Networks, images, references: list[PyTree], *, options: BankOptions, scoring: Scoring):
+def _patches(
+    networks: Networks,
+    images,
+    references: list[PyTree],
+    pixels: PyTree | None,
+    *,
+    options: BankOptions,
+    scoring: Scoring,
+):
     """([(candidates float32 [m c], owners int32 [m], rows) of each bank], {stage: ranks float32 [k r c]} for drift)."""
     seen_at = np.random.default_rng([scoring.seed, 4]).permutation(len(images))[:DRIFT_IMAGES]
     wanted, ranks = set(seen_at.tolist()), {str(stage): [] for stage in DRIFT_STAGES}
-    program = _embedder(networks, options=options, scoring=scoring)
+    program = _embedder(networks, pixels, options=options, scoring=scoring)
     collectors, everything = None, np.arange(len(images))
     for v, view in enumerate(("clean", *options.views)):
         start = 0
@@ -123,15 +147,18 @@ def _patches(networks: Networks, images, references: list[PyTree], *, options: B
     return [collector.result() for collector in collectors], {k: np.concatenate(v) for k, v in ranks.items()}
 
 
-def _embedder(networks: Networks, *, options: BankOptions, scoring: Scoring) -> dict[str, Callable]:
+def _embedder(
+    networks: Networks, pixels: PyTree | None, *, options: BankOptions, scoring: Scoring
+) -> dict[str, Callable]:
     """For each view a program: (variables, references, images, view's number, first image's) -> embeddings, ranks."""
     teacher, key = networks.teacher, jax.random.key(scoring.seed)
 
     def run(variables, references, batch, v, start, *, view: str):
-        x = networks.preprocess(batch)
+        seen = batch
         if view != "clean":
             drawn = jax.random.fold_in(jax.random.fold_in(key, v), start)
-            (x,) = make_views(drawn, batch, views=(view,), normalise=networks.normalise, augmix=options.augmix)
+            seen = BANK_VIEWS[view](drawn, batch, options)
+        x = network_input(seen, pixels, preprocess=networks.preprocess, dtype=networks.dtype)
         looked, embeddings = {}, []
 
         def look(stage, features):
@@ -142,9 +169,9 @@ def _embedder(networks: Networks, *, options: BankOptions, scoring: Scoring) -> 
             stages = matched_stages(
                 teacher,
                 variables,
-                at_side(x.astype(networks.dtype), spec.side(batch.shape[1])),
+                at_side(x, spec.side(batch.shape[1])),
                 matching=scoring.matching,
-                matched=options.matched,
+                options=options,
                 references=references[i] if references else {},
                 alpha=scoring.alpha,
                 look=look,

@@ -8,8 +8,8 @@ import flax.linen as nn
 import jax
 from ml_collections import ConfigDict
 
-from gnl_jax.images.views import VIEWS, normalise
-from gnl_jax.methods.bank_fit import Networks, make_banks
+from gnl_jax.images.views import normalise
+from gnl_jax.methods.bank_fit import BANK_VIEWS, Networks, make_banks
 from gnl_jax.methods.bank_options import CORESETS, SCORES, BankOptions, parse_sizes
 from gnl_jax.methods.base import Method
 from gnl_jax.methods.choices import PRECISIONS, check_choice, choose
@@ -32,7 +32,6 @@ def bank_method(
     options: BankOptions = BankOptions(),
     scoring: Scoring = Scoring(),
     preprocess: Callable[[jax.Array], jax.Array] = _IMAGENET,
-    normalise: str = "imagenet",
     dtype: Any = None,
     name: str = "memory_bank",
 ) -> Method:
@@ -43,20 +42,19 @@ def bank_method(
         options: what the banks are.
         scoring: matching, alpha and anchors, for the bank's images and the test image alike.
         preprocess: images uint8 [b s s 3] -> what the teacher takes, float32.
-        normalise: the same by name, for views other than the image itself.
         dtype: of the convolutions; float32 by default.
         name: how results are labelled.
     """
     dtype = dtype or jax.numpy.float32
 
     def finish(frozen: PyTree, state: None, images) -> PyTree:
-        networks = Networks(teacher, frozen, preprocess, normalise, dtype)
+        networks = Networks(teacher, frozen, preprocess, dtype)
         return {"teacher": frozen, **make_banks(networks, images, options=options, scoring=scoring)}
 
     score = functools.partial(
         score_batch, teacher=teacher, preprocess=preprocess, dtype=dtype, options=options, matching=scoring.matching
     )
-    return Method(name, variables, (), finish, score, own=("banks", "alpha"), score_without=score)
+    return Method(name, variables, (), finish, score, own=("banks", "alpha", "pixels"), score_without=score)
 
 
 def bank_options(config: ConfigDict, *, size: int) -> BankOptions:
@@ -70,9 +68,11 @@ def bank_options(config: ConfigDict, *, size: int) -> BankOptions:
         if config[name] < least:
             raise ValueError(f"{field}.{name}: got {config[name]}, expected {least} or more")
     for view in config.views:
-        check_choice(VIEWS, view, f"{field}.views")
+        check_choice(BANK_VIEWS, view, f"{field}.views")
     if not set(config.matched) <= {1, 2, 3}:
         raise ValueError(f"{field}.matched: got {tuple(config.matched)}, expected some of 1, 2 and 3")
+    if not 0 <= config.last_alpha <= 1:
+        raise ValueError(f"{field}.last_alpha: got {config.last_alpha}, expected 0 to 1")
     sizes = parse_sizes(config.sizes, size=size)
     if config.score == "patches" and len(sizes) > 1:
         raise ValueError(
@@ -80,7 +80,9 @@ def bank_options(config: ConfigDict, *, size: int) -> BankOptions:
         )
     return BankOptions(
         sizes=sizes,
+        pixels=config.pixels,
         matched=tuple(config.matched),
+        last_alpha=config.last_alpha,
         rows=config.rows,
         coreset=config.coreset,
         candidates=config.candidates,
@@ -107,7 +109,6 @@ def build_memory_bank(config: ConfigDict, *, matching: str, frozen: PyTree | Non
         options=options,
         scoring=scoring_options(config, matching=matching),
         preprocess=functools.partial(normalise, kind=config.method.normalise),
-        normalise=config.method.normalise,
         dtype=dtype,
         name=config.method.name,
     )

@@ -23,7 +23,11 @@ class BankSize(NamedTuple):
 class BankOptions(NamedTuple):
     """Attributes:
     sizes: one bank each; with several, their maps are standardised and added.
+    pixels: whether, with a matching, an image is first given the mean brightness of each channel and the contrast of
+        the bank's images (`ops/pixels.py`).
     matched: stages whose features are matched; (1, 2) as in the paper, or fewer, or 3 as well.
+    last_alpha: the weight of the bank's style at stage 3, which no later stage sees; `Scoring.alpha` is that of the
+        others.
     rows: of a bank, at most; all patches where there are fewer. Below 1: the share of all patches.
     coreset: how they are drawn from the candidates: "random", or "k_center", greedily, each the farthest from those
         before.
@@ -37,7 +41,9 @@ class BankOptions(NamedTuple):
     """
 
     sizes: tuple[BankSize, ...] = (BankSize(Fraction(1), (2, 3)),)
+    pixels: bool = False
     matched: tuple[int, ...] = (1, 2)
+    last_alpha: float = 1.0
     rows: float = 4000
     coreset: str = "random"
     candidates: int = 100_000

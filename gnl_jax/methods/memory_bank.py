@@ -19,6 +19,7 @@ from gnl_jax.ops.drift import channel_deviation, drift_score, middle_ranks
 from gnl_jax.ops.matching import MATCHINGS
 from gnl_jax.ops.nearest import nearest, reweighted_score
 from gnl_jax.ops.patches import distance_map, patch_embedding
+from gnl_jax.ops.pixels import PixelMoments, match_moments
 from gnl_jax.ops.scoremap import image_score
 
 PyTree = Any
@@ -31,18 +32,18 @@ def matched_stages(
     x: jax.Array,
     *,
     matching: str,
-    matched: tuple[int, ...],
+    options: BankOptions,
     references: PyTree,
     alpha: jax.Array | float,
     look: Callable[[int, jax.Array], None] = lambda stage, features: None,
 ) -> tuple[jax.Array, ...]:
-    """The teacher's three stages, those in `matched` given the distribution of a reference.
+    """The teacher's three stages, those in `options.matched` given the distribution of a reference.
 
     Args:
         teacher, variables: the network and its variables.
         x: images as the teacher takes them, [b s s 3].
         matching: "none" or a key of `MATCHINGS`.
-        matched: which stages; later ones see those before them as they are after matching.
+        options: which stages; later ones see those before them as they are after matching.
         references: sorted features of each matched stage, {"1": [h1*w1 c1], ...}; empty without matching.
         alpha: weight of the reference in [0, 1] (Eq. 5).
         look: is shown stages 1 and 2 as they are before they are matched.
@@ -51,10 +52,11 @@ def matched_stages(
     def hook(stage: int, features: jax.Array) -> jax.Array:
         if stage in DRIFT_STAGES:
             look(stage, features)
-        if matching == "none" or stage not in matched:
+        if matching == "none" or stage not in options.matched:
             return features
+        weight = options.last_alpha if stage == 3 else alpha
         with jax.named_scope("matching"):
-            return MATCHINGS[matching](features, references[str(stage)], alpha=alpha).astype(features.dtype)
+            return MATCHINGS[matching](features, references[str(stage)], alpha=weight).astype(features.dtype)
 
     with jax.named_scope("teacher"):
         first, second, third = teacher.apply(variables, x, hook)
@@ -68,11 +70,20 @@ def at_side(x: jax.Array, side: int) -> jax.Array:
     return jax.image.resize(x, (len(x), side, side, x.shape[3]), "linear")
 
 
+def network_input(
+    images: jax.Array, pixels: PyTree | None, *, preprocess: Callable[[jax.Array], jax.Array], dtype: Any
+) -> jax.Array:
+    """What the teacher takes of images in [0, 255], [b s s 3]; with `pixels`, after `match_moments` to these."""
+    if pixels is not None:
+        images = match_moments(images.astype(jnp.float32), PixelMoments(pixels["mean"], pixels["sigma"]))
+    return preprocess(images).astype(dtype)
+
+
 def embed(stages: tuple[jax.Array, ...], chosen: tuple[int, ...], bank: PyTree) -> jax.Array:
     """Patch embeddings of chosen stages, in the bank's coordinates where it has any: [b h w c]."""
     embedding = patch_embedding([stages[k - 1] for k in chosen])
     if "components" in bank:
-        return (embedding - bank["centre"]) @ bank["components"]
+        return (embedding - bank["centre"][None, None, None]) @ bank["components"]
     return embedding
 
 
@@ -92,8 +103,8 @@ def score_batch(
     Args:
         variables: {"teacher", "banks": {"0": bank, ...}, "parts": int32 [n]} and, if there is one, "region", bool
             [s s]. A bank is {"rows" [m c], "half_norms" [m], "owners" int32 [m], "location", "scale"} with
-            "references" and, where it is reduced, "centre" and "components". With a matching there is "alpha".
-            "drift" as `methods/drift.py` makes it, k = 1.
+            "references" and, where it is reduced, "centre" and "components". With a matching there is "alpha" and,
+            where pixels are matched, "pixels", {"mean", "sigma"}. "drift" as `methods/drift.py` makes it, k = 1.
         images: uint8 [b s s 3].
         without: int32 [b], a part for each image whose patches are left out of the bank while it is scored; -1 for
             none. So images that are in the bank can be ranked as if they were not.
@@ -104,7 +115,8 @@ def score_batch(
     region = variables.get("region")
     if region is not None:
         images = hold_region(images, region)
-    x, size = preprocess(images).astype(dtype), images.shape[1:3]
+    size, pixels = images.shape[1:3], variables.get("pixels")
+    x = network_input(images, pixels, preprocess=preprocess, dtype=dtype)
     drift, deviations = variables.get("drift"), []
 
     def look(stage: int, features: jax.Array) -> None:
@@ -120,7 +132,7 @@ def score_batch(
             variables["teacher"],
             at_side(x, spec.side(size[0])),
             matching=matching,
-            matched=options.matched,
+            options=options,
             references=bank.get("references", {}),
             alpha=variables.get("alpha", 0.0),
             look=look,

@@ -68,6 +68,6 @@ def reweighted_score(
     count = min(neighbours, len(bank))
     if count < 2:
         return distances[worst]
-    _, support = lax.top_k(-jnp.sum(jnp.square(bank - bank[rows[worst]]), axis=-1), count)
-    away = jnp.sqrt(jnp.sum(jnp.square(bank[support] - embedding[worst]), axis=-1))
+    _, support = lax.top_k(-jnp.sum(jnp.square(bank - bank[rows[worst]][None]), axis=-1), count)
+    away = jnp.sqrt(jnp.sum(jnp.square(bank[support] - embedding[worst][None]), axis=-1))
     return (1 - jax.nn.softmax(away)[0]) * distances[worst]
