@@ -73,6 +73,9 @@ _DEEP_SVDD_COLOUR = _DEEP_SVDD | {
 # (method, data whose settings these are) -> fields. Paper: PACS as MVTec AD; Published code of the loops of KDAD: one
 # epoch more than its parameter says.
 SETTINGS = {
+    ("matched_bank", "mnist"): {"method.memory_bank.sizes": ("1:1+2",)},  # at 32 pixels stage 3 is 2x2
+    ("augmented_bank", "mnist"): {"method.memory_bank.sizes": ("1:1+2",)},
+    ("patchcore", "mnist"): {"method.memory_bank.sizes": ("1:1+2",)},
     ("kdad", "mnist"): _KDAD | {"dataset.size": 32, "train.epochs": 52, "method.normalise": "none"},
     ("kdad", "cifar10"): _KDAD
     | {"dataset.size": 224, "dataset.resize": 256, "dataset.filter": "lanczos", "train.epochs": 202},
