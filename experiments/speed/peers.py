@@ -3,10 +3,11 @@
 python experiments/speed/peers.py --good=train/good --condition=id=test --condition=dark=test_dark \
     --peer_python=OTHER/bin/python [--group_by=groups.csv] [--workdir=FOLDER] [--out=FILE.json]
 
-anomalib runs in an environment of its own (`pip install anomalib`, or the extra `peers`) as PyTorch in float32, with
-its own defaults. Linux, CPU only; the machine should be idle. "fit s" is from good images to a model with what a
-threshold takes; ours also reads the files. "start s": from the start of a process to its first score, imports, model
-file and compiling included; programs that ours compiled at the first start are kept for the next ones.
+anomalib runs in an environment of its own (`pip install anomalib`, or the extra `peers`) as PyTorch in float32 with its
+defaults; reverse distillation trains for --epochs in batches of 16, as ours. Linux, CPU only; the machine should be
+idle, and holds all models at once while they take turns. "fit s" is from good images to a model with what a threshold
+takes; ours also reads the files. Starts: from the start of a process to its first score, imports and model file
+included; ours compiles at its first start, and the later ones find what it compiled.
 """
 
 import hashlib
