@@ -89,7 +89,7 @@ def make_programs(workdir: Path) -> dict[str, Program]:
     """Name to program; the name tells whose method it is."""
     env = {name: value for name, value in os.environ.items() if name not in ("GLIBC_TUNABLES", "PYTHONPATH")}
     env |= {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "OMP_NUM_THREADS": str(usable_cores())}
-    env["JAX_COMPILATION_CACHE_DIR"] = str(workdir / "xla")  # of this comparison: its first start compiles
+    env["JAX_COMPILATION_CACHE_DIR"] = str(workdir / "xla")  # of this comparison alone
     ours = Program((sys.executable, "-m", "experiments.speed.peers_ours"), env)
     theirs = Program((PEER_PYTHON.value, "-m", "experiments.speed.peers_anomalib"), env)
     return {f"gnl_jax {name}": ours for name in OURS.value} | {f"anomalib {name}": theirs for name in WHICH.value}
