@@ -29,7 +29,7 @@ from experiments.speed.speed_table import markdown_row
 from gnl_jax import console
 from gnl_jax.config import METHODS
 from gnl_jax.data.reading import usable_cores
-from gnl_jax.detection.fit import inspection_config
+from gnl_jax.detection.options import inspection_config
 from gnl_jax.detection.threshold import parse_rate
 from gnl_jax.files import write_atomic
 from gnl_jax.nn.pretrained import load_teacher

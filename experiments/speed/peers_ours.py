@@ -5,7 +5,7 @@ from typing import Any
 import gnl_jax
 from experiments.speed.peers_program import Job, Score, System, main
 from gnl_jax.config import METHODS, set_method
-from gnl_jax.detection.fit import inspection_config
+from gnl_jax.detection.options import inspection_config
 
 
 def our_config(job: Job) -> Any:

@@ -12,8 +12,9 @@ from ml_collections import ConfigDict
 from gnl_jax.data.listing import list_images
 from gnl_jax.data.load import folder_options
 from gnl_jax.data.reading import load_images
-from gnl_jax.detection.fit import FitOptions, divide
+from gnl_jax.detection.fit import divide
 from gnl_jax.detection.grouping import part_names
+from gnl_jax.detection.options import FitOptions
 from gnl_jax.detection.parts import GoodImages, good_images, largest_by_part
 from gnl_jax.detection.threshold import make_rule
 from gnl_jax.evaluation.metrics import auroc
