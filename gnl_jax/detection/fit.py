@@ -23,7 +23,7 @@ from gnl_jax.detection.calibrate import calibrated, one_matching, provenance, sc
 from gnl_jax.detection.detector import Detector
 from gnl_jax.detection.parts import GoodImages, calibration_parts, good_images, pixel_hash, split_parts
 from gnl_jax.detection.record import Record, rule_record
-from gnl_jax.detection.region import Region, make_region
+from gnl_jax.detection.region import Region, place_region
 from gnl_jax.detection.threshold import (
     Rule,
     Rules,
@@ -57,7 +57,7 @@ class FitOptions:
         confidence: None where the rates hold on average over calibrations; else with this probability for this one.
         calibration: number of parts that calibrate; None for `calibration_parts`.
         group_by, exclude: as for `good_images`.
-        region: what is inspected (`make_region`); None for all.
+        region: what is inspected (`place_region`); None for all.
         epochs: of training; 0 for about `IMAGE_PASSES` images in all.
         time_budget: minutes that training may take, after a measurement of its first steps; None for no limit.
         student: a checkpoint of the published code (`load_student`), which is taken instead of training.
@@ -119,7 +119,8 @@ def fit(
     config = (config or inspection_config()).copy_and_resolve_references()
     _check_config(config)
     good = good_images(images, config.dataset, group_by=options.group_by, exclude=options.exclude)
-    region = None if options.region is None else make_region(options.region, images, config.dataset, names=good.names)
+    placed = options.region and place_region(options.region, images, config.dataset, names=good.names)
+    region = placed and placed.inside
     fitting, calibrating, rules, drift_rule = divide(good, options, seed=config.seed, say=say)
     train_images = fitting.images if region is None else np.asarray(hold_region(fitting.images, region))
     if options.student:
@@ -147,9 +148,7 @@ def fit(
             "calibration": list(calibrating.hashes),
             "group_by": options.group_by,
             "student": options.student,
-            "region": None
-            if options.region is None
-            else {k: v and str(v) for k, v in options.region._asdict().items()},
+            "region": placed and placed.record,
             "excluded": [os.fspath(name) for name in options.exclude],
         },
         "made": provenance() | {"steps": trained.steps},
