@@ -13,6 +13,7 @@ import PIL
 from absl import logging
 
 from gnl_jax.data.cache import ImageCache, default_folder
+from gnl_jax.data.decode import UnusableFiles
 from gnl_jax.data.pixels import Alpha, ImageError, check_options, read_file, read_image
 from gnl_jax.data.progress import progress
 from gnl_jax.images.resize import Geometry, resize
@@ -138,7 +139,7 @@ def load_images(
         what: is being read, for the progress bar and the log.
 
     Raises:
-        ImageError: an unusable file, which is named; with `skip_unreadable` only if no file is usable.
+        UnusableFiles: files that are no usable image, all of them named; with `skip_unreadable` only if none is usable.
         ValueError: an invalid option.
     """
     check_options(white=white, alpha=alpha, max_megapixels=max_megapixels)
@@ -162,8 +163,8 @@ def load_images(
             images[index] = image
         return _Outcome(cached, int(image.max()))
 
-    outcomes = _in_threads(load, len(paths), workers=workers, what=what, stop_at_error=not skip_unreadable)
-    kept, report = _collected(paths, outcomes, what)
+    outcomes = _in_threads(load, len(paths), workers=workers, what=what)
+    kept, report = _collected(paths, outcomes, what, skip_unreadable=skip_unreadable)
     if images is not None:
         return Loaded(images[kept] if report.skipped else images, kept, report)
     source = "from the cache" if cache and cache.writable else "from their files, as there is no cache"
@@ -182,15 +183,12 @@ def _key(recipe: str, name: str, data: bytes) -> str:
 
 
 def _in_threads(
-    load: Callable[[int], _Outcome | ImageError], n: int, *, workers: int | None, what: str, stop_at_error: bool
+    load: Callable[[int], _Outcome | ImageError], n: int, *, workers: int | None, what: str
 ) -> list[_Outcome | ImageError]:
     outcomes = []
     pool = ThreadPoolExecutor(workers or usable_cores())
     try:
-        for outcome in progress(pool.map(load, range(n)), total=n, what=what):
-            if stop_at_error and isinstance(outcome, ImageError):
-                raise outcome
-            outcomes.append(outcome)
+        outcomes.extend(progress(pool.map(load, range(n)), total=n, what=what))
     finally:
         pool.shutdown(cancel_futures=True)
     return outcomes
@@ -201,14 +199,17 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _collected(paths: Sequence[str], outcomes: Sequence[_Outcome | ImageError], what: str) -> tuple[np.ndarray, Report]:
+def _collected(
+    paths: Sequence[str], outcomes: Sequence[_Outcome | ImageError], what: str, *, skip_unreadable: bool
+) -> tuple[np.ndarray, Report]:
     skipped = tuple((os.fsdecode(paths[i]), str(o)) for i, o in enumerate(outcomes) if isinstance(o, ImageError))
     kept = np.array([i for i, o in enumerate(outcomes) if not isinstance(o, ImageError)], np.int64)
     read = [outcomes[i] for i in kept]
     cached = sum(o.cached for o in read)
     report = Report(len(read) - cached, cached, skipped, max((o.peak for o in read), default=0))
-    if skipped and not len(kept):
-        raise ImageError(f"none of the {len(paths)} {what} can be used; the first: {skipped[0][1]}")
+    if skipped and not (skip_unreadable and len(kept)):
+        remedy = " (skip_unreadable leaves them out)" if len(kept) else ""
+        raise UnusableFiles(skipped, total=len(paths), what=what, remedy=remedy)
     for _, reason in skipped:
         logging.warning("skipped: %s", reason)
     logging.info("%s: %d decoded, %d from the cache, %d skipped", what, *report[:2], len(skipped))

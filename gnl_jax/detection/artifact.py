@@ -13,6 +13,7 @@ import numpy as np
 
 from gnl_jax.detection.container import ArtifactError, Container, pack, read_container, unpack, write_container
 from gnl_jax.detection.detector import Detector, compiled_score, predict
+from gnl_jax.detection.forks import check_not_forked
 from gnl_jax.detection.record import Calibration, Record
 from gnl_jax.methods.base import Prediction
 from gnl_jax.methods.build import build_method, matmul_precision
@@ -68,6 +69,7 @@ def load(path: str | os.PathLike, *, matching: str | None = None, verify: bool =
 
 def read_detector(container: Container, *, name: str, matching: str | None = None, verify: bool = True) -> Detector:
     """`load` for a file that was read already."""
+    check_not_forked()
     manifest = container.manifest
     if manifest.get("kind") != KIND:
         raise ArtifactError(f"{name}: got kind {manifest.get('kind')!r}, expected {KIND!r}")

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -21,9 +20,10 @@ from gnl_jax.data.protocol import Task
 from gnl_jax.detection.artifact import build_detector
 from gnl_jax.detection.calibrate import calibrated, one_matching, provenance, scoring_variables
 from gnl_jax.detection.detector import Detector
-from gnl_jax.detection.parts import GoodImages, calibration_parts, good_images, pixel_hash, split_parts
+from gnl_jax.detection.parts import GoodImages, calibration_parts, good_images, split_parts
 from gnl_jax.detection.record import Record, rule_record
 from gnl_jax.detection.region import Region, place_region
+from gnl_jax.detection.same_run import check_same_run
 from gnl_jax.detection.threshold import (
     Rule,
     Rules,
@@ -33,7 +33,6 @@ from gnl_jax.detection.threshold import (
     make_rules,
     parts_needed,
 )
-from gnl_jax.files import write_atomic
 from gnl_jax.methods.build import build_method
 from gnl_jax.methods.choices import check_fields
 from gnl_jax.methods.scoring import hold_region
@@ -131,7 +130,7 @@ def fit(
             if config.train.devices == 1:  # else each batch is divided over them as it is
                 config.train.batch_size = even_batch(len(train_images), at_most=config.train.batch_size)
             config = _schedule(config, options, train_images, folder, say)
-            _check_same(folder, train_images)
+            check_same_run(folder, train_images, fitting.names, config, placed and placed.record)
             task = Task("good images", config.dataset.normal, train_images, {}, fitting.names)
             trained = train(config, folder, task=task)
     networks, matchings = scoring_variables(config, trained, train_images, region)
@@ -232,18 +231,3 @@ def _schedule(config: ConfigDict, options: FitOptions, images: np.ndarray, folde
         f"{config.dataset.size}x{config.dataset.size}, batches of {config.train.batch_size}"
     )
     return config
-
-
-def _check_same(folder: Path, images: np.ndarray) -> None:
-    """Training goes on with the images, and the region of them, that it was begun with."""
-    path = folder / "images.json"
-    hashes = json.dumps([pixel_hash(image) for image in images])
-    if (folder / "config.json").exists() and (not path.exists() or path.read_text() != hashes):
-        raise ValueError(
-            f"{folder}: training was begun there with other images or another region, expected the same; delete the "
-            "folder to begin anew"
-        )
-    if folder.exists() and any(folder.iterdir()) and not path.exists():
-        raise ValueError(f"{folder}: got a folder of something else, expected a new or an empty one")
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, hashes)

@@ -1,6 +1,7 @@
 """Which images show the same part: by their names, or by a table."""
 
 import csv
+import io
 import os
 import re
 from collections.abc import Sequence
@@ -12,7 +13,8 @@ def part_names(names: Sequence[str], group_by: str, *, root: str = "") -> tuple[
     Args:
         names: of the images, relative to `root`.
         group_by: a regular expression, searched in each name: the match (its first group, if it has one) is the part.
-            Or a file that ends with .csv: its first column names images, as ends of their paths, its second the parts.
+            Or a file that ends with .csv: its first column names images, as ends of their paths, its second the parts;
+            separated by "," or ";", paths with "/" or "\\".
             "": every image shows a part of its own.
         root: folder of the images.
 
@@ -43,21 +45,28 @@ def _by_expression(names: Sequence[str], group_by: str) -> tuple[str, ...]:
 def _by_table(names: Sequence[str], path: str, root: str) -> tuple[str, ...]:
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            rows = [row for row in csv.reader(file) if row]
+            text = file.read()
+        rows = _rows(text, ",")
+        if any(len(row) < 2 for row in rows):  # spreadsheets write ";" in countries whose numbers have a comma
+            rows = _rows(text, ";")
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"group_by: {path!r} cannot be read ({error})") from error
     if any(len(row) < 2 for row in rows):
         raise ValueError(f"group_by: {path!r} has a line without two columns, expected file,part")
     entries: dict[str, list[tuple[tuple[str, ...], str]]] = {}
     for file, part, *_ in rows:
-        steps = tuple(file.replace(os.sep, "/").split("/"))
+        steps = tuple(file.replace("\\", "/").split("/"))
         entries.setdefault(steps[-1], []).append((steps, part))
     return tuple(_part(os.path.join(os.path.abspath(root), name), entries, path) for name in names)
 
 
+def _rows(text: str, separator: str) -> list[list[str]]:
+    return [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator) if row]
+
+
 def _part(image: str, entries: dict[str, list[tuple[tuple[str, ...], str]]], path: str) -> str:
     """The part of the entry with the longest path that the image's own path ends with."""
-    steps = tuple(image.replace(os.sep, "/").split("/"))
+    steps = tuple(image.replace("\\", "/").split("/"))
     fits = [(len(entry), part) for entry, part in entries.get(steps[-1], ()) if steps[-len(entry) :] == entry]
     if not fits:
         raise ValueError(f"group_by: {path!r} has no line for {image!r}")

@@ -1,22 +1,20 @@
 """Images through a detector, one or any number: one result for each, in order, whatever is wrong with some of them."""
 
 import itertools
-import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from gnl_jax.data.load import parse_alpha
 from gnl_jax.data.pixels import ImageError
 from gnl_jax.data.reading import usable_cores
 from gnl_jax.detection.boxes import Box, defect_boxes, frame_map
-from gnl_jax.detection.frames import Reading, frame_name, frames_of, is_one_image, read_frame, snapshot
+from gnl_jax.detection.frames import frame_name, frames_of, is_one_image, snapshot
+from gnl_jax.detection.preprocess import Decoded, Read, read_or_reason, record_reader
 from gnl_jax.detection.record import Decision, Record
-from gnl_jax.detection.region import check_frame_size
-from gnl_jax.images.resize import Geometry, resize
+from gnl_jax.images.resize import Geometry
 from gnl_jax.methods.base import Prediction
 
 ERROR = "ERROR"
@@ -63,29 +61,9 @@ class Inspected(NamedTuple):
     frame_map: np.ndarray | None = None
 
 
-class Decoded(NamedTuple):
-    """An image as the detector sees it, uint8 [s s 3], and the (height, width) it had."""
-
-    image: np.ndarray
-    source: tuple[int, int]
-
-
-def reader(detector: Inspector, *, white: float | None = None, channels: str = "rgb") -> Callable[[Any, str], Decoded]:
-    """A function (image, its name) -> `Decoded`, which reads images as they were read when the detector was fitted.
-
-    It raises ImageError for what cannot be used. white, channels: as for `inspect`.
-    """
-    record = detector.require_record()
-    how, region = record.manifest["image"], record.manifest.get("data", {}).get("region")
-    geometry = Geometry(how["size"], how["resize"], how["filter"])
-    reading = Reading(how["white"] or None, parse_alpha(how["alpha"]), white, channels).check()
-
-    def read(item: Any, name: str) -> Decoded:
-        image = read_frame(item, name=name, reading=reading)
-        check_frame_size(region, image.shape[:2], name=name)
-        return Decoded(resize(image, geometry), image.shape[:2])
-
-    return read
+def reader(detector: Inspector) -> Read:
+    """A function (image, its name or None) -> `Decoded`: images as the detector sees them (`record_reader`)."""
+    return record_reader(detector.require_record())
 
 
 def inspect(
@@ -123,36 +101,19 @@ def inspect(
     Raises:
         ValueError: a detector without a record, or an option without a meaning.
     """
-    read = reader(detector, white=white, channels=channels)
+    read = record_reader(detector.require_record(), white=white, channels=channels)
     if ahead is not None and ahead < 0:
         raise ValueError(f"ahead: got {ahead}, expected 0 or more, or None")
 
     def decode(name: str, item: Any) -> Decoded | str:
         if isinstance(item, Exception):  # it could not be taken from the iterable
             return f"{name}: {item}"
-        return _or_reason(read, item, name)
+        return read_or_reason(read, item, name)
 
     if is_one_image(images):
         name = frame_name(images, 0)
         return next(_decide(detector, [(name, decode(name, images))], keep=keep, maps=maps))
     return _stream(detector, frames_of(images), decode, keep=keep, maps=maps, ahead=ahead, workers=workers)
-
-
-def unusable(detector: Inspector, paths: Sequence[str | os.PathLike]) -> list[tuple[str, str]]:
-    """(path, reason) of each file that `inspect` would call an error, without scoring any."""
-    read = reader(detector)
-
-    names = [os.fsdecode(path) for path in paths]
-    with ThreadPoolExecutor(usable_cores()) as pool:
-        outcomes = pool.map(lambda path, name: _or_reason(read, path, name), paths, names)
-        return [(name, said) for name, said in zip(names, outcomes) if isinstance(said, str)]
-
-
-def _or_reason(read: Callable[[Any, str], Decoded], item: Any, name: str) -> Decoded | str:
-    try:
-        return read(item, name)
-    except (ImageError, OSError, MemoryError) as error:
-        return str(error) or type(error).__name__
 
 
 def _stream(detector, items, decode, *, keep, maps, ahead, workers) -> Iterator[Inspected]:

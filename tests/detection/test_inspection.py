@@ -3,45 +3,16 @@
 import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from fitted import config
+from bright import brightness, detector
 from PIL import Image
 
-from gnl_jax.config_io import plain_config
 from gnl_jax.detection.detector import Detector
-from gnl_jax.detection.inspection import ERROR, inspect, unusable
-from gnl_jax.detection.record import Calibration, Record, folder_drift, rule_record
-from gnl_jax.detection.threshold import make_rule, make_rules, parse_rate
-from gnl_jax.methods.base import Prediction
-
-N = 99
-
-
-@jax.jit
-def brightness(variables, images):
-    """Score: the brightest pixel; drift: the mean of all."""
-    maps = images.astype(jnp.float32).mean(-1) / 255
-    return Prediction(maps.max((1, 2)), maps, maps.mean((1, 2)) * variables["gain"])
-
-
-def detector(batch_size=4, *, drift="0.01"):
-    rules, _ = make_rules(N)
-    calibration = Calibration(np.linspace(0, 0.5, N, dtype=np.float32), np.linspace(0, 0.25, N, dtype=np.float32))
-    manifest = {
-        "config": plain_config(config()),
-        "matching": "none",
-        "image": {"size": 32, "resize": 0, "filter": "bilinear", "white": 0.0, "alpha": "error"},
-        "rules": {
-            "ng": rule_record(rules.ng),
-            "review": rule_record(rules.review),
-            "drift": drift and rule_record(make_rule(parse_rate(drift), N)),
-        },
-    }
-    record = Record(manifest, {"none": {}}, {"none": calibration})
-    return Detector({"gain": jnp.float32(1)}, brightness, 32, batch_size, record)
+from gnl_jax.detection.inspection import ERROR, inspect, reader
+from gnl_jax.detection.preprocess import unusable
+from gnl_jax.detection.record import folder_drift
 
 
 @pytest.fixture
@@ -194,7 +165,7 @@ def test_a_map_in_the_frame_s_pixels(files):
 
 
 def test_unusable_files_are_found_without_scoring(files):
-    found = unusable(detector(), files)
+    found = unusable(reader(detector()), files)
     assert [name for name, _ in found] == [str(files[3]), str(files[6])]
 
 
