@@ -4,12 +4,13 @@
     python examples/service.py part.gnl --port 8000
     curl --data-binary @part.png http://127.0.0.1:8000/inspect
 
-POST /inspect takes the bytes of an image file and answers with what `gnl-jax score --format jsonl` writes of it. An image
-that cannot be used is answered with status 422 and the reason, never with a decision. GET /health names the detector that
-is loaded. More than --at-once and --waiting images at a time are refused with 503, so that a line that is too fast notices.
+POST /inspect takes the bytes of an image file and answers with what `gnl-jax score --format jsonl` writes of it. An
+image that cannot be used is answered with status 422 and the reason, never with a decision. GET /health names the
+detector that is loaded. More than --at-once and --waiting images at a time are refused with 503, so that a line that is
+too fast notices.
 
-One process serves, and its threads share the detector. For several processes start several services: JAX does not survive
-the fork of a pre-forking server.
+One process serves, and its threads share the detector. For several processes start several services: JAX does not
+survive the fork of a pre-forking server.
 """
 
 import argparse

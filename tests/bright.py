@@ -29,6 +29,8 @@ def detector(batch_size=4, *, drift="0.01"):
         "matching": "none",
         "image": {"size": 32, "resize": 0, "filter": "bilinear", "white": 0.0, "alpha": "error"},
         "data": {"group_by": "", "fit": [], "calibration": [], "region": None},
+        "made": {},
+        "parent": None,
         "rules": {
             "ng": rule_record(rules.ng),
             "review": rule_record(rules.review),

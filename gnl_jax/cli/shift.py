@@ -51,10 +51,10 @@ _SHIFTED = "parts under a real change: good/ beside a folder for each kind of de
 def run(args: argparse.Namespace) -> int:
     from gnl_jax.data.listing import list_images
     from gnl_jax.detection.preprocess import record_reader
+    from gnl_jax.files import write_atomic
     from gnl_jax.images.corruptions import FAMILIES, SEVERITIES
     from gnl_jax.report.html import write_page
     from gnl_jax.report.shift import ShiftOptions, shift_report
-    from gnl_jax.training.workdir import write_atomic
 
     families = tuple(args.families.split(",")) if args.families else tuple(FAMILIES)
     if unknown := set(families) - set(FAMILIES):
