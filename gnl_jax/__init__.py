@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from gnl_jax.detection.artifact import load, save
     from gnl_jax.detection.detector import Detector, predict
     from gnl_jax.detection.fit import FitOptions, fit
+    from gnl_jax.detection.inspection import Inspected
     from gnl_jax.detection.record import Decision
     from gnl_jax.images.augmix import augmix
     from gnl_jax.methods.base import Method, Phase, Prediction
@@ -29,6 +30,7 @@ _PUBLIC = {
     "Decision": "detection.record",
     "Detector": "detection.detector",
     "FitOptions": "detection.fit",
+    "Inspected": "detection.inspection",
     "Method": "methods.base",
     "Phase": "methods.base",
     "Prediction": "methods.base",
@@ -54,6 +56,7 @@ __all__ = [
     "Decision",
     "Detector",
     "FitOptions",
+    "Inspected",
     "Method",
     "Phase",
     "Prediction",
