@@ -30,11 +30,15 @@ PRECISIONS = ("float32", "tf32", "bfloat16")
 FITTED = tuple(name for name, (fields, _) in METHODS.items() if "system" not in fields)  # reverse distillation
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("good", help="folder of images of good parts, with any subfolders")
-    parser.add_argument(
-        "--out", required=True, metavar="FILE.gnl", help="the detector; training is kept in FILE.gnl.run"
-    )
+def add_arguments(
+    parser: argparse.ArgumentParser,
+    *,
+    good: str = "good",
+    good_help: str = "folder of images of good parts, with any subfolders",
+    out: str = "FILE.gnl",
+) -> None:
+    parser.add_argument(good, help=good_help)
+    parser.add_argument("--out", required=True, metavar=out, help="the detector; training is kept in FILE.gnl.run")
     add_rates(parser)
     parser.add_argument(
         "--drift-rate", type=rate, metavar="RATE", help="good parts that drift alone may stop, on top of --review"

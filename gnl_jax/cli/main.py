@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from gnl_jax import console
-from gnl_jax.cli import export, fit, info, recalibrate, score, shift, weights
+from gnl_jax.cli import export, fit, fit_all, info, recalibrate, score, shift, weights
 from gnl_jax.cli.arguments import FAILED, REFUSED, UNREADABLE, USAGE, UsageError
 from gnl_jax.version import __version__
 
@@ -22,6 +22,7 @@ OUT_OF_MEMORY = (
 
 COMMANDS = {
     "fit": fit,
+    "fit-all": fit_all,
     "score": score,
     "shift": shift,
     "recalibrate": recalibrate,
@@ -81,7 +82,7 @@ def _has_device() -> bool:
 
 def script() -> int:
     """The console command: `main`, in a process that is prepared where training takes long."""
-    if sys.argv[1:2] == ["fit"]:
+    if sys.argv[1:2] in (["fit"], ["fit-all"]):
         console.keep_memory()
     return main()
 
