@@ -2,6 +2,7 @@
 
 import csv
 import json
+import pickle
 import re
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -92,6 +93,13 @@ def test_every_way_in_has_the_same_scores(line, tmp_path):
     assert run("score", line.detector, line.good, "--format", "jsonl", "--out", tmp_path / "x.jsonl") == 0
     rows = [json.loads(text) for text in (tmp_path / "x.jsonl").read_text().splitlines()]
     assert [(row["decision"], row["score"], row["drift"]) for row in rows] == [(e[0], e[2], e[4]) for e in expected]
+
+
+def test_a_pickled_detector_is_the_same(line):
+    one, image = load(line.detector), digits()[1][0]
+    other = pickle.loads(pickle.dumps(one))
+    assert other.inspect(image) == one.inspect(image)
+    assert other.record.manifest == one.record.manifest
 
 
 def test_exit_statuses(line, tmp_path, capsys):
@@ -375,7 +383,7 @@ def test_weights_of_a_file_are_verified(tmp_path, capsys):
 
 
 def test_every_command_has_help():
-    for command in ("fit", "score", "shift", "recalibrate", "export", "info", "weights"):
+    for command in ("fit", "fit-all", "score", "shift", "recalibrate", "export", "info", "weights"):
         with pytest.raises(SystemExit) as left:
             parser().parse_args([command, "--help"])
         assert left.value.code == 0

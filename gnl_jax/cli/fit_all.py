@@ -1,7 +1,7 @@
 """Make one detector for each product: every subfolder of a folder is a product.
 
-A product's good images are in train/good/ (as in MVTec AD), in good/, or in the subfolder itself. Run again, the command
-resumes: finished detectors stay, a training that was interrupted goes on, and what failed is tried again. The options are
+A product's good images are in train/good/ (as in MVTec AD), in good/, or in the subfolder itself. Run again, the
+command resumes: finished detectors stay, an interrupted training goes on, what failed is tried again. The options are
 those of `gnl-jax fit` and hold for every product. DIR/summary.json and a table have images, rates and time of each.
 """
 
@@ -53,9 +53,7 @@ def find_products(root: Path) -> dict[str, str]:
     if not root.is_dir():
         raise UsageError(f"{os.fspath(root)!r}: no such folder")
     if (root / "train" / "good").is_dir() or (root / "good").is_dir():
-        raise UsageError(
-            f"{os.fspath(root)!r}: got the folder of one product, expected one of several; see `gnl-jax fit`"
-        )
+        raise UsageError(f"{os.fspath(root)!r}: got the folder of one product, expected one of several products")
     folders = sorted(entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     if not folders:
         raise UsageError(f"{os.fspath(root)!r}: no subfolders, expected one for each product")

@@ -253,30 +253,39 @@ with Journal(sys.argv[2]) as journal:
 
 @pytest.mark.slow
 def test_killed_twenty_times_among_500_files(tmp_path):
-    """Files arrive in pieces and under their name at once; the watcher is killed at any moment."""
+    """Files arrive in pieces under their final name; the watcher is killed while it writes, 20 times."""
     folder, out, rng = tmp_path / "in", tmp_path / "out.jsonl", np.random.default_rng(0)
     folder.mkdir()
-    data = picture(tmp_path / "x.png").read_bytes()
+    data, more = picture(tmp_path / "x.png").read_bytes(), threading.Semaphore(0)
 
     def arrive():
         for i in range(500):
+            if i % 25 == 0:
+                more.acquire()
             with open(folder / f"{i:03}.png", "wb") as file:
                 file.write(data[: len(data) // 2])
                 file.flush()
                 time.sleep(0.02)
                 file.write(data[len(data) // 2 :])
-            time.sleep(0.05)
+
+    def written():
+        return out.read_bytes().count(b"\n") if out.exists() else 0
 
     threading.Thread(target=arrive, daemon=True).start()
-    kills = 0
-    while kills < 20:
-        arguments = [sys.executable, "-c", WATCH, folder, out, str(ROOT / "tests"), "600"]
-        with subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, text=True) as watcher:
-            watcher.stdout.readline()
-            time.sleep(rng.uniform(0.1, 3))
+    arguments = [sys.executable, "-c", WATCH, folder, out, str(ROOT / "tests"), "600"]
+    killed_at = []
+    for _ in range(20):
+        more.release()
+        target = written() + rng.integers(1, 20)
+        with subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.DEVNULL) as watcher:
+            while written() < target:
+                assert watcher.poll() is None
+                time.sleep(0.001)
+            time.sleep(rng.uniform(0, 0.01))
             watcher.kill()
-        kills += 1
-    subprocess.run([*arguments[:-1], "5"], cwd=ROOT, check=True, timeout=600)
+        killed_at.append(written())
+    assert 0 < killed_at[0] < killed_at[-1] < 500
+    subprocess.run([*arguments[:-1], "5"], cwd=ROOT, check=True, timeout=600, stdout=subprocess.DEVNULL)
     rows = lines(out)
     assert sorted(row["file"] for row in rows) == [str(folder / f"{i:03}.png") for i in range(500)]
     assert {row["decision"] for row in rows} == {"OK"}
