@@ -6,7 +6,7 @@ PROCESSES ?= 2
 # Training is faster where the C library keeps its memory (docs/performance.md; `gnl-jax fit` sees to it by itself).
 demo speed: export GLIBC_TUNABLES ?= glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1099511627776:glibc.malloc.arena_max=1:glibc.malloc.hugetlb=1
 
-.PHONY: demo test test-prepare test-browser lint speed clean
+.PHONY: demo test test-all test-prepare test-browser lint speed clean
 
 .venv/installed: pyproject.toml requirements/dev.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
@@ -23,6 +23,9 @@ demo: .venv/installed
 # Mostly compiling, which keeps one core busy: a process for each of two cores. Each takes 5 to 9 GB.
 test: .venv/installed
 	$(PY) -m pytest -n $(PROCESSES) --dist loadfile
+
+test-all: .venv/installed
+	$(PY) -m pytest -n $(PROCESSES) --dist loadfile -m "slow or not slow"
 
 # The tests of what only TensorFlow can do (building datasets through its own code), in an environment of their own.
 .venv-prepare/installed: pyproject.toml requirements/prepare.txt

@@ -2,12 +2,15 @@
 
 import csv
 import json
+import pickle
 import re
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from fitted import digits, fitted, write_images
+from PIL import Image
 
 from gnl_jax import console
 from gnl_jax.cli import fit as cli_fit
@@ -76,6 +79,27 @@ def test_every_input_has_a_row_in_order(line, tmp_path, capsys):
     assert all(json.loads(row["boxes"]) for row in rows[17:22])
     assert re.search(r"23 images: 2 ERROR, \d+ OK, \d+ REVIEW", err)
     assert status == 3
+
+
+def test_every_way_in_has_the_same_scores(line, tmp_path):
+    """To the last bit, from a path, an array, a generator, threads and the command."""
+    detector, paths = load(line.detector), sorted(line.good.iterdir())
+    expected = [detector.inspect(path)[1:] for path in paths]
+    arrays = [np.asarray(Image.open(path)) for path in paths]
+    assert [detector.inspect(array)[1:] for array in arrays] == expected
+    assert [result[1:] for result in detector.inspect(array for array in arrays)] == expected
+    with ThreadPoolExecutor(4) as pool:
+        assert [result[1:] for result in pool.map(detector.inspect, paths)] == expected
+    assert run("score", line.detector, line.good, "--format", "jsonl", "--out", tmp_path / "x.jsonl") == 0
+    rows = [json.loads(text) for text in (tmp_path / "x.jsonl").read_text().splitlines()]
+    assert [(row["decision"], row["score"], row["drift"]) for row in rows] == [(e[0], e[2], e[4]) for e in expected]
+
+
+def test_a_pickled_detector_is_the_same(line):
+    one, image = load(line.detector), digits()[1][0]
+    other = pickle.loads(pickle.dumps(one))
+    assert other.inspect(image) == one.inspect(image)
+    assert other.record.manifest == one.record.manifest
 
 
 def test_exit_statuses(line, tmp_path, capsys):
@@ -285,8 +309,6 @@ def test_a_changed_condition_has_good_parts(line, tmp_path, capsys):
 
 
 def test_the_shift_report_refuses_images_that_it_was_fitted_to(line, tmp_path, capsys):
-    from PIL import Image
-
     (tmp_path / "seen").mkdir()
     for i, image in enumerate(digits()[0][:12]):  # at the detector's own size, so that the pixels stay as they are
         Image.fromarray(image).save(tmp_path / "seen" / f"{i}.png")
@@ -363,7 +385,7 @@ def test_weights_of_a_file_are_verified(tmp_path, capsys):
 
 
 def test_every_command_has_help():
-    for command in ("fit", "score", "shift", "recalibrate", "export", "info", "weights"):
+    for command in ("fit", "fit-all", "score", "shift", "recalibrate", "export", "info", "weights"):
         with pytest.raises(SystemExit) as left:
             parser().parse_args([command, "--help"])
         assert left.value.code == 0

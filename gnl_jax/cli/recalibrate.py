@@ -6,10 +6,23 @@ the old detector's, unless others are given.
 """
 
 import argparse
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gnl_jax.cli.arguments import DONE, GROUPS, UsageError, add_rates, check_out, group_by, open_detector
+from gnl_jax.cli.arguments import (
+    DONE,
+    GROUPS,
+    UNREADABLE,
+    UsageError,
+    add_rates,
+    add_skip,
+    check_out,
+    check_usable,
+    group_by,
+    open_detector,
+)
 
 if TYPE_CHECKING:
     from gnl_jax.detection.detector import Detector
@@ -24,11 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bad", metavar="FOLDER", help="defective parts of the new condition: are they still found?")
     parser.add_argument("--group-by", metavar="REGEX|FILE.csv", help=f"{GROUPS}; by default as when it was fitted")
     add_rates(parser)
+    add_skip(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     from gnl_jax.detection.artifact import save
     from gnl_jax.detection.parts import good_images
+    from gnl_jax.detection.preprocess import record_reader
     from gnl_jax.detection.recalibrate import recalibrate
 
     check_out(args.out)
@@ -36,7 +51,12 @@ def run(args: argparse.Namespace) -> int:
     if Path(args.out).exists() and Path(args.out).samefile(args.detector):
         raise UsageError("--out: got the old detector, expected another file")
     groups = group_by(args.group_by, old.detector)
-    good = good_images(args.good, old.detector.require_record().config.dataset, group_by=groups)
+    record = old.detector.require_record()
+    good_files, bad_files = files_of(args.good), files_of(args.bad, defective=True) if args.bad else []
+    skipped = check_usable(record_reader(record), [*good_files, *bad_files], skip=args.skip_unreadable)
+    good = good_images(
+        args.good, record.config.dataset, group_by=groups, exclude=sorted(set(skipped).intersection(good_files))
+    )
     result = recalibrate(
         old.detector,
         good,
@@ -52,17 +72,26 @@ def run(args: argparse.Namespace) -> int:
     save(result.detector, args.out)
     print(f"wrote {args.out}")
     if args.bad:
-        print(detection_rates(old.detector, result.detector, args.bad))
-    return DONE
+        usable = [path for path in bad_files if path not in skipped]
+        print(detection_rates(old.detector, result.detector, usable))
+    return UNREADABLE if skipped else DONE
 
 
-def detection_rates(old: "Detector", new: "Detector", folder: str) -> str:
+def files_of(folder: str, *, defective: bool = False) -> list[str]:
+    """The image files below a folder; of defective parts, without those in good/."""
+    from gnl_jax.data.listing import list_images
+    from gnl_jax.report.shift_files import defect_files
+
+    if defective:
+        return list(defect_files(folder).paths)
+    return [os.path.join(folder, name) for name in list_images(folder)]
+
+
+def detection_rates(old: "Detector", new: "Detector", paths: Sequence[str]) -> str:
     """How many images of defective parts both detectors stop and reject, in words."""
     from gnl_jax.detection.inspection import inspect
     from gnl_jax.detection.threshold import NG, REVIEW
-    from gnl_jax.report.shift_files import defect_files
 
-    paths = defect_files(folder).paths
     counts = []
     for detector in (old, new):
         said = [result.decision for result in inspect(detector, paths)]

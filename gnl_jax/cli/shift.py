@@ -6,9 +6,21 @@ how many good parts are stopped and how many defects are still found.
 """
 
 import argparse
+import os
 from pathlib import Path
 
-from gnl_jax.cli.arguments import DONE, GROUPS, UsageError, check_out, group_by, named_folder, open_detector
+from gnl_jax.cli.arguments import (
+    DONE,
+    GROUPS,
+    UNREADABLE,
+    UsageError,
+    add_skip,
+    check_out,
+    check_usable,
+    group_by,
+    named_folder,
+    open_detector,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,16 +42,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--limit-bad", type=int, default=10, metavar="N", help="defective ones, spread over the kinds (10)"
     )
     parser.add_argument("--seed", type=int, default=0)
+    add_skip(parser)
 
 
 _SHIFTED = "parts under a real change: good/ beside a folder for each kind of defect, or good images alone; may repeat"
 
 
 def run(args: argparse.Namespace) -> int:
+    from gnl_jax.data.listing import list_images
+    from gnl_jax.detection.preprocess import record_reader
+    from gnl_jax.files import write_atomic
     from gnl_jax.images.corruptions import FAMILIES, SEVERITIES
     from gnl_jax.report.html import write_page
     from gnl_jax.report.shift import ShiftOptions, shift_report
-    from gnl_jax.training.workdir import write_atomic
 
     families = tuple(args.families.split(",")) if args.families else tuple(FAMILIES)
     if unknown := set(families) - set(FAMILIES):
@@ -60,6 +75,9 @@ def run(args: argparse.Namespace) -> int:
         )
     opened = open_detector(args.detector)
     baseline = open_detector(args.baseline) if args.baseline else None
+    folders = [args.good, args.bad, *dict(args.shifted).values()]
+    files = [os.path.join(folder, name) for folder in folders if folder for name in list_images(folder)]
+    skipped = check_usable(record_reader(opened.detector.require_record()), files, skip=args.skip_unreadable)
     report = shift_report(
         opened.detector,
         good=args.good,
@@ -69,6 +87,7 @@ def run(args: argparse.Namespace) -> int:
         group_by=group_by(args.group_by, opened.detector),
         file=opened.path.name,
         sha256=opened.sha256,
+        exclude=skipped,
         options=ShiftOptions(families, severities, args.limit, args.limit_bad, args.seed),
     )
     write_page(page, report)
@@ -76,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
     for line in report["summary"]:
         print(line)
     print(f"wrote {page} and {page.with_suffix('.json')}")
-    return DONE
+    return UNREADABLE if skipped else DONE
 
 
 def _json(report: dict) -> str:

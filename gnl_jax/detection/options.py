@@ -25,7 +25,7 @@ class FitOptions:
         confidence: None where the rates hold on average over calibrations; else with this probability for this one.
         calibration: number of parts that calibrate; None for `calibration_parts`.
         group_by, exclude: as for `good_images`.
-        region: what is inspected (`make_region`); None for all.
+        region: what is inspected (`place_region`); None for all.
         epochs: of training; 0 for about 3,200 images in all (`fit_training.IMAGE_PASSES`).
         time_budget: minutes that training may take, after a measurement of its first steps; None for no limit.
         student: a checkpoint of the published code (`load_student`), which is taken instead of training.

@@ -1,7 +1,7 @@
 """The shift report: what a change of light, focus or camera does to a detector, counted on good and defective parts."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,7 @@ def shift_report(
     group_by: str = "",
     file: str = "",
     sha256: str = "",
+    exclude: Collection[str] = (),
     options: ShiftOptions,
 ) -> dict[str, Any]:
     """The report as JSON-able data with pictures as data URIs (`report/html.py` shows it).
@@ -49,6 +50,7 @@ def shift_report(
         baseline: another detector that decides on the same files.
         group_by: which images show the same part (`part_names`): parts are counted, each stopped if an image of it is.
         file, sha256: of the detector, for the record.
+        exclude: paths of files to leave out, which cannot be used.
         options: what is simulated.
 
     Raises:
@@ -57,6 +59,8 @@ def shift_report(
     normal = good_files(good, group_by=group_by)
     defective = defect_files(bad, group_by=group_by) if bad else Files((), (), (), ())
     own = {name: own_files(folder, group_by=group_by) for name, folder in (shifted or {}).items()}
+    normal, defective = normal.without(exclude), defective.without(exclude)
+    own = {name: files.without(exclude) for name, files in own.items()}
     conditions = make_conditions(normal, defective, own, options)
     known, total = detector.require_record(), sum(len(c.files.paths) for c in conditions)
     others_by_matching = {k: use_matching(detector, k) for k in known.matchings if k != known.matching}

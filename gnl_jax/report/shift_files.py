@@ -1,7 +1,7 @@
 """What a shift report shows to a detector: good and defective parts as they are, changed, and photographed anew."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -32,6 +32,10 @@ class Files(NamedTuple):
 
     def take(self, indices: Sequence[int]) -> "Files":
         return Files(*(tuple(field[i] for i in indices) for field in self))
+
+    def without(self, paths: Collection[str]) -> "Files":
+        """All but the files with these paths."""
+        return self.take([i for i, path in enumerate(self.paths) if path not in paths])
 
 
 class Condition(NamedTuple):
