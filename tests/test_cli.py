@@ -320,7 +320,7 @@ def test_fitting_from_a_folder(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     write_images(tmp_path / "good", digits()[0])
     options = ("--size", 32, "--epochs", 1, "--exclude", "005.png", "--group-by", r"\d+", "--time-budget", 600)
-    options += ("--precision", "tf32")
+    options += ("--precision", "tf32", "--method", "gnl")
     assert run("fit", tmp_path / "good", "--out", tmp_path / "part.gnl", "--teacher", "random", *options) == 0
     out, err = capsys.readouterr()
     assert "THE TEACHER IS RANDOM" in out
@@ -365,7 +365,9 @@ def test_choices_are_those_of_the_configuration():
         (("--arch", "resnet34"), "invalid choice"),
         (("--precision", "half"), "invalid choice"),
         (("--method", "kdad"), "invalid choice"),
-        (("--student", "x.pth", "--epochs", "3"), "nothing is trained"),
+        (("--student", "x.pth", "--method", "gnl", "--epochs", "3"), "nothing is trained"),
+        (("--student", "x.pth"), "matched_bank has none"),
+        (("--epochs", "3"), "nothing is trained"),
     ],
 )
 def test_what_cannot_work_is_said_before_training(tmp_path, capsys, arguments, message):

@@ -27,8 +27,8 @@ from gnl_jax.config import METHODS
 
 ARCHITECTURES = ("resnet18", "resnet50", "wide_resnet50_2")
 PRECISIONS = ("float32", "tf32", "bfloat16")
-DECIDING = ("reverse_distillation", "memory_bank")
-FITTED = tuple(name for name, (fields, _) in METHODS.items() if fields.get("system", DECIDING[0]) in DECIDING)
+BANKS = tuple(name for name, (fields, _) in METHODS.items() if fields.get("system") == "memory_bank")
+FITTED = (*BANKS, *(name for name, (fields, _) in METHODS.items() if "system" not in fields))
 
 
 def add_arguments(
@@ -73,8 +73,13 @@ def add_arguments(
         help="of products; the others are several times as fast on a GPU, and their detectors load only where it is "
         "rounded alike",
     )
-    parser.add_argument("--method", choices=FITTED, default="gnl", help="as in the paper's tables")
-    parser.add_argument("--epochs", type=int, default=0, help="by default about 3,200 images in all")
+    parser.add_argument(
+        "--method",
+        choices=FITTED,
+        default="matched_bank",
+        help="by default matched_bank, a memory bank that needs no training; gnl and the others train a student",
+    )
+    parser.add_argument("--epochs", type=int, default=0, help="of training; by default about 3,200 images in all")
     parser.add_argument("--time-budget", type=float, metavar="MINUTES", help="train no longer than this")
     parser.add_argument("--student", default="", metavar="FILE", help="a checkpoint of the published code; no training")
     parser.add_argument("--seed", type=int, default=0)
@@ -96,8 +101,11 @@ def run(args: argparse.Namespace) -> int:
     check_out(args.out)
     if args.size is not None and (args.size < 32 or args.size % 32):
         raise UsageError(f"--size: got {args.size}, expected a multiple of 32")
-    if args.student and (args.epochs or args.time_budget is not None):
-        raise UsageError("--student: nothing is trained, so there are no --epochs and no --time-budget")
+    if args.student and args.method in BANKS:
+        raise UsageError(f"--student: {args.method} has none; expected --method gnl or another that trains one")
+    if (args.student or args.method in BANKS) and (args.epochs or args.time_budget is not None):
+        what = "--student" if args.student else f"--method {args.method}"
+        raise UsageError(f"{what}: nothing is trained, so there are no --epochs and no --time-budget")
     out = Path(args.out)
     if not Path(args.good).is_dir():
         raise UsageError(f"{args.good!r}: no such folder")

@@ -10,6 +10,8 @@ from gnl_jax.config import default_config, set_method
 from gnl_jax.detection.region import Region
 from gnl_jax.detection.threshold import parse_rate
 
+DEFAULT_METHOD = "matched_bank"
+
 
 @dataclasses.dataclass(frozen=True)
 class FitOptions:
@@ -56,7 +58,7 @@ class FitOptions:
 
 
 def inspection_config() -> ConfigDict:
-    """GNL for good images of one product: 256x256, matched to the barycentre of all images it was fitted to.
+    """A matched memory bank for good images of one product: 256x256, matched to the barycentre of the images it holds.
 
     On a CPU images are scored one at a time, which is as fast, so that
     a score never depends on how many are asked for.
@@ -71,4 +73,4 @@ def inspection_config() -> ConfigDict:
     config.train.feature_budget_mb = 2048.0  # clean and grey views never change: the teacher sees them once
     config.eval.anchor = "barycentre"  # no single image's style, and no image ships
     config.eval.batch_size = 1 if on_cpu else 16
-    return set_method(config, "gnl", like="mvtec")
+    return set_method(config, DEFAULT_METHOD, like="mvtec")
