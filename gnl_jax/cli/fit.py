@@ -23,11 +23,10 @@ from gnl_jax.cli.arguments import (
     check_usable,
     rate,
 )
-from gnl_jax.config import METHODS
+from gnl_jax.config import BANKS, METHODS
 
 ARCHITECTURES = ("resnet18", "resnet50", "wide_resnet50_2")
 PRECISIONS = ("float32", "tf32", "bfloat16")
-BANKS = tuple(name for name, (fields, _) in METHODS.items() if fields.get("system") == "memory_bank")
 FITTED = (*BANKS, *(name for name, (fields, _) in METHODS.items() if "system" not in fields))
 
 
