@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from fitted import config
 
+from gnl_jax.config import default_config, set_method
 from gnl_jax.config_io import plain_config
 from gnl_jax.detection.detector import Detector
 from gnl_jax.detection.record import Calibration, Record, rule_record
@@ -25,7 +25,7 @@ def detector(batch_size=4, *, drift="0.01"):
     rules, _ = make_rules(N)
     calibration = Calibration(np.linspace(0, 0.5, N, dtype=np.float32), np.linspace(0, 0.25, N, dtype=np.float32))
     manifest = {
-        "config": plain_config(config()),
+        "config": plain_config(set_method(default_config(), "gnl")),
         "matching": "none",
         "image": {"size": 32, "resize": 0, "filter": "bilinear", "white": 0.0, "alpha": "error"},
         "data": {"group_by": "", "fit": [], "calibration": [], "region": None},
