@@ -52,7 +52,8 @@ def matched():
     images = np.stack([resize(image, SIZE) for image in good_images(28, seed=1)])
     region = np.ones((SIZE, SIZE), bool)
     region[:5] = False
-    return between(untrained(images, config(anchor="random", k=2), learn=9, region=region))
+    detector = untrained(images, config(anchor="random", k=2), learn=9, region=region)
+    return between(detector, good_images(3, seed=2))
 
 
 def with_calibrations(detector, calibrations):
@@ -61,9 +62,9 @@ def with_calibrations(detector, calibrations):
     )
 
 
-def between(detector):
+def between(detector, good):
     """The detector with thresholds between what it says of a good image and of the same with a disturbed patch."""
-    good, calibrations = good_images(3, seed=2), {}
+    calibrations = {}
     for kind in ("efdm", "none"):
         scores = use_matching(detector, kind)
         seen = scores(squares(detector, good))
@@ -133,7 +134,8 @@ def test_an_unmatched_detector_is_within_1e_5(tmp_path):
 def test_a_model_that_resizes_for_tensorrt(tmp_path):
     images = good_images(3, seed=2, shapes=[(40, 48)])
     path = tmp_path / "part.onnx"
-    export_onnx(matched(), path, images=images, input_size=(40, 48), target="tensorrt")
+    detector = between(matched(), images)
+    export_onnx(detector, path, images=images, input_size=(40, 48), target="tensorrt")
     expected, got = matched()(squares(matched(), images)), session(path.read_bytes())(np.stack(images))
     np.testing.assert_allclose(got["score"], expected.score, rtol=check.MATCHED)
     assert read_model(path)[0]["input"]["size"] == [40, 48]
