@@ -12,7 +12,8 @@ from gnl_jax.version import __version__
 if TYPE_CHECKING:
     from gnl_jax.detection.artifact import load, save
     from gnl_jax.detection.detector import Detector, predict
-    from gnl_jax.detection.fit import FitOptions, fit
+    from gnl_jax.detection.fit import fit
+    from gnl_jax.detection.options import FitOptions
     from gnl_jax.detection.record import Decision
     from gnl_jax.images.augmix import augmix
     from gnl_jax.methods.base import Method, Phase, Prediction
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "Decision": "detection.record",
     "Detector": "detection.detector",
-    "FitOptions": "detection.fit",
+    "FitOptions": "detection.options",
     "Method": "methods.base",
     "Phase": "methods.base",
     "Prediction": "methods.base",

@@ -8,7 +8,8 @@ from PIL import Image
 
 from gnl_jax.config import default_config, set_method
 from gnl_jax.data.digits import digits_task
-from gnl_jax.detection.fit import FitOptions, fit
+from gnl_jax.detection.fit import fit
+from gnl_jax.detection.options import FitOptions
 
 N = 60  # good images: 41 to learn from, 19 to calibrate
 NATIVE = (40, 48)  # height and width of image files

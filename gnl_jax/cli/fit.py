@@ -94,7 +94,7 @@ def roi(text: str) -> tuple[int, int, int, int]:
 
 def fit_options(args: argparse.Namespace):
     """`FitOptions` of the arguments."""
-    from gnl_jax.detection.fit import FitOptions
+    from gnl_jax.detection.options import FitOptions
     from gnl_jax.detection.region import Region
 
     region = None
@@ -118,7 +118,7 @@ def fit_options(args: argparse.Namespace):
 def configuration(args: argparse.Namespace):
     """The configuration of the arguments; says which teacher it has."""
     from gnl_jax.config import set_method
-    from gnl_jax.detection.fit import inspection_config
+    from gnl_jax.detection.options import inspection_config
     from gnl_jax.nn.pretrained import is_cached, resolve_source
 
     config = set_method(inspection_config(), args.method, like="mvtec")

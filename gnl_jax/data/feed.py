@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import logging
 
+from gnl_jax.batches import steps_per_epoch
 from gnl_jax.data.protocol import ImageSource
 from gnl_jax.data.reading import usable_cores
 
@@ -32,8 +33,7 @@ class Schedule(NamedTuple):
 
     @property
     def steps_per_epoch(self) -> int:
-        whole, rest = divmod(self.n, self.batch_size)
-        return whole + (rest >= self.min_valid and rest > 0)
+        return steps_per_epoch(self.n, batch_size=self.batch_size, min_valid=self.min_valid)
 
     @property
     def skipped(self) -> int:

@@ -1,5 +1,6 @@
 """What a pixel means: any image file as uint8 RGB, by one stated rule for each kind of file."""
 
+import hashlib
 import os
 import stat
 from pathlib import Path
@@ -84,6 +85,11 @@ def check_array(images: np.ndarray, *, name: str = "images") -> None:
     shape = images.shape
     if images.dtype != np.uint8 or len(shape) not in (3, 4) or shape[-1] != 3 or 0 in shape[-3:]:
         raise ValueError(f"{name}: got {images.dtype} {list(shape)}, expected RGB, uint8 [h w 3] or [n h w 3]")
+
+
+def pixel_hash(image: np.ndarray) -> str:
+    """SHA-256 of an image's shape and pixels, uint8 [h w 3]; hexadecimal."""
+    return hashlib.sha256(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes()).hexdigest()
 
 
 def to_uint8(values: np.ndarray, white: float) -> np.ndarray:

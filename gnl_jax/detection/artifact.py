@@ -13,12 +13,11 @@ import numpy as np
 from gnl_jax.detection.container import ArtifactError, Container, read_container, write_container
 from gnl_jax.detection.detector import Detector, compiled_score, predict
 from gnl_jax.detection.record import Calibration, Record
-from gnl_jax.methods.base import Prediction
+from gnl_jax.methods.base import Method, Prediction
 from gnl_jax.methods.build import build_method, matmul_precision
 
 PyTree = Any
 KIND = "detector"
-NETWORKS = ("teacher", "student", "region")  # variables that every matching shares; the region if there is one
 PROBE_TOLERANCE = 1e-4  # relative; another device or XLA rounds differently
 _PROBE_CELLS = 8  # patches along a side of the probe
 
@@ -31,7 +30,9 @@ def save(detector: Detector, path: str | os.PathLike) -> None:
     write_container(path, Container(manifest, _arrays(detector)))
 
 
-def load(path: str | os.PathLike, *, matching: str | None = None, verify: bool = True) -> Detector:
+def load(
+    path: str | os.PathLike, *, matching: str | None = None, verify: bool = True, method: Method | None = None
+) -> Detector:
     """Reads a detector that `save` wrote.
 
     Args:
@@ -39,15 +40,24 @@ def load(path: str | os.PathLike, *, matching: str | None = None, verify: bool =
         matching: "none" for the same weights without matching and with thresholds of their own; None for the matching
             it was made with.
         verify: score the probe image that is stored with its score, and refuse another result on this device.
+        method: the one that `fit` was given, if it was.
 
     Raises:
         ArtifactError: a file that is damaged, of another kind, of a newer version, or that scores differently here.
         ValueError: a matching that it was not calibrated for.
     """
-    return read_detector(read_container(path), name=os.fsdecode(path), matching=matching, verify=verify)
+    container = read_container(path)
+    return read_detector(container, name=os.fsdecode(path), matching=matching, verify=verify, method=method)
 
 
-def read_detector(container: Container, *, name: str, matching: str | None = None, verify: bool = True) -> Detector:
+def read_detector(
+    container: Container,
+    *,
+    name: str,
+    matching: str | None = None,
+    verify: bool = True,
+    method: Method | None = None,
+) -> Detector:
     """`load` for a file that was read already."""
     manifest = container.manifest
     if manifest.get("kind") != KIND:
@@ -56,9 +66,13 @@ def read_detector(container: Container, *, name: str, matching: str | None = Non
         tree = flax.traverse_util.unflatten_dict(container.arrays, sep="/")
         calibrations = {kind: Calibration(**arrays) for kind, arrays in tree["calibration"].items()}
         matchings = {kind: _extras(arrays) for kind, arrays in tree["matching"].items()}
-        networks = {key: jax.tree.map(jnp.asarray, tree[key]) for key in NETWORKS if key in tree}
+        shared = {key: jax.tree.map(jnp.asarray, tree[key]) for key in tree.keys() - {"calibration", "matching"}}
         record = Record(manifest, matchings, calibrations)
-        detector = build_detector(networks, record)
+        made_by = manifest.get("method")  # absent where the configuration says it all
+        if made_by != (method and method.name):
+            needed = f"load(..., method=) of {made_by!r}" if made_by else "no method"
+            raise ArtifactError(f"{name}: got {'no method' if method is None else method.name!r}, expected {needed}")
+        detector = build_detector(shared, record, method=method)
     except (KeyError, TypeError) as error:
         raise ArtifactError(f"{name}: {error!r}; expected all that a detector needs") from error
     if verify:
@@ -66,13 +80,19 @@ def read_detector(container: Container, *, name: str, matching: str | None = Non
     return detector if matching is None else use_matching(detector, matching)
 
 
-def build_detector(networks: PyTree, record: Record) -> Detector:
-    """A detector from the variables that all matchings share and a record."""
+def build_detector(shared: PyTree, record: Record, *, method: Method | None = None) -> Detector:
+    """A detector from the variables that all matchings share and a record; `method` as for `load`."""
     config = record.config
-    method = build_method(config, matching=record.matching, frozen=networks["teacher"])
-    score = compiled_score(method, precision=matmul_precision(config))
-    variables = {**networks, **record.matchings[record.matching]}
-    return Detector(variables, score, config.dataset.size, record.manifest["batch_size"], record)
+    built = method or build_method(config, matching=record.matching, frozen=shared.get("teacher"))
+    score = compiled_score(built, precision=matmul_precision(config))
+    variables = {**shared, **record.matchings[record.matching]}
+    return Detector(variables, score, config.dataset.size, record.manifest["batch_size"], record, method)
+
+
+def shared_variables(detector: Detector) -> PyTree:
+    """The variables that the detector's matchings share: its networks, and the region if there is one."""
+    record = detector.require_record()
+    return {k: v for k, v in detector.variables.items() if k not in record.matchings[record.matching]}
 
 
 def use_matching(detector: Detector, matching: str) -> Detector:
@@ -84,7 +104,7 @@ def use_matching(detector: Detector, matching: str) -> Detector:
         return detector
     manifest = {key: value for key, value in record.manifest.items() if key != "probe"}  # another score now
     changed = dataclasses.replace(record, manifest={**manifest, "matching": matching})
-    return build_detector({key: detector.variables[key] for key in NETWORKS if key in detector.variables}, changed)
+    return build_detector(shared_variables(detector), changed, method=detector.method)
 
 
 def probe_image(size: int, *, seed: int = 0) -> np.ndarray:
@@ -121,8 +141,7 @@ def _numbers(prediction: Prediction) -> dict[str, np.ndarray]:
 
 def _arrays(detector: Detector) -> dict[str, np.ndarray]:
     """All arrays by path. References are stored as scoring uses them: no path rounds them again."""
-    record = detector.require_record()
-    tree = {key: detector.variables[key] for key in NETWORKS if key in detector.variables}
+    record, tree = detector.require_record(), shared_variables(detector)
     tree["matching"] = {
         kind: {**extras, "references": dict(zip("12", extras["references"]))} if "references" in extras else extras
         for kind, extras in record.matchings.items()

@@ -2,8 +2,8 @@
 
 import dataclasses
 import datetime
-import functools
 import platform
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -15,13 +15,9 @@ from gnl_jax.detection.artifact import probe, use_matching
 from gnl_jax.detection.detector import Detector, predict
 from gnl_jax.detection.parts import GoodImages, largest_by_part
 from gnl_jax.detection.record import Calibration
-from gnl_jax.images.views import normalise
-from gnl_jax.methods.build import build_method, matmul_precision
-from gnl_jax.methods.choices import PRECISIONS
-from gnl_jax.methods.drift import make_drift
-from gnl_jax.methods.reverse_distillation import Model
+from gnl_jax.methods.base import Method
+from gnl_jax.methods.build import build_method
 from gnl_jax.progress import progress_bar
-from gnl_jax.training.loop import Trained
 from gnl_jax.version import __version__
 
 PyTree = Any
@@ -33,36 +29,34 @@ def one_matching(config: ConfigDict) -> str:
     return kinds if isinstance(kinds, str) else kinds[-1]
 
 
+def matching_methods(config: ConfigDict, trained: Method, *, own_method: bool = False) -> dict[str, Method]:
+    """A method for each matching of a detector: that of the configuration first, and "none" for comparison."""
+    if own_method:
+        return {"none": trained}
+    kinds = dict.fromkeys((one_matching(config), "none"))
+    return {kind: build_method(config, matching=kind, frozen=trained.frozen) for kind in kinds}
+
+
 def scoring_variables(
-    config: ConfigDict, trained: Trained, images: np.ndarray, region: np.ndarray | None
+    methods: Mapping[str, Method], state: PyTree, images: np.ndarray, *, precision: str
 ) -> tuple[PyTree, dict[str, PyTree]]:
-    """From a trained run and the images it saw: the variables all matchings share, and those of each matching.
+    """From a trained state and the images it saw: the variables all matchings share, and those of each matching.
 
-    images: uint8 [n s s 3] as trained on; region: bool [s s] or None. The matchings are that of the configuration and
-    "none", for comparison.
+    Args:
+        methods: a method for each matching; they share what training left.
+        state: of the last phase, None without one.
+        images: uint8 [n s s 3] as trained on.
+        precision: JAX's setting for products of float32 arrays.
     """
-    frozen, matchings = trained.method.frozen, {}
-    for kind in dict.fromkeys((one_matching(config), "none")):
-        with jax.default_matmul_precision(matmul_precision(config)):
-            variables = build_method(config, matching=kind, frozen=frozen).finish(frozen, trained.state, images)
-        extras = {name: variables[name] for name in ("references", "alpha") if name in variables}
-        matchings[kind] = {**extras, "drift": drift_reference(config, frozen, kind, extras, images)}
-    networks = {"teacher": frozen, "student": variables["student"]}
-    return networks if region is None else {**networks, "region": jax.numpy.asarray(region)}, matchings
-
-
-def drift_reference(config: ConfigDict, frozen: PyTree, matching: str, extras: PyTree, images: np.ndarray) -> PyTree:
-    """`make_drift` of images uint8 [n s s 3] for a matching with these variables of its own."""
-    dtype, precision = PRECISIONS[config.precision]
+    matchings, shared = {}, {}
     with jax.default_matmul_precision(precision):
-        return make_drift(
-            frozen,
-            images,
-            model=Model.create(config.teacher.arch, dtype),
-            preprocess=functools.partial(normalise, kind=config.method.normalise),
-            matching=matching,
-            **{name: extras[name] for name in ("references", "alpha") if name in extras},
-        )
+        for kind, method in methods.items():
+            variables = dict(method.finish(method.frozen, state, images))
+            if "drift" not in variables and method.make_drift is not None:
+                variables["drift"] = method.make_drift(variables, images)
+            matchings[kind] = {name: variables.pop(name) for name in (*method.own, "drift") if name in variables}
+            shared = variables
+    return shared, matchings
 
 
 def calibrated(detector: Detector, good: GoodImages, *, drift: GoodImages | None = None) -> Detector:
@@ -76,9 +70,9 @@ def calibrated(detector: Detector, good: GoodImages, *, drift: GoodImages | None
     with progress_bar("calibration", len(detector.require_record().matchings) * len(good.images)) as advance:
         for kind in detector.require_record().matchings:
             prediction = predict(use_matching(detector, kind), good.images, maps=False, advance=advance)
-            calibrations[kind] = Calibration(
-                largest_by_part(prediction.score, good.parts), largest_by_part(prediction.drift[kept], parts)
-            )
+            no_drift = np.zeros(0, np.float32)
+            drifts = no_drift if prediction.drift is None else largest_by_part(prediction.drift[kept], parts)
+            calibrations[kind] = Calibration(largest_by_part(prediction.score, good.parts), drifts)
     manifest = {**detector.require_record().manifest, "probe": probe(detector)}
     record = dataclasses.replace(detector.require_record(), manifest=manifest, calibrations=calibrations)
     return dataclasses.replace(detector, record=record)

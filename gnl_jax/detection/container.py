@@ -7,6 +7,9 @@
            60..83   lengths of the three parts, uint64 each
            84..     manifest (JSON), arrays (safetensors), program (StableHLO as jax.export writes it, or nothing)
 
+deploy/runtime.py, which is shipped alone and may import nothing of this package, reads it a second time; the tests
+hold both to the same results and the same refusals.
+
 It protects against damage, not against forgery: whoever can write the file can write its hash too.
 """
 

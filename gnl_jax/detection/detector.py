@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from gnl_jax.detection.record import Decision, Record
+from gnl_jax.detection.record import Decision, Record, describe_rules
 from gnl_jax.methods.base import Method, Prediction
 
 PyTree = Any
@@ -17,7 +17,8 @@ PyTree = Any
 class Detector:
     """Arrays and the compiled function that scores with them; call it on images, or see `predict`.
 
-    `record` is what `gnl_jax.fit` and `gnl_jax.load` add: with it a detector decides and can be saved.
+    `record` is what `gnl_jax.fit` and `gnl_jax.load` add: with it a detector decides and can be saved. `method` is the
+    one that `fit` or `load` was given instead of a configuration's.
     """
 
     variables: PyTree
@@ -25,9 +26,26 @@ class Detector:
     size: int
     batch_size: int = 32
     record: Record | None = None
+    method: Method | None = None
 
     def __call__(self, images: np.ndarray) -> Prediction:
         return predict(self, images)
+
+    def __repr__(self) -> str:
+        """What it is, how it decides, where it came from: a line each; never its arrays."""
+        if self.record is None:
+            return f"Detector: {self.size}x{self.size}, batches of {self.batch_size}, not calibrated"
+        manifest = self.record.manifest
+        config, made, images = manifest["config"], manifest["made"], len(manifest["data"]["fit"])
+        versions = ", ".join(f"{name} {made['versions'][name]}" for name in ("gnl_jax", "jax"))
+        parent = manifest["parent"]
+        again = f"; recalibrated {parent['date']} for {parent['condition']!r}" if parent else ""
+        return (
+            f"Detector: {config['method']['name']}, teacher {config['teacher']['arch']} "
+            f"({config['teacher']['weights']}), {self.size}x{self.size}, matching {self.record.matching}\n"
+            f"  {describe_rules(self.record)}\n"
+            f"  made {made['date']} on {made['device']} with {versions}, from {images} images{again}"
+        )
 
     def decide(self, prediction: Prediction) -> list[Decision]:
         """OK, REVIEW or NG, with the reason and p-values, for what `predict` returned (`Record.decide`)."""

@@ -1,6 +1,5 @@
 """Good images: read, told apart by what they show, and divided into those that train and those that calibrate."""
 
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -11,10 +10,13 @@ from ml_collections import ConfigDict
 
 from gnl_jax.data.listing import list_images
 from gnl_jax.data.load import folder_options
-from gnl_jax.data.pixels import range_warning
+from gnl_jax.data.pixels import check_array, pixel_hash, range_warning
 from gnl_jax.data.reading import load_images
 from gnl_jax.detection.grouping import part_names
 from gnl_jax.detection.threshold import NG_DEFAULTS, REVIEW_DEFAULTS, RateError, parts_needed
+from gnl_jax.images.resize import Geometry, resize
+
+ImagesLike = str | os.PathLike | np.ndarray | Sequence[np.ndarray]
 
 LEAST_CALIBRATION, LEAST_FIT = 9, 9  # parts; fewer calibration parts support no rate of 10 %
 MOST_CALIBRATION = 399  # by default: beyond it the bound on the rate hardly tightens and training loses images
@@ -42,18 +44,14 @@ class GoodImages(NamedTuple):
         return GoodImages(self.images[np.asarray(indices, np.int64)], *pick)
 
 
-def pixel_hash(image: np.ndarray) -> str:
-    """SHA-256 of an image's shape and pixels, uint8 [s s 3], as networks see it."""
-    return hashlib.sha256(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes()).hexdigest()
-
-
 def good_images(
-    source: str | os.PathLike | np.ndarray, dataset: ConfigDict, *, group_by: str = "", exclude: Sequence[str] = ()
+    source: ImagesLike, dataset: ConfigDict, *, group_by: str = "", exclude: Sequence[str] = ()
 ) -> GoodImages:
-    """Reads all images below a folder, or takes an array uint8 [n s s 3].
+    """Reads all images below a folder, or takes images that are arrays already.
 
     Args:
-        source: folder or array.
+        source: a folder; an array uint8 [n h w 3]; or a list of arrays uint8 [h w 3] (RGB), of any sizes. Arrays become
+            squares as files do, by `resize`; an array [n s s 3] with s = dataset.size is taken as it is.
         dataset: that group of a configuration: size, and how files are read.
         group_by: which images show the same part (`part_names`); "": each shows one of its own.
         exclude: names, or paths, of images to leave out.
@@ -62,13 +60,11 @@ def good_images(
         ValueError: a folder or array that cannot be used, a name that the expression does not match, an excluded
             image that is not there; it is named.
     """
-    if isinstance(source, np.ndarray):
-        side = dataset.size
-        if source.dtype != np.uint8 or source.shape[1:] != (side, side, 3):
-            raise ValueError(f"images: got {source.dtype} {list(source.shape)}, expected uint8 [n {side} {side} 3]")
+    if not isinstance(source, str | os.PathLike):
+        check_arrays(source)
         root, names = "", tuple(f"image {i}" for i in range(len(source)))
-        chosen = np.array(_without(names, exclude, root=""), np.int64)
-        images, names = source[chosen], tuple(names[i] for i in chosen)
+        chosen = _without(names, exclude, root="")
+        names, images = tuple(names[i] for i in chosen), _squares(source, chosen, dataset)
     else:
         root = os.fspath(source)
         if os.path.isdir(os.path.join(root, "train", "good")):
@@ -90,6 +86,34 @@ def good_images(
             logging.warning("%s", warning)
     good = GoodImages(images, names, part_names(names, group_by, root=root), tuple(map(pixel_hash, images)))
     return _without_copies(good)
+
+
+def check_arrays(images: np.ndarray | Sequence[np.ndarray]) -> None:
+    """ValueError unless images are an array uint8 [n h w 3] or a list of arrays uint8 [h w 3]."""
+    expected = "a folder, an array uint8 [n h w 3] or a list of arrays uint8 [h w 3] (RGB)"
+    if isinstance(images, np.ndarray):
+        if images.ndim != 4:
+            raise ValueError(f"images: got {images.dtype} {list(images.shape)}, expected {expected}")
+        check_array(images)
+    elif not isinstance(images, Sequence):
+        raise ValueError(f"images: got {type(images).__name__}, expected {expected}")
+    else:
+        for i, image in enumerate(images):
+            if getattr(image, "ndim", 3) != 3:
+                raise ValueError(f"image {i}: got {image.dtype} {list(image.shape)}, expected uint8 [h w 3] (RGB)")
+            check_array(image, name=f"image {i}")
+
+
+def _squares(images: np.ndarray | Sequence[np.ndarray], chosen: Sequence[int], dataset: ConfigDict) -> np.ndarray:
+    """The chosen images as the networks see them, uint8 [n s s 3]."""
+    side = dataset.size
+    if isinstance(images, np.ndarray) and images.shape[1:] == (side, side, 3):
+        return images[np.array(chosen, np.int64)]
+    geometry = Geometry(side, dataset.resize, dataset.filter)
+    squares = np.empty((len(chosen), side, side, 3), np.uint8)
+    for square, i in zip(squares, chosen):
+        square[:] = resize(images[i], geometry)
+    return squares
 
 
 def _without_copies(good: GoodImages) -> GoodImages:

@@ -4,15 +4,17 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from absl import logging
 
-from gnl_jax.detection.artifact import NETWORKS, build_detector
-from gnl_jax.detection.calibrate import calibrated, drift_reference, provenance
+from gnl_jax.detection.artifact import build_detector, shared_variables
+from gnl_jax.detection.calibrate import calibrated, provenance
 from gnl_jax.detection.detector import Detector
 from gnl_jax.detection.parts import LEAST_CALIBRATION, GoodImages, check_distinct
 from gnl_jax.detection.record import Record, rule_record
 from gnl_jax.detection.threshold import RateError, Rules, make_drift_rule, make_rules
+from gnl_jax.methods.build import build_method, matmul_precision
 from gnl_jax.methods.scoring import hold_region
 
 PyTree = Any
@@ -67,14 +69,13 @@ def recalibrate(
     rules, notes = _rules(record.rules, len(parts), ng=ng, review=review, confidence=confidence)
     half = len(parts) // 2 if len(parts) >= WITH_OWN_REFERENCE else 0
     reference, tested = (good.take([i for i, p in enumerate(good.parts) if p in side]) for side in _sides(parts, half))
-    matchings = dict(record.matchings)
+    matchings, shared = dict(record.matchings), shared_variables(detector)
     if half:
         held = reference.images
         if "region" in detector.variables:
             held = np.asarray(hold_region(held, detector.variables["region"]))
-        teacher = detector.variables["teacher"]
         matchings = {
-            kind: {**extras, "drift": drift_reference(record.config, teacher, kind, extras, held)}
+            kind: {**extras, **_new_drift(detector, kind, {**shared, **extras}, held)}
             for kind, extras in record.matchings.items()
         }
     else:
@@ -110,8 +111,8 @@ def recalibrate(
             "parent": record.manifest["parent"],
         },
     }
-    networks = {key: detector.variables[key] for key in NETWORKS if key in detector.variables}
-    fresh = calibrated(build_detector(networks, Record(manifest, matchings, {})), good, drift=tested if half else None)
+    unset = build_detector(shared, Record(manifest, matchings, {}), method=detector.method)
+    fresh = calibrated(unset, good, drift=tested if half else None)
     for name, rule in (("NG", rules.ng), ("REVIEW", rules.review)):
         if rule:
             say(f"{name}: good parts stopped {rule.describe()}")
@@ -124,6 +125,16 @@ def recalibrate(
             f"calibrated (up to {clean_maximum:.4g}): in this condition the detector may be blind"
         )
     return Recalibrated(fresh, notes, blind)
+
+
+def _new_drift(detector: Detector, kind: str, variables: PyTree, images: np.ndarray) -> PyTree:
+    """The entry "drift" of a matching, measured against these images; none where the method measures none."""
+    config = detector.require_record().config
+    method = detector.method or build_method(config, matching=kind, frozen=variables.get("teacher"))
+    if method.make_drift is None:
+        return {}
+    with jax.default_matmul_precision(matmul_precision(config)):
+        return {"drift": method.make_drift(variables, images)}
 
 
 def _sides(parts: list[str], half: int) -> tuple[set[str], set[str]]:

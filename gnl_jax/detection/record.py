@@ -75,6 +75,9 @@ class Record:
         """The configuration it was trained with; fields that its version lacked have their default."""
         return filled_config(self.manifest["config"], default_config())
 
+    def __repr__(self) -> str:
+        return f"Record(matching {self.matching}, {describe_rules(self)})"
+
     def decide(self, prediction: Prediction) -> list[Decision]:
         """The decision on each of b parts: that of `rules` by score; drift alone turns OK into REVIEW, nothing else."""
         scores = p_counts(self.calibration.score, prediction.score)
@@ -93,6 +96,23 @@ class Record:
 
 
 _REASON = {OK: "", REVIEW: "score", NG: "score"}
+
+
+def describe_rules(record: Record) -> str:
+    """Thresholds and rates in words, such as "19 calibration parts: NG never, REVIEW above 0.52 (5 % on ...)"."""
+    if record.matching not in record.calibrations:
+        return "not calibrated"
+    calibration, rules = record.calibration, record.rules
+    named = (
+        ("NG", rules.ng, calibration.score),
+        ("REVIEW", rules.review, calibration.score),
+        ("REVIEW for drift", record.drift_rule, calibration.drift),
+    )
+    decisions = [
+        f"{name} above {rule.threshold(values):.4g} (false alarms {rule.describe()})" if rule else f"{name} never"
+        for name, rule, values in named
+    ]
+    return f"{len(calibration.score)} calibration parts: {'; '.join(decisions)}"
 
 
 def rule_record(rule: Rule | None) -> dict[str, Any] | None:

@@ -38,13 +38,17 @@ def parse_roi(text: str) -> tuple[int, int, int, int]:
 
 
 def make_region(
-    region: Region, images: str | os.PathLike | np.ndarray, dataset: ConfigDict, *, names: Sequence[str] | None = None
+    region: Region,
+    images: str | os.PathLike | np.ndarray | Sequence[np.ndarray],
+    dataset: ConfigDict,
+    *,
+    names: Sequence[str] | None = None,
 ) -> np.ndarray:
     """Where the resized images are inspected, bool [s s]: pixels that are made of inspected source pixels alone.
 
     images: the good images, whose size the rectangle refers to; names: those of a folder that count, None for all.
-    Raises ValueError for images of several sizes, a
-    rectangle beyond their border, or a region that leaves nothing at this size.
+    Raises ValueError for images of several sizes, a rectangle beyond their border, or a region that leaves nothing at
+    this size.
     """
     if (region.roi is None) == (region.mask is None):
         raise ValueError("region: expected a rectangle or a mask, one of the two")
@@ -66,11 +70,20 @@ def make_region(
 
 
 def _common_size(
-    images: str | os.PathLike | np.ndarray, dataset: ConfigDict, names: Sequence[str] | None
+    images: str | os.PathLike | np.ndarray | Sequence[np.ndarray], dataset: ConfigDict, names: Sequence[str] | None
 ) -> tuple[int, int]:
     """(height, width) of all images. Raises ValueError naming one that differs."""
     if isinstance(images, np.ndarray):
         return images.shape[1], images.shape[2]
+    if not isinstance(images, str | os.PathLike):
+        sizes = [image.shape[:2] for image in images]
+        for i, size in enumerate(sizes):
+            if size != sizes[0]:
+                raise ValueError(
+                    f"roi: image {i} has {size[1]}x{size[0]} pixels and image 0 {sizes[0][1]}x{sizes[0][0]}, expected "
+                    "one size; a mask is stretched as the images are"
+                )
+        return sizes[0]
     dataset = dataset.copy_and_resolve_references()
     dataset.root = os.fspath(images)
     options = folder_options(dataset, seed=0)

@@ -1,31 +1,27 @@
-"""How far a metric depends on which test images were drawn: percentile bootstrap intervals."""
-
-from collections.abc import Callable
+"""How far the AUROC depends on which test images were drawn: a percentile bootstrap interval."""
 
 import numpy as np
 
-from gnl_jax.evaluation.metrics import auroc, checked
+from gnl_jax.evaluation.metrics import checked
 
 LEVEL, RESAMPLES = 0.95, 1000
 
 
-def bootstrap_interval(
+def auroc_interval(
     scores: np.ndarray,
     anomalous: np.ndarray,
     *,
-    metric: Callable[[np.ndarray, np.ndarray], float] = auroc,
     level: float = LEVEL,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """A percentile bootstrap interval of a metric, over the draw of the test images.
+    """A percentile bootstrap interval of the AUROC, over the draw of the test images.
 
     Normal and anomalous images are resampled apart: every resample holds as many of each as the test set.
 
     Args:
         scores: floats [n].
         anomalous: bool [n].
-        metric: function of scores and labels.
         level: coverage aimed at, in (0, 1).
         resamples: how many.
         seed: of the resampling; the interval is a function of it.
@@ -37,33 +33,14 @@ def bootstrap_interval(
         ValueError: as `auroc`; a level outside (0, 1); no resamples.
     """
     scores, anomalous = checked(scores, anomalous)
-    _check_options(level, resamples)
-    normals, anomalies = scores[~anomalous], scores[anomalous]
-    labels = np.arange(len(scores)) >= len(normals)
-    rng = np.random.default_rng(seed)
-    values = [
-        metric(np.concatenate([rng.choice(normals, len(normals)), rng.choice(anomalies, len(anomalies))]), labels)
-        for _ in range(resamples)
-    ]
-    return _percentiles(values, level)
-
-
-def auroc_interval(
-    scores: np.ndarray,
-    anomalous: np.ndarray,
-    *,
-    level: float = LEVEL,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """`bootstrap_interval` of the AUROC, from the same resamples but without ranking each of them.
-
-    The images are sorted once; a resample is how often each of them is in it. With C(i) the number of drawn normal
-    images among the i lowest, an anomalous image that scores above b normal images and not below t of them adds
-    (C(b) + C(t)) / 2 to the Mann-Whitney statistic.
-    """
-    scores, anomalous = checked(scores, anomalous)
-    _check_options(level, resamples)
+    if not 0 < level < 1:
+        raise ValueError(f"level: got {level}, expected a coverage in (0, 1)")
+    if resamples < 1:
+        raise ValueError(f"resamples: got {resamples}, expected at least 1")
+    # scikit-learn's AUROC ranks each resample anew: 13 s for 1,000 resamples of 2,000 images on a CPU, this 0.1 s.
+    # Here the images are sorted once; a resample is how often each of them is in it. With C(i) the number of drawn
+    # normal images among the i lowest, an anomalous image that scores above b normal images and not below t of them
+    # adds (C(b) + C(t)) / 2 to the Mann-Whitney statistic.
     normals, anomalies = scores[~anomalous], scores[anomalous]
     order = np.argsort(normals, kind="stable")
     place = np.empty_like(order)
@@ -77,16 +54,5 @@ def auroc_interval(
         np.cumsum(np.bincount(drawn, minlength=len(normals)), out=cumulative[1:])
         times = np.bincount(rng.integers(len(anomalies), size=len(anomalies)), minlength=len(anomalies))
         values.append(times @ (cumulative[below] + cumulative[upto]) / (2 * len(normals) * len(anomalies)))
-    return _percentiles(values, level)
-
-
-def _percentiles(values: list[float], level: float) -> tuple[float, float]:
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
-
-
-def _check_options(level: float, resamples: int) -> None:
-    if not 0 < level < 1:
-        raise ValueError(f"level: got {level}, expected a coverage in (0, 1)")
-    if resamples < 1:
-        raise ValueError(f"resamples: got {resamples}, expected at least 1")

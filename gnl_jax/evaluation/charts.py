@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from gnl_jax.evaluation.metrics import auroc
-from gnl_jax.evaluation.plots import ANOMALOUS, NORMAL, STYLE, name_in_picture, picture
+from gnl_jax.evaluation.plots import ANOMALOUS, BINS, NORMAL, STYLE, name_in_picture, picture
 from gnl_jax.evaluation.scores import Scored
 
 if TYPE_CHECKING:
@@ -100,8 +100,8 @@ def plot_distributions(path: str | os.PathLike, panels: Mapping[str, Mapping[str
         figure.legend(*handles, loc="outside upper center", ncols=2, frameon=False)
 
 
-def _draw_distributions(axes: "Axes", cases: Mapping[str, Scored], *, bins: int = 40, width: float = 0.42) -> None:
-    edges = np.histogram_bin_edges(np.concatenate([scored.score for scored in cases.values()]), bins)
+def _draw_distributions(axes: "Axes", cases: Mapping[str, Scored], *, width: float = 0.42) -> None:
+    edges = np.histogram_bin_edges(np.concatenate([scored.score for scored in cases.values()]), BINS)
     for place, scored in enumerate(cases.values()):
         for label, colour, side, wanted in (("normal", NORMAL, -1, False), ("anomalous", ANOMALOUS, 1, True)):
             scores = scored.score[scored.anomalous == wanted]

@@ -1,13 +1,12 @@
 """How well scores and score maps separate anomalous from normal; exact for tied scores."""
 
 import numpy as np
-from scipy import ndimage, stats
+from scipy import ndimage
+from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
 
 def auroc(scores: np.ndarray, anomalous: np.ndarray) -> float:
     """Area under the ROC curve: how often an anomalous image scores higher than a normal one, ties half.
-
-    Equal to scikit-learn's `roc_auc_score`; computed as the Mann-Whitney statistic from average ranks.
 
     Args:
         scores: floats [n], higher is more anomalous.
@@ -20,9 +19,7 @@ def auroc(scores: np.ndarray, anomalous: np.ndarray) -> float:
         ValueError: a score that is not finite; only one class; shapes that differ.
     """
     scores, anomalous = checked(scores, anomalous)
-    negatives, positives = _counts(anomalous)
-    ranks = stats.rankdata(scores)
-    return float((ranks[anomalous].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+    return float(roc_auc_score(anomalous, scores))
 
 
 def average_precision(scores: np.ndarray, anomalous: np.ndarray) -> float:
@@ -30,9 +27,8 @@ def average_precision(scores: np.ndarray, anomalous: np.ndarray) -> float:
 
     Arguments, range and errors as `auroc`.
     """
-    true, false = _counts_above(*checked(scores, anomalous))
-    gain = np.diff(true, prepend=0) / true[-1]
-    return float(np.sum(gain * true / (true + false)))
+    scores, anomalous = checked(scores, anomalous)
+    return float(average_precision_score(anomalous, scores))
 
 
 def f1_max(scores: np.ndarray, anomalous: np.ndarray) -> float:
@@ -40,8 +36,10 @@ def f1_max(scores: np.ndarray, anomalous: np.ndarray) -> float:
 
     Arguments, range and errors as `auroc`.
     """
-    true, false = _counts_above(*checked(scores, anomalous))
-    return float(np.max(2 * true / (true + false + true[-1])))
+    scores, anomalous = checked(scores, anomalous)
+    precision, recall, _ = precision_recall_curve(anomalous, scores)
+    # Where nothing is found both are 0, and so is F1; the least positive number keeps that from being 0 / 0.
+    return float(np.max(2 * precision * recall / np.maximum(precision + recall, np.finfo(np.float64).tiny)))
 
 
 def pixel_auroc(maps: np.ndarray, masks: np.ndarray) -> float:
@@ -145,7 +143,13 @@ def checked(scores: np.ndarray, anomalous: np.ndarray) -> tuple[np.ndarray, np.n
     if anomalous.dtype != np.bool_ or anomalous.shape != scores.shape:
         raise ValueError(f"labels: got {anomalous.dtype} {anomalous.shape}, expected bool {scores.shape}")
     check_finite(scores)
-    _counts(anomalous)
+    positives = np.count_nonzero(anomalous)
+    negatives = anomalous.size - positives
+    if positives == 0 or negatives == 0:
+        raise ValueError(
+            f"one class missing from the test: {negatives} normal and {positives} anomalous, "
+            "expected at least one of each"
+        )
     return scores, anomalous
 
 
@@ -157,29 +161,11 @@ def check_finite(scores: np.ndarray) -> None:
         raise ValueError(f"scores: {len(bad)} of {scores.size} are not finite, the first at {at}")
 
 
-def _counts(anomalous: np.ndarray) -> tuple[int, int]:
-    positives = int(np.count_nonzero(anomalous))
-    negatives = anomalous.size - positives
-    if positives == 0 or negatives == 0:
-        raise ValueError(
-            f"one class missing from the test: {negatives} normal and {positives} anomalous, "
-            "expected at least one of each"
-        )
-    return negatives, positives
-
-
 def _descending(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The order from the highest score down, and the last position of every run of equal scores in it."""
     order = np.argsort(scores)[::-1]
     (last,) = np.nonzero(np.append(np.diff(scores[order]) != 0, True))
     return order, last
-
-
-def _counts_above(scores: np.ndarray, anomalous: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Anomalous and normal counts at or above each distinct score, from the highest score down."""
-    order, last = _descending(scores)
-    true = np.cumsum(anomalous[order])[last]
-    return true, last + 1 - true
 
 
 def _region_weights(masks: np.ndarray) -> np.ndarray:

@@ -63,12 +63,10 @@ class GalleryItem(NamedTuple):
     mask: np.ndarray | None = None
 
 
-def plot_scores(
-    path: str | os.PathLike,
-    panels: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]],
-    *,
-    bins: int = 40,
-) -> None:
+BINS = 40  # of a row of histograms
+
+
+def plot_scores(path: str | os.PathLike, panels: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]]) -> None:
     """Draws how the scores of normal and anomalous images overlap; a row per method, a column per test set.
 
     The bins of a row are shared, so that a rise of all scores under a shift shows. Each histogram has area 1.
@@ -76,7 +74,6 @@ def plot_scores(
     Args:
         path: of the picture, replaced atomically; its suffix is a key of `METADATA`.
         panels: method to test set ("id" first) to (scores floats [n], anomalous bool [n]).
-        bins: number of bins of a row.
 
     Raises:
         ValueError: no panels, another suffix, or scores that `auroc` refuses.
@@ -92,7 +89,7 @@ def plot_scores(
     with picture(path, width=1.7 * len(tests) + 0.4, height=1.25 * len(panels) + 0.5) as figure:
         grid = figure.subplots(len(panels), len(tests), squeeze=False)
         for row, (method, cases) in zip(grid, panels.items()):
-            edges = np.histogram_bin_edges(np.concatenate([scores for scores, _ in cases.values()]), bins)
+            edges = np.histogram_bin_edges(np.concatenate([scores for scores, _ in cases.values()]), BINS)
             for axes, test in zip(row, tests):
                 axes.set_yticks([])
                 if test in cases:

@@ -1,6 +1,8 @@
 """From a run folder to its detector."""
 
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 import flax.traverse_util
 import jax
@@ -10,11 +12,12 @@ from gnl_jax.config_io import load_config, plain_config
 from gnl_jax.data.load import load_task
 from gnl_jax.data.protocol import Task
 from gnl_jax.detection.detector import Detector, make_detector
-from gnl_jax.methods.base import Phase
+from gnl_jax.methods.base import Method, Phase
 from gnl_jax.methods.build import build_method, matmul_precision
 from gnl_jax.training.arrays import load_arrays
 from gnl_jax.training.checkpoint import Checkpoints
 
+PyTree = Any
 # Fields of `dataset` that say what is tested and where the images are, not what was learned.
 TEST_FIELDS = (
     *("root", "mnist_m", "cache", "memory_mb"),
@@ -23,32 +26,55 @@ TEST_FIELDS = (
 
 
 def restore_detector(
-    workdir: str | Path, *, matching: str, config: ConfigDict | None = None, task: Task | None = None
+    workdir: str | Path,
+    *,
+    matching: str = "none",
+    config: ConfigDict | None = None,
+    task: Task | None = None,
+    method: Method | None = None,
 ) -> tuple[Detector, int]:
     """The detector of a finished or interrupted run, from its folder alone, and the steps of all its phases.
 
-    `config` (default: the folder's) may differ as `check_evaluation` says; `task` (default: the config's) supplies the
-    anchors. Raises ValueError naming the folder if it holds no checkpoint.
+    Args:
+        workdir: the run folder.
+        matching: to score with; of no meaning where `method` is given.
+        config: may differ from the folder's, which is the default, as `check_evaluation` says.
+        task: supplies the training images, by default those of the configuration.
+        method: the one that `train` was given, if it was.
+
+    Raises:
+        ValueError: the folder holds no checkpoint; it is named.
     """
     folder = Path(workdir)
     config = load_config(folder) if config is None else config
     task = load_task(config.dataset, seed=config.seed) if task is None else task
-    method = build_method(config, matching=matching, frozen=load_arrays(folder / "frozen.safetensors"))
+    frozen = load_arrays(folder / "frozen.safetensors")
+    if method is None:
+        method = build_method(config, matching=matching, frozen=frozen)
+    method = dataclasses.replace(method, frozen=frozen)
+    state, steps = _last_state(folder, method)
+    detector = make_detector(
+        method,
+        state,
+        task.train,
+        size=config.dataset.size,
+        batch_size=config.eval.batch_size,
+        precision=matmul_precision(config),
+    )
+    return detector, steps
+
+
+def _last_state(folder: Path, method: Method) -> tuple[PyTree, int]:
+    """The state of the last phase, None without one, and the steps of all phases."""
+    if not method.phases:
+        return None, 0
     *earlier, phase = method.phases
     template = jax.eval_shape(lambda: phase.init(jax.random.key(0), None, None))
     with Checkpoints(folder / "checkpoints" / phase.name) as checkpoints:
         restored = checkpoints.restore(template)
     if restored is None:
         raise ValueError(f"workdir {folder}: no checkpoint of phase {phase.name!r}, expected a trained run")
-    detector = make_detector(
-        method,
-        restored.state,
-        task.train,
-        size=config.dataset.size,
-        batch_size=config.eval.batch_size,
-        precision=matmul_precision(config),
-    )
-    return detector, restored.step + sum(_steps(folder, phase) for phase in earlier)
+    return restored.state, restored.step + sum(_steps(folder, phase) for phase in earlier)
 
 
 def _steps(folder: Path, phase: Phase) -> int:

@@ -16,14 +16,14 @@ from gnl_jax.evaluation.bootstrap import auroc_interval
 from gnl_jax.evaluation.metrics import auroc, average_precision, f1_max, false_alarm_rate, threshold_at
 from gnl_jax.evaluation.results import make_row
 from gnl_jax.evaluation.scores import Scored
-from gnl_jax.methods.choices import WITH_TEACHER
+from gnl_jax.methods.build import system_of
 from gnl_jax.version import __version__
 
 FALSE_ALARMS = 0.05  # rate on the unshifted normal test images that sets the threshold
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "pillow")
 
 
-def image_metrics(tests: Mapping[str, Scored], *, false_alarms: float = FALSE_ALARMS) -> dict[str, dict[str, float]]:
+def image_metrics(tests: Mapping[str, Scored]) -> dict[str, dict[str, float]]:
     """What AUROC does not say: metric to test set to a fraction in [0, 1].
 
     "average_precision" and "f1_max"; and "false_alarm_0.05": the fraction of normal images above the threshold that
@@ -31,11 +31,11 @@ def image_metrics(tests: Mapping[str, Scored], *, false_alarms: float = FALSE_AL
     the shift.
     """
     clean = tests["id"]
-    threshold = threshold_at(clean.score[~clean.anomalous], false_alarms)
+    threshold = threshold_at(clean.score[~clean.anomalous], FALSE_ALARMS)
     return {
         "average_precision": {name: average_precision(*scored) for name, scored in tests.items()},
         "f1_max": {name: f1_max(*scored) for name, scored in tests.items()},
-        f"false_alarm_{false_alarms:.2f}": {
+        f"false_alarm_{FALSE_ALARMS:.2f}": {
             name: false_alarm_rate(score[~anomalous], threshold) for name, (score, anomalous) in tests.items()
         },
     }
@@ -105,6 +105,6 @@ def train_seconds(workdir: Path) -> float:
 
 def _teacher_words(config: ConfigDict) -> str:
     """Architecture and weights, the latter without the folder their file happened to lie in."""
-    if config.method.system not in WITH_TEACHER:
+    if not system_of(config).teacher:
         return "none"
     return f"{config.teacher.arch}, {Path(config.teacher.weights).name}"

@@ -34,7 +34,7 @@ class AugMixOptions(NamedTuple):
         return (*self.operations, *(GEOMETRIC_OPERATIONS if self.geometric else ()))
 
 
-class Geometry(NamedTuple):
+class Displacement(NamedTuple):
     """What the geometric operations move an image by; either sign is as likely."""
 
     degrees: jax.Array  # int32 [width steps], of rotate
@@ -52,7 +52,7 @@ class AugMixSample(NamedTuple):
     depth: jax.Array  # int32 [width], steps of the chain that count
     weights: jax.Array  # float32 [width], of the chains; they sum to one
     mix: jax.Array  # float32 [], weight of the mixed chains against the image
-    geometry: Geometry | None  # None without geometric operations
+    geometry: Displacement | None  # None without geometric operations
 
 
 class _Step(NamedTuple):
@@ -167,7 +167,7 @@ def _sample_geometry(key, level):
     """Draw the signs from a stream of their own, so that everything else is what it is without geometry."""
     sign = jax.random.rademacher(jax.random.fold_in(key, _SIGN_STREAM), level.shape, jnp.int32)
     # AugMix translates by int(level * (side / 3) / 10) pixels; the side is known when that is done.
-    return Geometry(sign * (3 * level).astype(jnp.int32), sign * (0.03 * level), sign * (level / 30))
+    return Displacement(sign * (3 * level).astype(jnp.int32), sign * (0.03 * level), sign * (level / 30))
 
 
 def _log_gamma(key, alpha, shape):

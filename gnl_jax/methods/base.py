@@ -10,12 +10,6 @@ import numpy as np
 PyTree = Any
 
 
-def steps_per_epoch(n: int, *, batch_size: int, min_valid: int) -> int:
-    """Batches of an epoch of n images, as fed: the last one smaller, or left out with fewer than `min_valid`."""
-    whole, rest = divmod(n, batch_size)
-    return whole + (rest > 0 and rest >= min_valid)
-
-
 class Prediction(NamedTuple):
     """What is said of n images: score [n] (higher is more anomalous), anomaly map [n s s] and drift [n], or None."""
 
@@ -49,10 +43,15 @@ class Phase:
 
 @dataclass(frozen=True)
 class Method:
-    """A detector's learning and scoring, as functions; `frozen` holds the arrays that training never changes.
+    """A detector's learning and scoring, as functions; without a phase there is nothing to train.
 
-    `finish(frozen, state, images) -> variables`: what scoring needs, from the last phase's state and the training
-    images.
+    `frozen` holds the arrays that training never changes.
+
+    `finish(frozen, state, images) -> variables`: what scoring needs, from the last phase's state (None without a phase)
+    and the training images.
+    `own`: names of those variables that each matching of a detector has for itself; the others are shared.
+    `make_drift(variables, images uint8 [n s s 3]) -> tree`: the entry "drift" of the variables, which drift is measured
+    against, from good images; None where the method measures none.
     `score_batch(variables, images uint8 [b s s 3]) -> Prediction`: pure, each row independent of the others.
     """
 
@@ -61,3 +60,5 @@ class Method:
     phases: tuple[Phase, ...]
     finish: Callable[[PyTree, PyTree, np.ndarray], PyTree]
     score_batch: Callable[[PyTree, jax.Array], Prediction]
+    own: tuple[str, ...] = ("references", "alpha")
+    make_drift: Callable[[PyTree, np.ndarray], PyTree] | None = None

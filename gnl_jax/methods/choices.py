@@ -7,7 +7,6 @@ from ml_collections import ConfigDict
 from gnl_jax.images.augmix import MVTEC_OPERATIONS, PACS_OPERATIONS
 from gnl_jax.images.views import NORMALISERS, VIEWS
 from gnl_jax.methods.scoring import ANCHORS
-from gnl_jax.nn.blocks import ARCHITECTURES
 from gnl_jax.ops.matching import MATCHINGS
 from gnl_jax.ops.mixing import MIXINGS
 
@@ -18,11 +17,8 @@ PRECISIONS = {
     "tf32": (jnp.float32, "tensorfloat32"),
     "bfloat16": (jnp.bfloat16, "float32"),
 }
-SYSTEMS = ("reverse_distillation", "kdad", "deep_svdd", "f_anogan")
-WITH_TEACHER = ("reverse_distillation", "kdad")
 CHOICES = {
     "precision": PRECISIONS,
-    "method.system": SYSTEMS,
     "method.mixing.kind": ("none", *MIXINGS),
     "method.mixing.targets": ("mixed", "clean"),
     "method.jigsaw.reconstruct": ("all", "ordered"),
@@ -74,9 +70,6 @@ def check_fields(config: ConfigDict) -> None:
         if not least <= fields[field] <= most:
             wanted = f"{least} or more" if most == INFINITY else f"{least} to {most}"
             raise ValueError(f"{field}: got {fields[field]}, expected {wanted}")
-    # KDAD has its own teacher; systems without one leave the field alone.
-    if config.method.system == "reverse_distillation":
-        _check_choice(ARCHITECTURES, config.teacher.arch, "teacher.arch")
     matching = config.eval.matching
     _check_each(("none", *MATCHINGS), (matching,) if isinstance(matching, str) else matching, "eval.matching")
     _check_each(VIEWS, config.method.views, "method.views")

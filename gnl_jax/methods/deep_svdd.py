@@ -14,12 +14,14 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
+from gnl_jax.batches import steps_per_epoch
 from gnl_jax.images.contrast_normalisation import chunks, contrast, contrast_range, count
-from gnl_jax.methods.base import Method, Phase, Prediction, steps_per_epoch
+from gnl_jax.methods.base import Method, Phase, Prediction
 from gnl_jax.methods.choices import PRECISIONS, choose
 from gnl_jax.methods.losses import masked_mean
 from gnl_jax.nn.batch_norm import fold_statistics
 from gnl_jax.nn.lenet import LENETS, LeNet
+from gnl_jax.ops.precision import at_least_float32
 
 PyTree = Any
 INIT_STREAM = 0
@@ -28,7 +30,7 @@ LEAST_CENTRE = 0.1  # in magnitude, of its components: an encoder reaches zero t
 INFINITY = float("inf")
 
 
-class TrainState(NamedTuple):
+class SvddState(NamedTuple):
     """Everything a phase changes, and what was measured on the training images before it: arrays only."""
 
     step: jax.Array  # int32 []
@@ -39,31 +41,27 @@ class TrainState(NamedTuple):
     opt_state: PyTree
 
 
-class Model(NamedTuple):
+class SvddNetwork(NamedTuple):
     """The networks and the dtype they run in."""
 
     network: LeNet
     dtype: Any = jnp.float32
 
 
-def preprocess(images: jax.Array, measured: dict[str, jax.Array], *, model: Model) -> jax.Array:
+def preprocess(images: jax.Array, measured: dict[str, jax.Array], *, model: SvddNetwork) -> jax.Array:
     """Network inputs of images uint8 [b s s 3]; the training images' lowest value is 0, their highest is 1."""
     x = contrast(images, channels=model.network.channels)
     return ((x - measured["low"]) / (measured["high"] - measured["low"])).astype(model.dtype)
 
 
-def _wide(x: jax.Array) -> jax.Array:
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
-
-
 def reconstruction_error(images: jax.Array, reconstructions: jax.Array) -> jax.Array:
     """Sum over pixels and channels of the squared difference: [b h w c] twice -> [b]."""
-    return jnp.sum(jnp.square(_wide(reconstructions) - _wide(images)), axis=(1, 2, 3))
+    return jnp.sum(jnp.square(at_least_float32(reconstructions) - at_least_float32(images)), axis=(1, 2, 3))
 
 
 def squared_distance(embeddings: jax.Array, centre: jax.Array) -> jax.Array:
     """||phi - c||^2 of embeddings [b d] and a centre [d] -> [b]: loss and score."""
-    return jnp.sum(jnp.square(_wide(embeddings) - centre[None, :]), axis=1)
+    return jnp.sum(jnp.square(at_least_float32(embeddings) - centre[None, :]), axis=1)
 
 
 def away_from_zero(centre: jax.Array) -> jax.Array:
@@ -74,13 +72,13 @@ def away_from_zero(centre: jax.Array) -> jax.Array:
     return jnp.where(jnp.abs(centre) < LEAST_CENTRE, LEAST_CENTRE * jnp.sign(centre), centre)
 
 
-def autoencoder_losses(variables: PyTree, measured, x: jax.Array, valid: jax.Array, *, model: Model):
+def autoencoder_losses(variables: PyTree, measured, x: jax.Array, valid: jax.Array, *, model: SvddNetwork):
     """Reconstruction error of inputs x [b s s c] -> ([b], BatchNorm statistics of the valid rows)."""
     reconstructions, updates = model.network.autoencoder.apply(variables, x, valid, mutable=["statistics"])
     return reconstruction_error(x, reconstructions), updates["statistics"]
 
 
-def svdd_losses(variables: PyTree, measured, x: jax.Array, valid: jax.Array, *, model: Model):
+def svdd_losses(variables: PyTree, measured, x: jax.Array, valid: jax.Array, *, model: SvddNetwork):
     """Squared distance to the centre of inputs x [b s s c] -> ([b], BatchNorm statistics of the valid rows)."""
     embeddings, updates = model.network.encoder.apply(variables, x, valid, mutable=["statistics"])
     return squared_distance(embeddings, measured["centre"]), updates["statistics"]
@@ -91,16 +89,16 @@ def l2_adam(weight_decay: float, *, b1: float, b2: float) -> optax.GradientTrans
     return optax.chain(optax.add_decayed_weights(weight_decay), optax.scale_by_adam(b1=b1, b2=b2, eps=1e-8))
 
 
-def train_step(
-    state: TrainState,
+def svdd_step(
+    state: SvddState,
     images: jax.Array,
     valid: jax.Array,
     *,
     losses: Callable,
-    model: Model,
+    model: SvddNetwork,
     tx: optax.GradientTransformation,
     learning_rate: float,
-) -> tuple[TrainState, dict[str, jax.Array]]:
+) -> tuple[SvddState, dict[str, jax.Array]]:
     """One optimiser step on the mean of `losses` (`autoencoder_losses` or `svdd_losses`) over the valid rows.
 
     images uint8 [b s s 3], valid bool [b]; rows that are not valid change nothing. -> (state, {"loss": scalar}).
@@ -127,19 +125,19 @@ def milestone_step(n: int, *, batch_size: int, min_valid: int, milestone: int) -
     return jnp.int32(min(milestone * steps, np.iinfo(np.int32).max))
 
 
-def measure_centre(encoder: PyTree, measured: dict[str, jax.Array], images, *, model: Model) -> jax.Array:
+def measure_centre(encoder: PyTree, measured: dict[str, jax.Array], images, *, model: SvddNetwork) -> jax.Array:
     """`away_from_zero` of the mean embedding [d] of the training images; BatchNorm uses its stored statistics."""
 
     @jax.jit
     def total(encoder, measured, chunk, valid):
-        embeddings = _wide(model.network.encoder.apply(encoder, preprocess(chunk, measured, model=model)))
+        embeddings = at_least_float32(model.network.encoder.apply(encoder, preprocess(chunk, measured, model=model)))
         return jnp.sum(jnp.where(valid[:, None], embeddings, 0), axis=0)
 
     totals = [total(encoder, measured, *chunk) for chunk in chunks(images)]
     return away_from_zero(sum(totals, jnp.zeros(model.network.encoder.features)) / count(images))
 
 
-def init_autoencoder(key: jax.Array, previous: None, images, *, model: Model, tx, milestone_step) -> TrainState:
+def init_autoencoder(key: jax.Array, previous: None, images, *, model: SvddNetwork, tx, milestone_step) -> SvddState:
     """A fresh autoencoder, and the range of the training images: uint8 [n s s 3] or any source of them.
 
     `images` None gives the right shapes and infinities, which no loss survives. `milestone_step`: int32 from n.
@@ -151,7 +149,9 @@ def init_autoencoder(key: jax.Array, previous: None, images, *, model: Model, tx
     return _begin(variables, {"low": low, "high": high}, tx=tx, milestone_step=milestone_step(count(images)))
 
 
-def init_svdd(key: jax.Array, previous: TrainState | None, images, *, model: Model, tx, milestone_step) -> TrainState:
+def init_svdd(
+    key: jax.Array, previous: SvddState | None, images, *, model: SvddNetwork, tx, milestone_step
+) -> SvddState:
     """The autoencoder's encoder, running statistics included, and the centre of its embeddings of the training images.
 
     `previous`: the autoencoder's last state; None for one that was never trained.
@@ -165,12 +165,12 @@ def init_svdd(key: jax.Array, previous: TrainState | None, images, *, model: Mod
     return _begin(encoder, measured, tx=tx, milestone_step=milestone_step(count(images)))
 
 
-def _begin(variables: PyTree, measured, *, tx, milestone_step) -> TrainState:
+def _begin(variables: PyTree, measured, *, tx, milestone_step) -> SvddState:
     params, batch_stats = variables["params"], variables["batch_stats"]
-    return TrainState(jnp.int32(0), milestone_step, measured, params, batch_stats, tx.init(params))
+    return SvddState(jnp.int32(0), milestone_step, measured, params, batch_stats, tx.init(params))
 
 
-def score_batch(variables: PyTree, images: jax.Array, *, model: Model) -> Prediction:
+def score_batch(variables: PyTree, images: jax.Array, *, model: SvddNetwork) -> Prediction:
     """Squared distance to the centre of images uint8 [b s s 3] -> score [b]; rows do not influence each other.
 
     variables: {"encoder", "measured"}.
@@ -180,7 +180,7 @@ def score_batch(variables: PyTree, images: jax.Array, *, model: Model) -> Predic
     return Prediction(squared_distance(embeddings, measured["centre"]))
 
 
-def _finish(frozen: PyTree, state: TrainState, images) -> PyTree:
+def _finish(frozen: PyTree, state: SvddState, images) -> PyTree:
     encoder = {"params": state.params, "batch_stats": state.batch_stats}
     return {"encoder": encoder, "measured": state.measured}
 
@@ -207,7 +207,7 @@ def build_deep_svdd(config: ConfigDict, *, frozen: PyTree | None = None) -> Meth
     check_deep_svdd(config)
     fields, train = config.method.deep_svdd, config.train
     dtype, _ = choose(PRECISIONS, config.precision, "precision")
-    model = Model(LENETS[fields.network], dtype)
+    model = SvddNetwork(LENETS[fields.network], dtype)
 
     def phase(name, init, losses, *, epochs: int, milestone: int, weight_decay: float, min_valid: int) -> Phase:
         tx = l2_adam(weight_decay, b1=train.beta1, b2=train.beta2)
@@ -217,7 +217,7 @@ def build_deep_svdd(config: ConfigDict, *, frozen: PyTree | None = None) -> Meth
 
         def step(key, state, frozen, images, valid, features):
             rate = train.learning_rate
-            return train_step(state, images, valid, losses=losses, model=model, tx=tx, learning_rate=rate)
+            return svdd_step(state, images, valid, losses=losses, model=model, tx=tx, learning_rate=rate)
 
         init = functools.partial(init, model=model, tx=tx, milestone_step=first_slow)
         return Phase(name, epochs, train.batch_size, init, step, min_valid)

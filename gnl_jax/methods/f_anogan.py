@@ -12,8 +12,9 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
+from gnl_jax.batches import steps_per_epoch
 from gnl_jax.images.pillow import luma
-from gnl_jax.methods.base import Method, Phase, Prediction, steps_per_epoch
+from gnl_jax.methods.base import Method, Phase, Prediction
 from gnl_jax.methods.choices import PRECISIONS, choose
 from gnl_jax.methods.losses import masked_mean
 from gnl_jax.methods.wgan_gp import Learner, gan_step, init_gan, init_learner, training_pass, update

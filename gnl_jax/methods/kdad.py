@@ -18,6 +18,7 @@ from gnl_jax.nn.batch_norm import fold_statistics
 from gnl_jax.nn.pretrained import load_teacher
 from gnl_jax.nn.vgg import Cloner, Source
 from gnl_jax.ops.cosine import cosine_distance
+from gnl_jax.ops.precision import at_least_float32
 
 PyTree = Any
 Taps = tuple[jax.Array, ...]  # outputs of poolings 2 to 5, [b h w c]
@@ -25,7 +26,7 @@ INIT_STREAM = 0  # number of the random stream of initialisation; training draws
 SCORED = 3  # of the taps, the deepest ones
 
 
-class Model(NamedTuple):
+class KdadNetworks(NamedTuple):
     """The two networks, what comes before them (`preprocess`: uint8 images -> float32), and their dtype."""
 
     source: Source
@@ -44,18 +45,17 @@ def tap_distance(source: Taps, cloner: Taps, *, mse_weight: float) -> jax.Array:
     """
 
     def squared(a: jax.Array, b: jax.Array) -> jax.Array:
-        wide = jnp.promote_types(a.dtype, jnp.float32)
-        return jnp.mean(jnp.square(a.astype(wide) - b.astype(wide)), axis=(1, 2, 3))
+        return jnp.mean(jnp.square(at_least_float32(a) - at_least_float32(b)), axis=(1, 2, 3))
 
     return sum(cosine_distance(a, b) + mse_weight * squared(a, b) for a, b in zip(source, cloner, strict=True))
 
 
-def source_taps(source: PyTree, images: jax.Array, *, model: Model) -> Taps:
+def source_taps(source: PyTree, images: jax.Array, *, model: KdadNetworks) -> Taps:
     """What the cloner is to reproduce, from images uint8 [b s s 3]; no gradient passes."""
     return jax.lax.stop_gradient(model.source.apply(source, model.inputs(images)))
 
 
-def init_state(key: jax.Array, *, model: Model, tx: optax.GradientTransformation) -> TrainState:
+def init_cloner(key: jax.Array, *, model: KdadNetworks, tx: optax.GradientTransformation) -> TrainState:
     """A fresh cloner and its optimiser; the variables do not depend on the size of the images."""
 
     def init(key: jax.Array) -> TrainState:
@@ -66,13 +66,13 @@ def init_state(key: jax.Array, *, model: Model, tx: optax.GradientTransformation
     return jax.jit(init)(key)
 
 
-def train_step(
+def kdad_step(
     state: TrainState,
     images: jax.Array,
     valid: jax.Array,
     features: Taps | None,
     *,
-    model: Model,
+    model: KdadNetworks,
     tx: optax.GradientTransformation,
     source: PyTree,
     mse_weight: float,
@@ -97,7 +97,7 @@ def train_step(
     return TrainState(state.step + 1, params, batch_stats, opt_state), {"loss": loss}
 
 
-def score_batch(variables: PyTree, images: jax.Array, *, model: Model, mse_weight: float) -> Prediction:
+def score_batch(variables: PyTree, images: jax.Array, *, model: KdadNetworks, mse_weight: float) -> Prediction:
     """`tap_distance` over poolings 3 to 5 of images uint8 [b s s 3] -> score [b]; variables {"teacher", "student"}.
 
     Published code: the score is one number per image, so there is no map.
@@ -115,7 +115,7 @@ def build_kdad(config: ConfigDict, *, frozen: PyTree | None = None) -> Method:
     """
     _check(config)
     mse_weight = config.method.kdad.mse_weight
-    model = Model(
+    model = KdadNetworks(
         Source(),
         Cloner(),
         preprocess=functools.partial(normalise, kind=config.method.normalise),
@@ -124,10 +124,10 @@ def build_kdad(config: ConfigDict, *, frozen: PyTree | None = None) -> Method:
     tx = torch_adam(config.train.learning_rate, b1=config.train.beta1, b2=config.train.beta2)
 
     def init(key: jax.Array, previous: PyTree, images) -> TrainState:
-        return init_state(jax.random.fold_in(key, INIT_STREAM), model=model, tx=tx)
+        return init_cloner(jax.random.fold_in(key, INIT_STREAM), model=model, tx=tx)
 
     def step(key: jax.Array, state: TrainState, frozen: PyTree, images: jax.Array, valid: jax.Array, features: PyTree):
-        return train_step(state, images, valid, features, model=model, tx=tx, source=frozen, mse_weight=mse_weight)
+        return kdad_step(state, images, valid, features, model=model, tx=tx, source=frozen, mse_weight=mse_weight)
 
     def finish(frozen: PyTree, state: TrainState, images) -> PyTree:
         return {"teacher": frozen, "student": {"params": state.params, "batch_stats": state.batch_stats}}

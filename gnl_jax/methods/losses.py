@@ -1,5 +1,6 @@
 """The three losses of generalized normality learning, one value per example (Eq. 1 to 3)."""
 
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -8,12 +9,35 @@ import jax.numpy as jnp
 from gnl_jax.ops.cosine import cosine_distance
 
 
+class Outputs(NamedTuple):
+    """What one pass over all views of a batch leaves: the arguments of a loss.
+
+    Attributes:
+        stages: the teacher's features (E1, E2, E3), each [v b h w c]; view 0 is the clean one.
+        targets: what view 0 reconstructs, as `stages` without v: [b h w c]. The teacher's clean features, unless the
+            training step mixes features and keeps clean targets.
+        embedding: phi, [v b h w c].
+        decoded: (D1, D2, D3), shaped as `stages`.
+    """
+
+    stages: tuple[jax.Array, ...]
+    targets: tuple[jax.Array, ...]
+    embedding: jax.Array
+    decoded: tuple[jax.Array, ...]
+
+
+Loss = Callable[[Outputs], jax.Array]  # one value per example, [b]
+
+
 class LossWeights(NamedTuple):
     """lambda of Eq. 3. Published: 0.9, 0.05, 0.05."""
 
     ori: float = 0.9
     abs: float = 0.05
     lowf: float = 0.05
+
+
+GNL_WEIGHTS = LossWeights()
 
 
 def reconstruction_loss(teacher, student) -> jax.Array:
@@ -37,6 +61,18 @@ def similarity_loss(features: jax.Array, *, reduction: str) -> jax.Array:
         return jnp.zeros(features.shape[1], jnp.promote_types(features.dtype, jnp.float32))
     distances = jax.vmap(cosine_distance, in_axes=(None, 0))(features[0], features[1:])
     return distances.sum(axis=0) / (others if reduction == "mean" else 1)
+
+
+def gnl_losses(*, reduction: str = "sum") -> Mapping[str, Loss]:
+    """The three losses by name: "ori", "abs" and "lowf" (Eq. 1 to 3); `reduction` as for `similarity_loss`.
+
+    A mapping with more entries, or others, is as good: `make_train_step` takes any.
+    """
+    return {
+        "ori": lambda outputs: reconstruction_loss(outputs.targets, [d[0] for d in outputs.decoded]),
+        "abs": lambda outputs: similarity_loss(outputs.embedding, reduction=reduction),
+        "lowf": lambda outputs: similarity_loss(outputs.decoded[0], reduction=reduction),
+    }
 
 
 def masked_mean(values: jax.Array, valid: jax.Array) -> jax.Array:

@@ -4,7 +4,7 @@ Which views, which loss weights, which mixing of features, jigsaw or not: traini
 (`methods/scoring.py`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -14,7 +14,7 @@ import optax
 from gnl_jax.images.jigsaw import shuffle_tiles
 from gnl_jax.methods.fixed_views import ViewSplit, joined_stages
 from gnl_jax.methods.jigsaw import Jigsaw, init_head, jigsaw_loss
-from gnl_jax.methods.losses import LossWeights, masked_mean, reconstruction_loss, similarity_loss
+from gnl_jax.methods.losses import GNL_WEIGHTS, Loss, LossWeights, Outputs, gnl_losses, masked_mean
 from gnl_jax.nn.batch_norm import fold_statistics
 from gnl_jax.nn.decoder import Student
 from gnl_jax.nn.resnet import Match, ResNet
@@ -87,6 +87,36 @@ def teacher_stages(
     return tuple(jax.lax.stop_gradient(jnp.moveaxis(s.reshape(b, v, *s.shape[1:]), 1, 0)) for s in stages)
 
 
+def forward(
+    params: PyTree,
+    batch_stats: PyTree,
+    stages: tuple[jax.Array, ...],
+    valid: jax.Array,
+    *,
+    model: Model,
+    targets: tuple[jax.Array, ...] | None = None,
+) -> tuple[Outputs, PyTree]:
+    """The student over all views of a batch in one pass, and the views' BatchNorm statistics.
+
+    Args:
+        params, batch_stats: of the student.
+        stages: teacher features [v b h w c], view 0 the one that is reconstructed.
+        valid: bool [b]; other rows count in no statistic.
+        model: the networks.
+        targets: what view 0's reconstruction is compared with, as `stages`, which is the default.
+
+    Returns:
+        (outputs, statistics: the tree of batch_stats with a leading v). Each view is normalised by its own batch
+        statistics, as in the published separate passes.
+    """
+    variables = {"params": params, "batch_stats": batch_stats}
+    # An image's views are neighbours, as for the teacher: a batch that is divided over devices stays divided.
+    rows = tuple(jnp.moveaxis(stage, 0, 1) for stage in stages)
+    outputs, updates = model.student.apply(variables, rows, valid, mutable=["statistics"])
+    embedding, decoded = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), outputs)
+    return Outputs(stages, tuple(e[0] for e in targets or stages), embedding, decoded), updates["statistics"]
+
+
 def view_losses(
     params: PyTree,
     batch_stats: PyTree,
@@ -94,32 +124,51 @@ def view_losses(
     valid: jax.Array,
     *,
     model: Model,
-    reduction: str,
+    losses: Mapping[str, Loss],
     targets: tuple[jax.Array, ...] | None = None,
     order: jax.Array | None = None,
 ) -> tuple[dict[str, jax.Array], PyTree]:
-    """The three losses of a batch in one pass over all its views, and the views' BatchNorm statistics.
+    """The losses of a batch, [b] each by name, and the views' BatchNorm statistics; arguments as for `forward`.
 
-    stages: teacher features [v b h w c], view 0 the one that is reconstructed; valid bool [b].
-    targets: what view 0's reconstruction is compared with, as `stages` (the default); order int32 [b]: how its tiles
-    were shuffled. -> ({"ori", "abs", "lowf"} and, with an order, "jigsaw": [b] each, statistics: the tree of
-    batch_stats with a leading v). Each view is normalised by its own batch statistics, as in the published separate
-    passes.
+    order: int32 [b], how the images' tiles were shuffled; with it there is one loss more, "jigsaw".
     """
-    variables = {"params": params, "batch_stats": batch_stats}
-    # An image's views are neighbours, as for the teacher: a batch that is divided over devices stays divided.
-    rows = tuple(jnp.moveaxis(stage, 0, 1) for stage in stages)
-    outputs, updates = model.student.apply(variables, rows, valid, mutable=["statistics"])
-    embedding, decoded = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), outputs)
+    outputs, statistics = forward(params, batch_stats, stages, valid, model=model, targets=targets)
     with jax.named_scope("losses"):
-        losses = {
-            "ori": reconstruction_loss([e[0] for e in targets or stages], [d[0] for d in decoded]),
-            "abs": similarity_loss(embedding, reduction=reduction),
-            "lowf": similarity_loss(decoded[0], reduction=reduction),
-        }
+        values = {name: loss(outputs) for name, loss in losses.items()}
     if order is not None:
-        losses["jigsaw"] = jigsaw_loss(params["jigsaw"], embedding[0], order)
-    return losses, updates["statistics"]
+        values["jigsaw"] = jigsaw_loss(params["jigsaw"], outputs.embedding[0], order)
+    return values, statistics
+
+
+def make_train_step(
+    *,
+    model: Model,
+    tx: optax.GradientTransformation,
+    teacher: PyTree,
+    make_views: Callable[..., jax.Array],
+    losses: Mapping[str, Loss] | None = None,
+    loss_weights: LossWeights | Mapping[str, float] = GNL_WEIGHTS,
+) -> Callable[[jax.Array, TrainState, jax.Array, jax.Array], tuple[TrainState, dict[str, jax.Array]]]:
+    """A training step as a function of arrays alone: `(key, state, images, valid) -> (state, metrics)`.
+
+    `jax.jit`, `vmap`, `lax.scan` and `grad` take it as it is. Arguments as for `train_step`.
+    """
+
+    def step(key, state, images, valid):
+        return train_step(
+            key,
+            state,
+            images,
+            valid,
+            model=model,
+            tx=tx,
+            teacher=teacher,
+            make_views=make_views,
+            losses=losses,
+            loss_weights=loss_weights,
+        )
+
+    return step
 
 
 def train_step(
@@ -132,27 +181,32 @@ def train_step(
     tx: optax.GradientTransformation,
     teacher: PyTree,
     make_views: Callable[..., jax.Array],
-    loss_weights: LossWeights,
-    reduction: str = "sum",
+    loss_weights: LossWeights | Mapping[str, float],
+    losses: Mapping[str, Loss] | None = None,
     mixing: Mixing | None = None,
     jigsaw: Jigsaw | None = None,
     features: PyTree = None,
     split: ViewSplit | None = None,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
-    """One optimiser step of L = l_ori L_ori + l_abs L_abs + l_lowf L_lowf (Eq. 3, Algorithm 1).
+    """One optimiser step of the weighted losses, by default L = l_ori L_ori + l_abs L_abs + l_lowf L_lowf (Eq. 3).
 
     key: the run's key (the step is folded in here); images uint8 [b s s 3], valid bool [b]; `make_views(key, images)
-    -> [v b s s 3]`. `mixing` mixes the teacher's features within the batch, `jigsaw` shuffles the images' tiles and
+    -> [v b s s 3]`. `losses` are functions of `Outputs` by name, `gnl_losses()` by default; each has its weight in
+    `loss_weights`. `mixing` mixes the teacher's features within the batch, `jigsaw` shuffles the images' tiles and
     adds its weighted loss. `features` are those of the batch's fixed views (`fixed_features`), if they were computed
     before, and `split` says which these are; then `make_views` takes `positions`, and there is neither mixing nor
-    jigsaw. Rows that are not valid change nothing. -> (state, {"loss", "ori", "abs", "lowf"} and with `jigsaw`
-    "jigsaw", scalars).
+    jigsaw. Rows that are not valid change nothing. -> (state, {"loss"} and each loss by its name, with `jigsaw` also
+    "jigsaw": scalars). Raises ValueError where losses and weights have other names.
     """
 
     def stream(number: int) -> jax.Array:
         return jax.random.fold_in(jax.random.fold_in(key, number), state.step)
 
-    weights, counted, order = loss_weights._asdict(), {}, None
+    losses = gnl_losses() if losses is None else losses
+    weights = loss_weights._asdict() if isinstance(loss_weights, LossWeights) else dict(loss_weights)
+    if weights.keys() != losses.keys():
+        raise ValueError(f"loss_weights: got weights of {sorted(weights)}, expected those of {sorted(losses)}")
+    counted, order = {}, None
     if jigsaw is not None:
         images, order = shuffle_tiles(stream(JIGSAW_STREAM), images, jigsaw.permutations, jigsaw.identity)
         weights["jigsaw"] = jigsaw.weight
@@ -175,10 +229,10 @@ def train_step(
         stages = stages_of()
 
     def objective(params):
-        losses, statistics = view_losses(
-            params, state.batch_stats, stages, valid, model=model, reduction=reduction, targets=targets, order=order
+        values, statistics = view_losses(
+            params, state.batch_stats, stages, valid, model=model, losses=losses, targets=targets, order=order
         )
-        metrics = {name: masked_mean(values, counted.get(name, valid)) for name, values in losses.items()}
+        metrics = {name: masked_mean(each, counted.get(name, valid)) for name, each in values.items()}
         loss = sum(weights[name] * metrics[name] for name in metrics)
         return loss, ({"loss": loss, **metrics}, statistics)
 

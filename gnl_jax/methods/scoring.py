@@ -1,6 +1,6 @@
 """Scoring with a teacher and its student, with or without feature matching (Eq. 4 to 8)."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,22 @@ PyTree = Any
 ANCHORS = ("first", "random", "barycentre")
 OUTSIDE = 128  # value of every pixel outside the region that is inspected: middle grey
 _CHUNK = 16  # training images per pass while references are made
+
+
+class Scoring(NamedTuple):
+    """Which matching a detector scores with, and to which images' features.
+
+    Attributes:
+        matching: "none" or a key of `ops.matching.MATCHINGS`.
+        alpha: weight of the training style in [0, 1] (Eq. 5).
+        anchor, anchors, seed: as for `anchor_images`.
+    """
+
+    matching: str = "none"
+    alpha: float = 0.5
+    anchor: str = "first"
+    anchors: int = 1
+    seed: int = 0
 
 
 def anchor_images(n: int, *, anchor: str, k: int, seed: int) -> np.ndarray:

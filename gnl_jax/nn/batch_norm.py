@@ -5,6 +5,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from gnl_jax.ops.precision import at_least_float32
+
 EPSILON = 1e-5  # torch's
 
 
@@ -31,7 +33,7 @@ class BatchNorm(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (features,)) if self.affine else jnp.zeros(features)
         mean = self.variable("batch_stats", "mean", jnp.zeros, (features,))
         var = self.variable("batch_stats", "var", jnp.ones, (features,))
-        wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        wide = at_least_float32(x)
         if valid is None:
             gain = scale * lax.rsqrt(var.value + self.epsilon)
             shift = bias - mean.value * gain

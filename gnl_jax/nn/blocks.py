@@ -32,6 +32,13 @@ def architecture(name: str) -> Architecture:
     return ARCHITECTURES[name]
 
 
+def planes_of(features: int, arch: Architecture) -> int:
+    """Planes of a stage with this many output channels. Raises ValueError unless the expansion divides them."""
+    if features % arch.expansion:
+        raise ValueError(f"channels: got {features}, expected a multiple of {arch.expansion}")
+    return features // arch.expansion
+
+
 def _resample(features: int, change: str, *, kernel_size: int, name: str) -> nn.Module:
     """A convolution that keeps ("same", "project"), halves ("down") or doubles ("up") the resolution."""
     if change == "up":

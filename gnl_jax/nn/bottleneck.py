@@ -5,12 +5,15 @@ import jax
 import jax.numpy as jnp
 
 from gnl_jax.nn.batch_norm import BatchNorm
-from gnl_jax.nn.blocks import architecture, stage
+from gnl_jax.nn.blocks import architecture, planes_of, stage
 from gnl_jax.nn.layers import Conv
 
 
 class Bottleneck(nn.Module):
-    """MFF + OCBE of RD4AD: teacher stages (E1, E2, E3) -> embedding phi [b s/32 s/32 512e].
+    """MFF + OCBE of RD4AD: teacher stages (E1, E2, E3) -> embedding phi at half of E3's side, with twice its channels.
+
+    Widths are those of the stages [b h w c1], [b h/2 w/2 c2], [b h/4 w/4 c3]: for a ResNet 64e, 128e and 256e, and phi
+    is [b s/32 s/32 512e]. `arch` names the kind of residual block; 2 c3 is a multiple of its expansion.
 
     The published module also builds conv4 and bn4 and never uses them; they are left out.
     """
@@ -21,15 +24,21 @@ class Bottleneck(nn.Module):
     @nn.compact
     def __call__(self, stages: tuple[jax.Array, jax.Array, jax.Array], valid: jax.Array | None = None) -> jax.Array:
         arch = architecture(self.arch)
-        e = arch.expansion
+        _, c2, c3 = (stage.shape[-1] for stage in stages)
 
         def halve(x: jax.Array, features: int, i: int) -> jax.Array:
             return nn.relu(BatchNorm(name=f"bn{i}")(Conv(features, 3, stride=2, name=f"conv{i}")(x), valid))
 
         low, middle, high = stages
-        low = halve(halve(low, 128 * e, 1), 256 * e, 2)
-        fused = jnp.concatenate([low, halve(middle, 256 * e, 3), high], axis=-1)
-        blocks = arch.blocks[3]
+        low = halve(halve(low, c2, 1), c3, 2)
+        fused = jnp.concatenate([low, halve(middle, c3, 3), high], axis=-1)
         return stage(
-            fused, valid, arch=arch, planes=512, blocks=blocks, change="down", name="bn_layer", remat=self.remat
+            fused,
+            valid,
+            arch=arch,
+            planes=planes_of(2 * c3, arch),
+            blocks=arch.blocks[3],
+            change="down",
+            name="bn_layer",
+            remat=self.remat,
         )

@@ -3,27 +3,33 @@
 import flax.linen as nn
 import jax
 
-from gnl_jax.nn.blocks import architecture, stage
+from gnl_jax.nn.blocks import architecture, planes_of, stage
 from gnl_jax.nn.bottleneck import Bottleneck
 
 
 class Decoder(nn.Module):
-    """phi [b s/32 s/32 512e] -> (D1, D2, D3), shaped as the teacher's (E1, E2, E3): the last stage comes first."""
+    """phi [b h/8 w/8 2 c3] -> (D1, D2, D3), shaped as the teacher's (E1, E2, E3): the last stage comes first.
+
+    `channels`: (c1, c2, c3) of the teacher's stages; by default a ResNet's, (64e, 128e, 256e).
+    """
 
     arch: str = "resnet18"
     remat: bool = False
 
     @nn.compact
-    def __call__(self, embedding: jax.Array, valid: jax.Array | None = None) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def __call__(
+        self, embedding: jax.Array, valid: jax.Array | None = None, channels: tuple[int, int, int] | None = None
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
         arch = architecture(self.arch)
+        channels = channels or tuple(n * arch.expansion for n in (64, 128, 256))
         x, stages = embedding, []
-        for k, planes in ((1, 256), (2, 128), (3, 64)):
+        for k, features in enumerate(reversed(channels), start=1):
             # [3, 4, 6] blocks from coarse to fine, the same order as the teacher's.
             x = stage(
                 x,
                 valid,
                 arch=arch,
-                planes=planes,
+                planes=planes_of(features, arch),
                 blocks=arch.blocks[k - 1],
                 change="up",
                 name=f"layer{k}",
@@ -45,4 +51,4 @@ class Student(nn.Module):
 
     def __call__(self, stages: tuple[jax.Array, jax.Array, jax.Array], valid: jax.Array | None = None):
         embedding = self.bottleneck(stages, valid)
-        return embedding, self.decoder(embedding, valid)
+        return embedding, self.decoder(embedding, valid, tuple(stage.shape[-1] for stage in stages))

@@ -2,11 +2,13 @@
 
 In training every network is given `valid` bool [b], the rows that count, and writes its BatchNorm statistics to the
 collection `statistics` (`fold_statistics` moves the stored ones); without it, it is in evaluation mode. Products run in
-`dtype`, results are at least float32.
+`dtype`, results are at least float32. Weights and biases begin as torch's do by default.
+
+Published code: a normal initialisation is written down, but never applied.
 """
 
+import functools
 import itertools
-import math
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -14,7 +16,8 @@ import jax
 import jax.numpy as jnp
 
 from gnl_jax.nn.batch_norm import BatchNorm
-from gnl_jax.nn.layers import conv2d
+from gnl_jax.nn.layers import conv2d, torch_uniform, upsample_2x
+from gnl_jax.ops.precision import at_least_float32
 
 LATENT = 100
 DENSE_SIZE = 28
@@ -22,19 +25,7 @@ TRUNK_FEATURES = (16, 32, 64, 128)
 DROP_RATE = 0.25
 # Published code: `BatchNorm(c, 0.8)`, meant as the momentum, sets epsilon.
 EPSILONS = {"published": 0.8, "torch": 1e-5}
-
-
-def torch_uniform(fan_in: int):
-    """Initialiser U(-b, b), b = 1/sqrt(fan_in): torch's default for weights and biases of Linear and Conv2d.
-
-    Published code: a normal initialisation is written down, but never applied.
-    """
-    bound = 1 / math.sqrt(fan_in)
-
-    def init(key: jax.Array, shape: tuple[int, ...], dtype=jnp.float32) -> jax.Array:
-        return jax.random.uniform(key, shape, dtype, -bound, bound)
-
-    return init
+_leaky_relu = functools.partial(nn.leaky_relu, negative_slope=0.2)
 
 
 class BiasedLinear(nn.Module):
@@ -44,7 +35,7 @@ class BiasedLinear(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        init = torch_uniform(x.shape[-1])
+        init = functools.partial(torch_uniform, fan_in=x.shape[-1])
         kernel = self.param("kernel", init, (x.shape[-1], self.features))
         bias = self.param("bias", init, (self.features,))
         return x @ kernel.astype(x.dtype) + bias.astype(x.dtype)[None, :]
@@ -58,7 +49,7 @@ class BiasedConv3x3(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        init = torch_uniform(9 * x.shape[-1])
+        init = functools.partial(torch_uniform, fan_in=9 * x.shape[-1])
         kernel = self.param("kernel", init, (3, 3, x.shape[-1], self.features))
         bias = self.param("bias", init, (self.features,))
         y = conv2d(x, kernel.astype(x.dtype), stride=self.stride, padding=1)
@@ -79,7 +70,7 @@ class DenseGenerator(nn.Module):
             y = BatchNorm(self.epsilon, name=f"norm{i}")(y[:, None, None, :], valid)[:, 0, 0, :]
             y = _leaky_relu(y)
         y = BiasedLinear(DENSE_SIZE**2, name="linear4")(y)
-        return jnp.tanh(_wide(y)).reshape(-1, DENSE_SIZE, DENSE_SIZE, 1)
+        return jnp.tanh(at_least_float32(y)).reshape(-1, DENSE_SIZE, DENSE_SIZE, 1)
 
 
 class ConvolutionalGenerator(nn.Module):
@@ -95,9 +86,9 @@ class ConvolutionalGenerator(nn.Module):
         y = BiasedLinear(start * start * 128, name="linear")(z.astype(self.dtype)).reshape(-1, start, start, 128)
         y = BatchNorm(EPSILONS["torch"], name="norm0")(y, valid)  # Published code: the one that is given no 0.8
         for i, features in enumerate((128, 64), start=1):
-            y = BiasedConv3x3(features, name=f"conv{i}")(_double(y))
+            y = BiasedConv3x3(features, name=f"conv{i}")(upsample_2x(y))
             y = _leaky_relu(BatchNorm(self.epsilon, name=f"norm{i}")(y, valid))
-        return jnp.tanh(_wide(BiasedConv3x3(3, name="conv3")(y)))
+        return jnp.tanh(at_least_float32(BiasedConv3x3(3, name="conv3")(y)))
 
 
 class DenseTrunk(nn.Module):
@@ -111,7 +102,7 @@ class DenseTrunk(nn.Module):
         y = x.astype(self.dtype).reshape(x.shape[0], -1)
         for i, features in enumerate((512, 256)):
             y = _leaky_relu(BiasedLinear(features, name=f"linear{i}")(y))
-        return _wide(y)
+        return at_least_float32(y)
 
 
 class ConvolutionalTrunk(nn.Module):
@@ -134,7 +125,7 @@ class ConvolutionalTrunk(nn.Module):
                 y = _drop_channels(y, noise[:, end - features : end])
             if i > 0:
                 y = BatchNorm(self.epsilon, name=f"norm{i}")(y, valid)
-        return _wide(y.reshape(y.shape[0], -1))
+        return at_least_float32(y.reshape(y.shape[0], -1))
 
 
 class Critic(nn.Module):
@@ -146,7 +137,7 @@ class Critic(nn.Module):
     def __call__(self, x, valid=None, noise=None) -> tuple[jax.Array, jax.Array]:
         features = self.trunk(x, valid, noise)
         validity = BiasedLinear(1, name="head")(features.astype(self.trunk.dtype))
-        return _wide(validity[:, 0]), features
+        return at_least_float32(validity[:, 0]), features
 
 
 class Encoder(nn.Module):
@@ -157,7 +148,7 @@ class Encoder(nn.Module):
     @nn.compact
     def __call__(self, x, valid=None, noise=None) -> jax.Array:
         features = self.trunk(x, valid, noise)
-        return jnp.tanh(_wide(BiasedLinear(LATENT, name="head")(features.astype(self.trunk.dtype))))
+        return jnp.tanh(at_least_float32(BiasedLinear(LATENT, name="head")(features.astype(self.trunk.dtype))))
 
 
 class Networks(NamedTuple):
@@ -197,20 +188,6 @@ def convolutional_networks(size: int, *, epsilon: float, dtype: Any = jnp.float3
 
 
 NETWORKS = {"dense": dense_networks, "convolutional": convolutional_networks}
-
-
-def _wide(x: jax.Array) -> jax.Array:
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
-
-
-def _leaky_relu(x: jax.Array) -> jax.Array:
-    return jnp.where(x > 0, x, 0.2 * x)
-
-
-def _double(x: jax.Array) -> jax.Array:
-    """Twice the resolution, each pixel repeated: [b h w c] -> [b 2h 2w c]."""
-    b, h, w, c = x.shape
-    return jnp.broadcast_to(x[:, :, None, :, None, :], (b, h, 2, w, 2, c)).reshape(b, 2 * h, 2 * w, c)
 
 
 def _drop_channels(x: jax.Array, noise: jax.Array) -> jax.Array:

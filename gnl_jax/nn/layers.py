@@ -130,9 +130,23 @@ def conv2d_transpose_2x2(x: jax.Array, kernel: jax.Array) -> jax.Array:
     return y.reshape(*lead, 2 * h, 2 * w, -1)
 
 
+def upsample_2x(x: jax.Array) -> jax.Array:
+    """Doubles the resolution of [b h w c] by repeating pixels."""
+    return jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
+
+
 def kaiming_normal_fan_out(key: jax.Array, shape: tuple[int, ...], dtype=jnp.float32) -> jax.Array:
     """N(0, 2 / (k k o)) for a kernel [k k c o]: the published initialisation of every Conv2d."""
     return math.sqrt(2 / (shape[0] * shape[1] * shape[3])) * jax.random.normal(key, shape, dtype)
+
+
+def torch_uniform(key: jax.Array, shape: tuple[int, ...], dtype=jnp.float32, *, fan_in: int | None = None) -> jax.Array:
+    """U(-b, b), b = 1/sqrt(fan in): torch's default for weights and biases of Conv2d and Linear.
+
+    fan_in: None for that of a kernel [k k c o] or [c o]; a bias has its kernel's.
+    """
+    bound = 1 / math.sqrt(fan_in or math.prod(shape[:-1]))
+    return jax.random.uniform(key, shape, dtype, -bound, bound)
 
 
 def torch_conv_transpose_uniform(key: jax.Array, shape: tuple[int, ...], dtype=jnp.float32) -> jax.Array:

@@ -3,7 +3,6 @@
 Nothing has a bias and no BatchNorm has parameters: with either, an encoder could map everything to the centre.
 """
 
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -12,16 +11,10 @@ import jax
 import jax.numpy as jnp
 
 from gnl_jax.nn.batch_norm import BatchNorm
-from gnl_jax.nn.layers import conv2d, torch_conv_transpose_uniform
+from gnl_jax.nn.layers import conv2d, torch_conv_transpose_uniform, torch_uniform, upsample_2x
 
 KERNEL_SIZE = 5
 Initialiser = Callable[..., jax.Array]
-
-
-def torch_uniform(key: jax.Array, shape: tuple[int, ...], dtype=jnp.float32) -> jax.Array:
-    """U(-b, b), b = 1/sqrt(fan in), for [k k c o] or [c o]: torch's default for Conv2d and Linear."""
-    bound = 1 / math.sqrt(math.prod(shape[:-1]))
-    return jax.random.uniform(key, shape, dtype, -bound, bound)
 
 
 # torch's xavier_uniform_ with the gain of LeakyReLU(0.01), sqrt(2 / (1 + 0.01^2)): U(-b, b), b = gain sqrt(6 / (in +
@@ -40,11 +33,6 @@ def max_pool_2x2(x: jax.Array) -> jax.Array:
 
     x = larger(x[:, :, ::2], x[:, :, 1::2])
     return larger(x[:, ::2], x[:, 1::2])
-
-
-def upsample_2x(x: jax.Array) -> jax.Array:
-    """Doubles [b h w c] by repeating pixels."""
-    return jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
 
 
 class _Conv5x5(nn.Module):

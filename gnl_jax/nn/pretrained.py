@@ -100,11 +100,7 @@ def load_state_dict(arch: str, source: str) -> tuple[dict[str, np.ndarray], str]
     Raises ValueError naming the file if it is missing, unreadable, damaged or not the published one.
     """
     if source == "imagenet":
-        path = _download(arch)
-        data = read_bytes(path)
-        found, wanted = hashlib.sha256(data).hexdigest(), CATALOGUE[arch].sha256
-        if found != wanted:
-            raise ValueError(f"{path}: got SHA-256 {found}, expected {wanted} for {arch}; delete it and try again")
+        path, data = read_published(CATALOGUE[arch], meant_for=arch, option="teacher.weights=imagenet")
     else:
         path = Path(source).expanduser()
         if path.suffix not in READERS:
@@ -112,6 +108,20 @@ def load_state_dict(arch: str, source: str) -> tuple[dict[str, np.ndarray], str]
         data = read_bytes(path)
     logging.info("teacher weights: %s", path)
     return READERS[path.suffix](data, path), str(path)
+
+
+def read_published(published: Published, *, meant_for: str, option: str) -> tuple[Path, bytes]:
+    """The published file's path in the local cache, downloaded if need be, and its content.
+
+    meant_for: the network, and option: what asked for the file, both for messages. Raises ValueError if the file
+    cannot be had, or its SHA-256 is not the published one.
+    """
+    path = _download(published, option)
+    data = read_bytes(path)
+    found, wanted = hashlib.sha256(data).hexdigest(), published.sha256
+    if found != wanted:
+        raise ValueError(f"{path}: got SHA-256 {found}, expected {wanted} for {meant_for}; delete it and try again")
+    return path, data
 
 
 def _init(key: jax.Array, arch: str) -> dict[str, Any]:
@@ -140,15 +150,12 @@ def is_cached(arch: str) -> bool:
     return isinstance(found, str)
 
 
-def _download(arch: str) -> Path:
+def _download(published: Published, option: str) -> Path:
     """The hub's copy in the local cache; if it is not there, downloaded, unless HF_HUB_OFFLINE is set."""
     try:
         import huggingface_hub
     except ImportError as error:
-        raise ValueError(
-            "teacher.weights=imagenet needs the hub client, expected `pip install gnl-jax[hub]` or a path"
-        ) from error
-    published = CATALOGUE[arch]
+        raise ValueError(f"{option} needs the hub client, expected `pip install gnl-jax[hub]` or a path") from error
     file = (published.repository, "model.safetensors")
     # Asked for a file it has, the client may still open a connection (agent detection, in 2.4); this does not.
     cached = huggingface_hub.try_to_load_from_cache(*file, revision=published.revision)
@@ -160,7 +167,7 @@ def _download(arch: str) -> Path:
         return Path(huggingface_hub.hf_hub_download(*file, revision=published.revision))
     except Exception as error:  # the client's own errors, its HTTP library's, OSError
         raise ValueError(
-            f"teacher.weights=imagenet: {published.repository} is not in the cache and cannot be downloaded "
+            f"{option}: {published.repository} is not in the cache and cannot be downloaded "
             f"({_reason(error)}); expected a connection, or the path of a copy"
         ) from error
 

@@ -1,4 +1,4 @@
-"""State dicts in torch's names and layouts <-> linen variables.
+"""State dicts in torch's names and layouts -> linen variables.
 
 Our modules carry torch's names, a digit joined to the name before it: `layer1.0.downsample.1.running_var` is
 batch_stats / layer1_0 / downsample_1 / var. Convolution kernels are (O, I, H, W) there and (H, W, I, O) here;
@@ -19,6 +19,10 @@ LEAVES = {
     ("params", "bias"): "bias",
     ("batch_stats", "mean"): "running_mean",
     ("batch_stats", "var"): "running_var",
+    **{
+        ("params", name): name
+        for name in ("cls_token", "position_embeddings", "register_tokens", "lambda1")  # of a vision transformer
+    },
 }
 SHOWN = 8  # problems spelled out in one error
 
@@ -56,15 +60,6 @@ def from_torch(
         return np.ascontiguousarray(_float32(state_dict[_key(path)]).transpose(_axes(path, shape)))
 
     return unflatten_dict({path: convert(path, leaf.shape) for path, leaf in flatten_dict(expected).items()})
-
-
-def to_torch(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """The inverse of `from_torch`: float32 arrays under torch's keys, as its `load_state_dict` takes them."""
-    leaves = flatten_dict(variables)
-    return {
-        _key(path): np.ascontiguousarray(_float32(leaf).transpose(np.argsort(_axes(path, leaf.shape))))
-        for path, leaf in leaves.items()
-    }
 
 
 def _key(path: tuple[str, ...]) -> str:

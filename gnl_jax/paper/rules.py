@@ -25,18 +25,18 @@ ALPHA = {"mnist": 0.9, "cifar10": 0.5, "pacs": 0.5, "mvtec": 0.5}  # Section 5.3
 SAME = 1e-4  # AUROC that differ by less, a hundredth of a percent, are one result computed twice
 
 
-class Rule(NamedTuple):
+class RowRule(NamedTuple):
     """Names of trainings (`METHODS`), the preferred one first, and the matching at test: "none" or "efdm"."""
 
     methods: tuple[str, ...]
     matching: str
 
 
-RULES = {name: Rule((name,), "none") for name in METHODS} | {
-    "rd4ad": Rule(("rd4ad", "atta"), "none"),
-    "atta": Rule(("rd4ad", "atta"), "efdm"),
-    "dinl": Rule(("gnl", "dinl"), "none"),
-    "gnl": Rule(("gnl", "dinl"), "efdm"),
+RULES = {name: RowRule((name,), "none") for name in METHODS} | {
+    "rd4ad": RowRule(("rd4ad", "atta"), "none"),
+    "atta": RowRule(("rd4ad", "atta"), "efdm"),
+    "dinl": RowRule(("gnl", "dinl"), "none"),
+    "gnl": RowRule(("gnl", "dinl"), "efdm"),
 }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gnl_jax.paper.published import MEAN
-from gnl_jax.paper.tables import Cell, Table
+from gnl_jax.paper.tables import Table, TableCell
 
 TITLES = {
     "id": "ID",
@@ -26,7 +26,7 @@ def title(name: str) -> str:
     return TITLES.get(name) or name.replace("_", " ").capitalize()
 
 
-def measured_words(cell: Cell, table: Table) -> str:
+def measured_words(cell: TableCell, table: Table) -> str:
     """Our number as "97.10 ± 0.20", with the number of classes where some are missing; "–" if there is none."""
     mean = cell.measured
     if mean is None:
@@ -52,7 +52,7 @@ def grid(table: Table) -> tuple[list[str], list[list[list[str]]], list[str]]:
         names = [title(test) for _, test in groups[0][1]]
     notes = list(dict.fromkeys(note for cell in table.cells.values() for note in cell.paper.notes))
 
-    def words(cell: Cell) -> str:
+    def words(cell: TableCell) -> str:
         marks = "".join(f" [{notes.index(note) + 1}]" for note in cell.paper.notes)
         return f"{measured_words(cell, table)} ({cell.paper.printed}){marks}"
 

@@ -9,7 +9,7 @@ from gnl_jax.paper.rules import CLASSES, Mean, Row, mean_of, select, values_on
 TIMING = 7  # the table that is measured, not collected
 
 
-class Cell(NamedTuple):
+class TableCell(NamedTuple):
     """Our number, None where there is no result, and the paper's; of how many classes ours should be."""
 
     measured: Mean | None
@@ -29,7 +29,7 @@ class Table(NamedTuple):
     """
 
     paper: PaperTable
-    cells: dict[tuple[str, str, str], Cell]
+    cells: dict[tuple[str, str, str], TableCell]
     scale: float
     decimals: int
     notes: tuple[str, ...]
@@ -51,7 +51,7 @@ def build_table(number: int, rows: Sequence[Row], *, anchor: str | None = None) 
     for name, normal, test in paper.cells:
         classes = CLASSES[paper.dataset] if normal == MEAN else (normal,)
         mean = mean_of(values_on(chosen[name], test), classes)
-        cells[name, normal, test] = Cell(mean, paper.cells[name, normal, test], len(classes))
+        cells[name, normal, test] = TableCell(mean, paper.cells[name, normal, test], len(classes))
         if mean:
             used += [row for row in chosen[name] if row["normal"] in mean.classes and row["seed"] in mean.seeds]
     if not used:
@@ -66,7 +66,7 @@ def time_table(seconds: Mapping[tuple[str, str], float], *, notes: Sequence[str]
     """Table 7 from (row name, "training" or "inference") to measured seconds; notes say on what and with what."""
     paper = paper_table(TIMING)
     cells = {
-        (name, normal, column): Cell(Mean(seconds[name, column], None, (), (normal,)), printed, 1)
+        (name, normal, column): TableCell(Mean(seconds[name, column], None, (), (normal,)), printed, 1)
         for (name, normal, column), printed in paper.cells.items()
     }
     return Table(paper, cells, 1, 4, tuple(notes))
@@ -91,7 +91,7 @@ def _span(numbers: Iterable[int]) -> str:
     return str(found[0]) if len(found) == 1 else f"{found[0]} to {found[-1]}"
 
 
-def _left_out(cells: Mapping[tuple[str, str, str], Cell], labels: Mapping[str, str]) -> list[str]:
+def _left_out(cells: Mapping[tuple[str, str, str], TableCell], labels: Mapping[str, str]) -> list[str]:
     left = {
         (name, seed): cell.measured
         for (name, _, _), cell in cells.items()

@@ -54,10 +54,10 @@ def seen_in_training(config: ConfigDict, family: str, severity: int) -> tuple[bo
 
 def clopper_pearson(k: int, n: int, *, level: float = LEVEL) -> list[float]:
     """The exact interval of a rate of which k of n were seen (Clopper and Pearson 1934); [0, 1] for n = 0."""
-    tail = (1 - level) / 2
-    low = float(stats.beta.ppf(tail, k, n - k + 1)) if k > 0 else 0.0
-    high = float(stats.beta.ppf(1 - tail, k + 1, n - k)) if k < n else 1.0
-    return [low, high]
+    if n == 0:
+        return [0.0, 1.0]
+    interval = stats.binomtest(k, n).proportion_ci(level, method="exact")
+    return [float(interval.low), float(interval.high)]
 
 
 def outcome(*, stopped: int, n: int, promised: float) -> str:

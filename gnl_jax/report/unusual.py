@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from gnl_jax.detection.detector import Detector, predict
-from gnl_jax.detection.fit import FitOptions
+from gnl_jax.detection.options import FitOptions
 from gnl_jax.detection.parts import good_images
 from gnl_jax.files import write_atomic
 from gnl_jax.progress import progress_bar

@@ -1,6 +1,7 @@
 """Many runs as one program: a leading job axis over the pure step, each run in its own folder as if trained alone."""
 
 import contextlib
+import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from gnl_jax.config_io import config_differences, save_config
 from gnl_jax.data.feed import Schedule
 from gnl_jax.data.load import load_task
 from gnl_jax.data.protocol import Task
-from gnl_jax.methods.base import Phase
+from gnl_jax.methods.base import Method, Phase
 from gnl_jax.methods.build import build_method, matmul_precision
 from gnl_jax.training.arrays import save_arrays
 from gnl_jax.training.checkpoint import Checkpoints
@@ -64,19 +65,29 @@ def job_step(step: Callable) -> Callable:
 
 
 def train_jobs(
-    configs: Sequence[ConfigDict], workdirs: Sequence[str | Path], *, tasks: Sequence[Task] | None = None
+    configs: Sequence[ConfigDict],
+    workdirs: Sequence[str | Path],
+    *,
+    tasks: Sequence[Task] | None = None,
+    method: Method | None = None,
 ) -> list[int]:
     """Trains runs that differ in their data and seed alone, as one compiled program; the steps each has taken.
 
-    Each folder is left as `train` would leave it, to rounding, and either can go on where the other stopped. The runs
-    are divided over `train.devices` devices (`job_mesh`), and all training images live there. Raises what `train`
-    raises, and ValueError naming a field in which the configurations differ otherwise.
+    Each folder is left as `train` would leave it, to rounding, and either can resume where the other stopped. The runs
+    are divided over `train.devices` devices (`job_mesh`), and all training images live there. `method` as for `train`.
+    Raises what `train` raises, and ValueError naming a field in which the configurations differ otherwise.
     """
     with contextlib.ExitStack() as stack:
         folders = [stack.enter_context(open_workdir(workdir)) for workdir in workdirs]
-        configs, given = zip(*(begin(folder, config) for folder, config in zip(folders, configs, strict=True)))
+        own = method is not None
+        begun = (begin(folder, config, own_method=own) for folder, config in zip(folders, configs, strict=True))
+        configs, given = zip(*begun)
         check_jobs(configs)
-        method = build_method(configs[0], frozen=next((arrays for arrays in given if arrays is not None), None))
+        frozen = next((arrays for arrays in given if arrays is not None), None)
+        if method is None:
+            method = build_method(configs[0], frozen=frozen)
+        elif frozen is not None:
+            method = dataclasses.replace(method, frozen=frozen)
         tasks = tasks or [load_task(config.dataset, seed=config.seed) for config in configs]
         for config, task in zip(configs, tasks, strict=True):
             for phase in method.phases:

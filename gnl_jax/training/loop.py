@@ -1,5 +1,6 @@
 """Training: phases of a method over a task, resumable at any step with the same result to the last bit."""
 
+import dataclasses
 import math
 import signal
 from collections.abc import Callable, Iterator
@@ -16,8 +17,7 @@ from gnl_jax.data.feed import Batches, Schedule, choose_feed, make_schedule
 from gnl_jax.data.load import load_task
 from gnl_jax.data.protocol import ImageSource, Task
 from gnl_jax.methods.base import Method, Phase
-from gnl_jax.methods.build import build_method, matmul_precision
-from gnl_jax.methods.choices import WITH_TEACHER
+from gnl_jax.methods.build import build_method, matmul_precision, system_of
 from gnl_jax.methods.scoring import anchor_images
 from gnl_jax.nn.pretrained import resolve_source
 from gnl_jax.training.arrays import load_arrays, save_arrays
@@ -50,8 +50,14 @@ class Trained(NamedTuple):
     steps: int
 
 
-def train(config: ConfigDict, workdir: str | Path, *, task: Task | None = None) -> Trained:
-    """Trains what `config` describes into `workdir`, or goes on where an earlier call stopped.
+def train(
+    config: ConfigDict, workdir: str | Path, *, task: Task | None = None, method: Method | None = None
+) -> Trained:
+    """Trains what `config` describes into `workdir`, or resumes from the last checkpoint there.
+
+    `task`: the images, by default those of `config.dataset`. `method`: one of your own instead of the configuration's;
+    `config` still says seed, precision and how to train. A method without phases is trained at once.
+
 
     Writes config.json, frozen.safetensors (the teacher), metrics.jsonl and checkpoints/. Several processes
     (`parallel.join`) call it alike, on a folder that all of them see. Raises ValueError for a configuration or folder
@@ -59,8 +65,11 @@ def train(config: ConfigDict, workdir: str | Path, *, task: Task | None = None) 
     asked to stop by SIGTERM or Ctrl-C.
     """
     with open_workdir(workdir, shared=not is_main_process()) as folder:
-        config, frozen = begin(folder, config)
-        method = build_method(config, frozen=frozen)
+        config, frozen = begin(folder, config, own_method=method is not None)
+        if method is None:
+            method = build_method(config, frozen=frozen)
+        elif frozen is not None:
+            method = dataclasses.replace(method, frozen=frozen)
         if task is None:
             task = load_task(config.dataset, seed=config.seed)
         for phase in method.phases:
@@ -68,7 +77,7 @@ def train(config: ConfigDict, workdir: str | Path, *, task: Task | None = None) 
         anchor_images(len(task.train), anchor=config.eval.anchor, k=config.eval.anchors, seed=config.seed)
         feed = choose_feed(task.train, feed=config.train.feed, budget_mb=config.train.device_budget_mb)
         batch_size = math.gcd(*(phase.batch_size for phase in method.phases))
-        mesh = make_mesh(config.train.devices, batch_size=batch_size)
+        mesh = make_mesh(config.train.devices, batch_size=batch_size) if method.phases else None
         barrier("the run can begin")
         # Everything that can be wrong with the configuration has been found by now: the folder may be begun.
         if is_main_process():
@@ -97,14 +106,15 @@ class _Run(NamedTuple):
     mesh: jax.sharding.Mesh | None
 
 
-def begin(folder: Path, config: ConfigDict) -> tuple[ConfigDict, PyTree | None]:
+def begin(folder: Path, config: ConfigDict, *, own_method: bool = False) -> tuple[ConfigDict, PyTree | None]:
     """Checks or writes the folder's config; the config in force, and the frozen arrays if the folder has them.
 
-    Where the weights come from is resolved once, when the run begins; to go on, nobody has to say it again.
+    Where the weights come from is resolved once, when the run begins; to resume, nobody has to say it again.
+    `own_method`: the method is not the configuration's, so that its teacher plays no part.
     """
     config = config.copy_and_resolve_references()
     begun = (folder / "config.json").exists()
-    taught = config.method.system in WITH_TEACHER
+    taught = not own_method and system_of(config).teacher
     if begun:
         saved = load_config(folder)
         config.teacher.weights = config.teacher.weights or saved.teacher.weights

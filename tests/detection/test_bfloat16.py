@@ -10,7 +10,8 @@ from gnl_jax.deploy import runtime
 from gnl_jax.deploy.export import export_detector
 from gnl_jax.detection.artifact import save
 from gnl_jax.detection.detector import predict
-from gnl_jax.detection.fit import FitOptions, fit
+from gnl_jax.detection.fit import fit
+from gnl_jax.detection.options import FitOptions
 
 
 @pytest.fixture(scope="module")

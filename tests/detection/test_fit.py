@@ -8,16 +8,17 @@ import pytest
 import safetensors.numpy
 from fitted import config, digits, fitted
 from PIL import Image
+from torch_state import to_torch
 
 import gnl_jax
 from gnl_jax.config_io import save_config
 from gnl_jax.detection.artifact import load, save, use_matching
 from gnl_jax.detection.container import ArtifactError, read_container, write_container
-from gnl_jax.detection.fit import FitOptions, fit
+from gnl_jax.detection.fit import fit
+from gnl_jax.detection.options import FitOptions
 from gnl_jax.detection.region import Region
 from gnl_jax.detection.threshold import RateError
 from gnl_jax.nn.published import PARTS
-from gnl_jax.nn.torch_keys import to_torch
 
 
 def test_it_tells_defects_from_good_parts():
@@ -34,6 +35,11 @@ def test_it_says_what_it_chose():
     assert any("nothing is rejected (NG): 1 % takes 99 calibration images, got 19" in text for text in said)
     assert detector.record.rules.ng is None
     assert any(text.endswith("resnet18 at 32x32, batches of 14") for text in said), "three steps, evenly filled"
+
+
+def test_the_size_may_be_given_beside_the_configuration():
+    with pytest.raises(ValueError, match=r"dataset\.size: got 40, expected a multiple of 32"):
+        fit(list(digits()[0]), config(), size=40)
 
 
 def test_no_image_trains_and_calibrates():
@@ -133,7 +139,7 @@ def test_outside_the_region_nothing_counts(tmp_path):
     ],
 )
 def test_what_cannot_be_promised_is_refused_before_training(options, error, message, monkeypatch):
-    monkeypatch.setattr("gnl_jax.detection.fit.train", lambda *_, **__: pytest.fail("it trained"))
+    monkeypatch.setattr("gnl_jax.detection.fit_training.train", lambda *_, **__: pytest.fail("it trained"))
     with pytest.raises(error, match=message):
         fit(digits()[0], config(), options=FitOptions(**options))
 
@@ -155,7 +161,7 @@ def test_training_goes_on_only_with_the_same_images(tmp_path, monkeypatch):
         save_config(folder, config)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gnl_jax.detection.fit.train", stop)
+    monkeypatch.setattr("gnl_jax.detection.fit_training.train", stop)
     with pytest.raises(KeyboardInterrupt):
         fit(digits()[0], config(), workdir=tmp_path)
     with pytest.raises(ValueError, match="begun there with other images"):

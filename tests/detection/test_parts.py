@@ -61,9 +61,41 @@ def test_the_folder_of_a_whole_data_set_is_refused(folder):
         good_images(folder, dataset())
 
 
-@pytest.mark.parametrize("wrong", [np.zeros((2, 16, 16, 3), np.uint8), np.zeros((2, 32, 32, 3), np.float32)])
-def test_other_arrays_are_refused(wrong):
-    with pytest.raises(ValueError, match=r"images: got .* expected uint8 \[n 32 32 3\]"):
+@pytest.mark.parametrize(("resize", "filter"), [(0, "bilinear"), (40, "lanczos")])
+def test_arrays_of_any_size_become_the_squares_that_their_files_do(folder, resize, filter):
+    options = dataset()
+    options.resize, options.filter = resize, filter
+    read = good_images(folder, options)
+    arrays = [np.asarray(Image.open(folder / name)) for name in read.names]
+    assert len({array.shape for array in arrays}) == 4
+    good = good_images(arrays, options, exclude=["image 2"])
+    assert good.names == tuple(f"image {i}" for i in range(12) if i != 2)
+    np.testing.assert_array_equal(good.images, np.delete(read.images, 2, axis=0))
+    alike = [i for i, array in enumerate(arrays) if array.shape == (20, 30, 3)]
+    np.testing.assert_array_equal(good_images(np.stack([arrays[i] for i in alike]), options).images, read.images[alike])
+
+
+def test_squares_of_the_right_size_are_taken_as_they_are():
+    images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
+    np.testing.assert_array_equal(good_images(images, dataset()).images, images)
+    np.testing.assert_array_equal(good_images(list(images), dataset()).images, images)
+    assert good_images([], dataset()).images.shape == (0, 32, 32, 3)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (np.zeros((2, 32, 32, 3), np.float32), r"images: got float32 \[2, 32, 32, 3\], expected RGB, uint8"),
+        (np.zeros((32, 32, 3), np.uint8), r"images: got uint8 \[32, 32, 3\], expected a folder, an array"),
+        (np.zeros((2, 32, 32, 1), np.uint8), r"images: got uint8 \[2, 32, 32, 1\], expected RGB"),
+        ([np.zeros((9, 9, 3), np.uint8), np.zeros((9, 9), np.uint8)], r"image 1: got uint8 \[9, 9\], expected uint8"),
+        ([np.zeros((1, 9, 9, 3), np.uint8)], r"image 0: got uint8 \[1, 9, 9, 3\], expected uint8 \[h w 3\]"),
+        (["good/1.png"], "image 0: got str, expected a NumPy array"),
+        (None, "images: got NoneType, expected a folder, an array"),
+    ],
+)
+def test_other_arrays_are_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
         good_images(wrong, dataset())
 
 

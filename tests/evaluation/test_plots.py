@@ -36,10 +36,10 @@ def item(size=32, **changes):
 
 def test_each_panel_holds_the_histograms_of_both_classes_with_the_bins_of_its_row(tmp_path, drawn):
     data = panels()
-    plot_scores(tmp_path / "scores.png", data, bins=12)
+    plot_scores(tmp_path / "scores.png", data)
     axes = np.array(drawn[0].axes).reshape(2, 2)
     for row, (method, cases) in zip(axes, data.items(), strict=True):
-        edges = np.histogram_bin_edges(np.concatenate([scores for scores, _ in cases.values()]), 12)
+        edges = np.histogram_bin_edges(np.concatenate([scores for scores, _ in cases.values()]), 40)
         assert row[0].get_ylabel() == method
         assert not row[0].yaxis.label.get_parse_math()  # a name is no formula
         assert row[0].get_xlim() == row[1].get_xlim()

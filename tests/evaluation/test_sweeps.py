@@ -98,7 +98,7 @@ def test_false_alarms_are_counted_at_the_threshold_of_the_clean_test_set():
     labels = np.arange(110) >= 100
     clean = Scored(np.concatenate([normals, np.full(10, 97, np.float32)]), labels)
     shifted = clean._replace(score=clean.score + np.float32(10))
-    metrics = image_metrics({"id": clean, "night": shifted}, false_alarms=0.05)
+    metrics = image_metrics({"id": clean, "night": shifted})
     assert metrics["false_alarm_0.05"] == {"id": 0.05, "night": 0.15}  # above 94
     assert metrics["average_precision"]["id"] == pytest.approx(average_precision_score(labels, clean.score))
     best = max(f1_score(labels, clean.score >= threshold) for threshold in clean.score)

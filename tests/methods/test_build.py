@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from gnl_jax.config import METHODS, default_config, set_method
-from gnl_jax.methods.build import augmix_options, build_method, matmul_precision
+from gnl_jax.methods.build import build_method, matmul_precision
+from gnl_jax.methods.options import augmix_options
 
 NO_TEACHER = {"params": {}, "batch_stats": {}}
 

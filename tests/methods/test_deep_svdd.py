@@ -14,8 +14,8 @@ from gnl_jax.data.feed import make_schedule
 from gnl_jax.evaluation.metrics import auroc
 from gnl_jax.images.contrast_normalisation import contrast_range
 from gnl_jax.methods.deep_svdd import (
-    Model,
-    TrainState,
+    SvddNetwork,
+    SvddState,
     autoencoder_losses,
     away_from_zero,
     build_deep_svdd,
@@ -25,14 +25,14 @@ from gnl_jax.methods.deep_svdd import (
     reconstruction_error,
     squared_distance,
     svdd_losses,
-    train_step,
+    svdd_step,
 )
 from gnl_jax.nn.lenet import LENETS
 
 RNG = np.random.default_rng(0)
 KEY = jax.random.key(0, impl="rbg")  # compiles faster than the default
 TASK = digits_task("8", size=28, shifts=())
-MODEL = Model(LENETS["mnist"], jnp.dtype("float64"))
+MODEL = SvddNetwork(LENETS["mnist"], jnp.dtype("float64"))
 LOSSES = {"autoencoder": autoencoder_losses, "svdd": svdd_losses}
 IMAGES, VALID = TASK.train[:5], np.array([True, True, False, True, False])  # of the single steps
 RATE, WEIGHT_DECAY = 1e-3, 0.5
@@ -87,13 +87,13 @@ def start(phase):
     batch_stats = jax.tree.map(lambda s: rng.uniform(0.5, 2, s.shape), shapes["batch_stats"])
     measured = {"low": -0.8, "high": 9.0} | ({"centre": rng.standard_normal(32)} if phase == "svdd" else {})
     opt_state = l2_adam(0.0, b1=0.9, b2=0.999).init(params)
-    return TrainState(np.int32(0), np.int32(1), measured, params, batch_stats, opt_state)
+    return SvddState(np.int32(0), np.int32(1), measured, params, batch_stats, opt_state)
 
 
 @functools.cache
 def compile_step(phase):
     tx = l2_adam(WEIGHT_DECAY, b1=0.9, b2=0.999)
-    return jax.jit(functools.partial(train_step, losses=LOSSES[phase], model=MODEL, tx=tx, learning_rate=RATE))
+    return jax.jit(functools.partial(svdd_step, losses=LOSSES[phase], model=MODEL, tx=tx, learning_rate=RATE))
 
 
 def assert_same(a, b, tolerance=1e-12):
@@ -278,7 +278,7 @@ def test_a_state_has_its_shapes_without_an_earlier_phase(trained, images):
 
 def test_what_was_measured_without_images_lets_no_loss_survive():
     measured = dict(zip(("low", "high"), contrast_range(None, channels=1), strict=True))
-    assert np.isnan(preprocess(TASK.train[:1], measured, model=Model(LENETS["mnist"]))).all()
+    assert np.isnan(preprocess(TASK.train[:1], measured, model=SvddNetwork(LENETS["mnist"]))).all()
 
 
 def test_phases_of_the_published_settings():

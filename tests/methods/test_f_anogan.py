@@ -23,7 +23,6 @@ from gnl_jax.methods.f_anogan import (
     mirror,
     preprocess,
     score_batch,
-    steps_per_epoch,
 )
 from gnl_jax.methods.wgan_gp import Learner
 from gnl_jax.nn.gan import NETWORKS
@@ -130,15 +129,6 @@ def test_mirroring():
     assert 70 < mirrored.sum() < 130
     np.testing.assert_array_equal(first, got[:9])
     assert not np.array_equal(other, got)
-
-
-def test_steps_per_epoch_are_those_of_the_schedule():
-    for n in range(4, 20):
-        for batch_size in (2, 4, 5, 8):
-            for min_valid in (1, 2):
-                schedule = make_schedule(n, batch_size=batch_size, seed=0, min_valid=min_valid)
-                got = steps_per_epoch(n, batch_size=batch_size, min_valid=min_valid)
-                assert got == schedule.steps_per_epoch, (n, batch_size, min_valid)
 
 
 # From a configuration

@@ -11,9 +11,10 @@ from run_folders import small_architecture
 
 from gnl_jax.config import default_config, set_method
 from gnl_jax.images.jigsaw import apply_order, jigsaw_permutations, shuffle_tiles
-from gnl_jax.methods.build import augmix_options, build_method, jigsaw_options, mixing_options
+from gnl_jax.methods.build import build_method
 from gnl_jax.methods.jigsaw import Jigsaw, init_head, jigsaw_loss
-from gnl_jax.methods.losses import LossWeights
+from gnl_jax.methods.losses import LossWeights, gnl_losses
+from gnl_jax.methods.options import augmix_options, jigsaw_options, mixing_options
 from gnl_jax.methods.reverse_distillation import (
     JIGSAW_STREAM,
     MIXING_STREAM,
@@ -68,7 +69,7 @@ def stream(number):
 
 
 def losses(model, stages, targets, valid=ALL):
-    run = jax.jit(functools.partial(view_losses, model=model, reduction="sum"))
+    run = jax.jit(functools.partial(view_losses, model=model, losses=gnl_losses()))
     state = fresh(model, False)
     return run(state.params, state.batch_stats, stages, valid, targets=targets)[0]["ori"]
 

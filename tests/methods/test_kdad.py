@@ -10,7 +10,15 @@ import pytest
 from gnl_jax.config import default_config, set_method
 from gnl_jax.data.digits import digits_task
 from gnl_jax.images.views import normalise
-from gnl_jax.methods.kdad import Model, build_kdad, init_state, score_batch, source_taps, tap_distance, train_step
+from gnl_jax.methods.kdad import (
+    KdadNetworks,
+    build_kdad,
+    init_cloner,
+    kdad_step,
+    score_batch,
+    source_taps,
+    tap_distance,
+)
 from gnl_jax.methods.reverse_distillation import torch_adam
 from gnl_jax.nn.vgg import Cloner, Source
 
@@ -18,7 +26,7 @@ KEY = jax.random.key(0, impl="rbg")
 WEIGHT = 0.3
 ADAM = torch_adam(1e-3, b1=0.9, b2=0.999)
 # Narrow networks in float64.
-MODEL = Model(
+MODEL = KdadNetworks(
     Source(((4,), (6,), (8,), (8,), (8,))),
     Cloner(((3, 3), (6,), (3, 8), (8,), (8,))),
     functools.partial(normalise, kind="imagenet"),
@@ -26,7 +34,7 @@ MODEL = Model(
 )
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
 VALID = np.array([True, True, False, True, False, True])
-STEP = jax.jit(functools.partial(train_step, model=MODEL, tx=ADAM, mse_weight=WEIGHT))
+STEP = jax.jit(functools.partial(kdad_step, model=MODEL, tx=ADAM, mse_weight=WEIGHT))
 TAPS = jax.jit(functools.partial(source_taps, model=MODEL))
 
 
@@ -42,7 +50,7 @@ def in_float64(function):
 def start():
     """The source's variables and a fresh cloner in float64."""
     source = jax.jit(MODEL.source.init)(KEY, jnp.zeros((1, 32, 32, 3)))
-    state = jax.jit(functools.partial(init_state, model=MODEL, tx=ADAM))(KEY)
+    state = jax.jit(functools.partial(init_cloner, model=MODEL, tx=ADAM))(KEY)
     widen = {np.dtype("float32"): np.float64}
     return jax.tree.map(lambda leaf: np.asarray(leaf, widen.get(leaf.dtype)), (source, state))
 
@@ -139,9 +147,7 @@ def test_no_gradient_reaches_the_source():
     source, state = start()
 
     def loss(source, features):
-        return train_step(state, IMAGES, VALID, features, model=MODEL, tx=ADAM, source=source, mse_weight=1.0)[1][
-            "loss"
-        ]
+        return kdad_step(state, IMAGES, VALID, features, model=MODEL, tx=ADAM, source=source, mse_weight=1.0)[1]["loss"]
 
     with jax.enable_x64(True):
         gradients = (

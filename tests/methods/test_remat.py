@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from run_folders import small_architecture
 
+from gnl_jax.methods.losses import gnl_losses
 from gnl_jax.methods.reverse_distillation import Model, init_state, torch_adam, view_losses
 
 TX = torch_adam(0.005, b1=0.5, b2=0.999)
@@ -17,7 +18,7 @@ def student(remat: bool, stages, valid):
     state = jax.tree.map(lambda x: np.asarray(x, np.float64), (state.params, state.batch_stats))
 
     def objective(params, stats, stages):
-        losses, statistics = view_losses(params, stats, stages, valid, model=model, reduction="sum")
+        losses, statistics = view_losses(params, stats, stages, valid, model=model, losses=gnl_losses())
         return sum(jnp.mean(loss) for loss in losses.values()), (losses, statistics)
 
     return objective, state

@@ -9,7 +9,8 @@ import numpy_gan
 import pytest
 from numpy_gan import random_variables, shapes
 
-from gnl_jax.nn.gan import EPSILONS, NETWORKS, torch_uniform
+from gnl_jax.nn.gan import EPSILONS, NETWORKS
+from gnl_jax.nn.layers import torch_uniform
 
 RNG = np.random.default_rng(0)
 KINDS = {"dense": 28, "convolutional": 32}
@@ -129,7 +130,9 @@ def test_epsilons():
 
 
 def test_initialisation_is_torchs():
-    kernel = torch_uniform(9 * 16)(jax.random.key(0, impl="rbg"), (3, 3, 16, 64))
+    key = jax.random.key(0, impl="rbg")
+    kernel = torch_uniform(key, (3, 3, 16, 64))
+    np.testing.assert_array_equal(torch_uniform(key, kernel.shape, fan_in=9 * 16), kernel)  # as a bias is given it
     assert 0.999 / 12 < kernel.max() <= 1 / 12
     assert -1 / 12 <= kernel.min() < -0.999 / 12
     np.testing.assert_allclose(kernel.std(), 1 / 12 / np.sqrt(3), rtol=0.02)

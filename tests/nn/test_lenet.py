@@ -6,7 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from gnl_jax.nn.lenet import LENETS, ConvTranspose5x5, max_pool_2x2, torch_uniform, upsample_2x, xavier_leaky
+from gnl_jax.nn.layers import torch_uniform, upsample_2x
+from gnl_jax.nn.lenet import LENETS, ConvTranspose5x5, max_pool_2x2, xavier_leaky
 
 RNG = np.random.default_rng(0)
 BATCH_NORMS = {"mnist": ("bn1", "bn2", "bn3", "bn4"), "cifar10": ("bn1", "bn2", "bn3", "bn1d", "bn4", "bn5", "bn6")}

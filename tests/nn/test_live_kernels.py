@@ -8,7 +8,8 @@ import optax
 import pytest
 
 from gnl_jax.config import default_config
-from gnl_jax.methods.build import _live_parts, build_method
+from gnl_jax.methods.build import build_method
+from gnl_jax.methods.distillation import _live_parts
 from gnl_jax.nn.decoder import Student
 from gnl_jax.nn.live_kernels import live_parts, optimise_live
 

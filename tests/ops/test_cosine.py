@@ -28,6 +28,13 @@ def test_range():
     np.testing.assert_allclose(cosine_distance(A, -A), 2, atol=1e-6)
 
 
+def test_norms_are_bounded_below_by_1e_8_as_in_torch():
+    a, b = np.zeros((2, 1, 4), np.float32)
+    a[0, 0], b[0, 0] = 3e-9, 2  # a's cosine with b is 1; of its norm only 3e-9 of the bound's 1e-8 are there
+    np.testing.assert_allclose(cosine_distance(a, b), [1 - 0.3], rtol=1e-5)
+    np.testing.assert_allclose(cosine_distance(10 * a, b), [0], atol=1e-6)
+
+
 @pytest.mark.parametrize("distance", [cosine_distance, cosine_distance_map])
 @pytest.mark.parametrize(("a", "b"), [(0 * A, B), (A, 0 * B), (0 * A, 0 * B)])
 def test_a_zero_vector_is_at_distance_1_with_a_finite_gradient(distance, a, b):

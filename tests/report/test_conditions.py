@@ -10,8 +10,10 @@ from gnl_jax.report.conditions import clopper_pearson, in_words, outcome, seen_i
 
 @pytest.mark.parametrize(("k", "n"), [(0, 10), (3, 20), (20, 20), (1, 100)])
 def test_the_interval_is_the_exact_one(k, n):
-    expected = stats.binomtest(k, n).proportion_ci(0.95, method="exact")
-    assert clopper_pearson(k, n) == pytest.approx([expected.low, expected.high])
+    """Each end is the rate at which what was seen, or more of it, has a chance of 2.5 %."""
+    low, high = clopper_pearson(k, n)
+    assert low == 0 if k == 0 else stats.binom.sf(k - 1, n, low) == pytest.approx(0.025)
+    assert high == 1 if k == n else stats.binom.cdf(k, n, high) == pytest.approx(0.025)
     assert clopper_pearson(0, 0) == [0.0, 1.0]
 
 

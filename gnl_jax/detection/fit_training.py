@@ -1,0 +1,108 @@
+"""The training that is part of fitting a detector: how long, in which folder, resumed with the same images only."""
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from gnl_jax.config_io import load_config
+from gnl_jax.data.feed import even_batch
+from gnl_jax.data.pixels import pixel_hash
+from gnl_jax.data.protocol import Task
+from gnl_jax.detection.options import FitOptions
+from gnl_jax.files import write_atomic
+from gnl_jax.methods.base import Method
+from gnl_jax.methods.build import build_method
+from gnl_jax.nn.published import load_student
+from gnl_jax.training.budget import epochs_within
+from gnl_jax.training.loop import Trained, train
+
+IMAGE_PASSES = 3200  # by default: 20 epochs, the paper's, of 160 images; half an hour at 256x256 on two CPU cores
+
+
+def trained_student(
+    config: ConfigDict,
+    images: np.ndarray,
+    names: Sequence[str],
+    *,
+    options: FitOptions,
+    workdir: str | os.PathLike | None,
+    method: Method | None,
+    say: Callable[[str], None],
+) -> tuple[ConfigDict, Trained]:
+    """Trains on images uint8 [n s s 3], or takes the published student of `options`.
+
+    Returns:
+        (the configuration with its number of epochs and batch size, the finished run). Arguments as for `fit`.
+    """
+    if options.student:
+        say(f"student of {options.student}, not trained; references of matching from {len(images)} images")
+        return config, _published(config, options.student)
+    with _folder(workdir) as folder:
+        if config.train.devices == 1:  # else each batch is divided over them as it is
+            config.train.batch_size = even_batch(len(images), at_most=config.train.batch_size)
+        config = _schedule(config, options, images, folder, say)
+        _check_same(folder, images)
+        task = Task("good images", config.dataset.normal, images, {}, tuple(names))
+        return config, train(config, folder, task=task, method=method)
+
+
+def _published(config: ConfigDict, path: str) -> Trained:
+    """A student of the published code as a run that is over."""
+    method = build_method(config)
+    shapes = jax.eval_shape(lambda: method.phases[0].init(jax.random.key(0), None, None))
+    student = load_student(config.teacher.arch, path)
+    state = shapes._replace(params=student["params"], batch_stats=student["batch_stats"])
+    return Trained(method, state, 0)
+
+
+@contextlib.contextmanager
+def _folder(workdir: str | os.PathLike | None) -> Iterator[Path]:
+    if workdir is not None:
+        yield Path(workdir)
+        return
+    with tempfile.TemporaryDirectory(prefix="gnl_jax_") as folder:
+        yield Path(folder)
+
+
+def _schedule(config: ConfigDict, options: FitOptions, images: np.ndarray, folder: Path, say) -> ConfigDict:
+    """The configuration with its number of epochs; that of a run which is continued stands."""
+    if (folder / "config.json").exists():
+        saved = load_config(folder).train.epochs
+        config.train.epochs = options.epochs or saved
+        budget = "" if options.time_budget is None else "; the time budget is that of its beginning"
+        say(f"going on with the training in {folder}{budget}")
+    else:
+        config.train.epochs = options.epochs or min(max(round(IMAGE_PASSES / len(images)), 1), 400)
+        if options.time_budget is not None:
+            most, seconds = epochs_within(config, images, minutes=options.time_budget)
+            say(f"an epoch takes {seconds:.0f} s here")
+            if not most:
+                say(f"one epoch takes longer than the time budget of {options.time_budget:g} minutes, and is trained")
+            config.train.epochs = min(config.train.epochs, max(most, 1))
+    say(
+        f"training: {config.train.epochs} epochs of {len(images)} images, {config.teacher.arch} at "
+        f"{config.dataset.size}x{config.dataset.size}, batches of {config.train.batch_size}"
+    )
+    return config
+
+
+def _check_same(folder: Path, images: np.ndarray) -> None:
+    """Training goes on with the images, and the region of them, that it was begun with."""
+    path = folder / "images.json"
+    hashes = json.dumps([pixel_hash(image) for image in images])
+    if (folder / "config.json").exists() and (not path.exists() or path.read_text() != hashes):
+        raise ValueError(
+            f"{folder}: training was begun there with other images or another region, expected the same; delete the "
+            "folder to begin anew"
+        )
+    if folder.exists() and any(folder.iterdir()) and not path.exists():
+        raise ValueError(f"{folder}: got a folder of something else, expected a new or an empty one")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, hashes)

@@ -1,0 +1,74 @@
+"""What is requested of a detector: rates, groups, region, time; and the configuration it has if none is given."""
+
+import dataclasses
+from fractions import Fraction
+
+import jax
+from ml_collections import ConfigDict
+
+from gnl_jax.config import default_config, set_method
+from gnl_jax.detection.region import Region
+from gnl_jax.detection.threshold import parse_rate
+
+
+@dataclasses.dataclass(frozen=True)
+class FitOptions:
+    """What is requested of a detector beyond its configuration.
+
+    A rate is a fraction of good parts: "1%", "0.01", 0.01 and Fraction(1, 100) are the same, and are held exactly.
+
+    Attributes:
+        ng, review: false-alarm rates at which good parts may be rejected and flagged for review; None for the
+            defaults of `make_rules`.
+        drift: rate at which drift alone may send a good part to review, on top of `review`; None: 1 % or 2 % where
+            the calibration supports it, else never.
+        confidence: None where the rates hold on average over calibrations; else with this probability for this one.
+        calibration: number of parts that calibrate; None for `calibration_parts`.
+        group_by, exclude: as for `good_images`.
+        region: what is inspected (`make_region`); None for all.
+        epochs: of training; 0 for about 3,200 images in all (`fit_training.IMAGE_PASSES`).
+        time_budget: minutes that training may take, after a measurement of its first steps; None for no limit.
+        student: a checkpoint of the published code (`load_student`), which is taken instead of training.
+
+    Raises:
+        ValueError: a rate that cannot be read, or that is not between 0 and 1; its field is named.
+    """
+
+    ng: str | float | Fraction | None = None
+    review: str | float | Fraction | None = None
+    drift: str | float | Fraction | None = None
+    confidence: float | None = None
+    calibration: int | None = None
+    group_by: str = ""
+    exclude: tuple[str, ...] = ()
+    region: Region | None = None
+    epochs: int = 0
+    time_budget: float | None = None
+    student: str = ""
+
+    def __post_init__(self):
+        for name in ("ng", "review", "drift"):
+            if (rate := getattr(self, name)) is not None:
+                try:
+                    object.__setattr__(self, name, parse_rate(rate))
+                except ValueError as error:
+                    raise ValueError(f"{name}: {error}") from error
+
+
+def inspection_config() -> ConfigDict:
+    """GNL for good images of one product: 256x256, matched to the barycentre of all images it was fitted to.
+
+    ResNet-18 on a CPU, Wide ResNet-50-2 elsewhere. On a CPU images are scored one at a time, which is as fast, so that
+    a score never depends on how many are asked for.
+    """
+    config = default_config()
+    on_cpu = jax.default_backend() == "cpu"
+    config.dataset.name = "folder"
+    config.dataset.normal = ""
+    config.dataset.size = 256
+    config.dataset.shifts = ()
+    config.teacher.arch = "resnet18" if on_cpu else "wide_resnet50_2"
+    config.train.feature_budget_mb = 2048.0  # clean and grey views never change: the teacher sees them once
+    config.eval.anchor = "barycentre"  # no single image's style, and no image ships
+    config.eval.batch_size = 1 if on_cpu else 16
+    return set_method(config, "gnl", like="mvtec")

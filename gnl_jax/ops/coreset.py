@@ -1,0 +1,37 @@
+"""A few rows that stand for many: the greedy k-centre choice."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+
+@functools.partial(jax.jit, static_argnames="k")
+def k_center(points: jax.Array, *, k: int, start: jax.Array | int) -> jax.Array:
+    """Rows chosen one by one, each the farthest from those chosen before (greedy 2-approximation of k-centre).
+
+    Args:
+        points: floats [n d].
+        k: how many rows, 1 to n.
+        start: the first row.
+
+    Returns:
+        int32 [k], in the order of choice; of equally far rows the first.
+
+    Raises:
+        ValueError: k outside 1 to n.
+    """
+    if not 1 <= k <= len(points):
+        raise ValueError(f"k: got {k}, expected 1 to {len(points)}, the number of rows")
+    squares = jnp.sum(jnp.square(points), axis=-1)
+
+    def choose(i, carried):
+        chosen, least = carried
+        last = chosen[i - 1]
+        squared = squares - 2 * (points @ points[last]) + squares[last]
+        least = jnp.minimum(least, jnp.maximum(squared, 0)).at[last].set(-1)  # never again, though all be equal
+        return chosen.at[i].set(jnp.argmax(least).astype(jnp.int32)), least
+
+    first = jnp.zeros(k, jnp.int32).at[0].set(jnp.asarray(start, jnp.int32))
+    return lax.fori_loop(1, k, choose, (first, jnp.full(len(points), jnp.inf, points.dtype)))[0]

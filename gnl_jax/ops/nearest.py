@@ -1,0 +1,69 @@
+"""Nearest rows of a bank: which they are by one matrix product, how far they are by the difference itself."""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+
+def nearest(queries: jax.Array, bank: jax.Array, half_norms: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Euclidean distance from each query to the nearest row of a bank, and that row.
+
+    The row maximises q.b - |b|^2 / 2, a matrix product over all queries. The distance is then |q - b| for that row
+    alone, so that nothing cancels: a row of the bank is at distance zero from itself.
+
+    Args:
+        queries: floats [*b n c]. Each leading index is a product of its own, so that memory does not grow with b.
+        bank: floats [m c].
+        half_norms: `half_squared_norms(bank)`, [m].
+
+    Returns:
+        (distances [*b n], rows int32 [*b n]; the first of equals).
+    """
+
+    def one(queries: jax.Array) -> tuple[jax.Array, jax.Array]:
+        likeness = queries @ bank.T - half_norms[None]
+        # Two plain reductions: XLA's argmax on a CPU takes several times as long.
+        most = likeness.max(axis=-1, keepdims=True)
+        index = lax.broadcasted_iota(jnp.int32, likeness.shape, 1)
+        rows = jnp.where(likeness == most, index, jnp.int32(len(bank))).min(axis=-1)
+        rows = jnp.minimum(rows, len(bank) - 1)  # nothing equals a NaN; its distance is one
+        return jnp.sqrt(jnp.sum(jnp.square(queries - bank[rows]), axis=-1)), rows
+
+    *lead, n, c = queries.shape
+    flat = queries.reshape(-1, n, c)
+    distances, rows = (x[None] for x in one(flat[0])) if len(flat) == 1 else lax.map(one, flat)
+    return distances.reshape(*lead, n), rows.reshape(*lead, n)
+
+
+def half_squared_norms(bank: jax.Array) -> jax.Array:
+    """|b|^2 / 2 of each row of a bank [m c] -> [m]."""
+    return 0.5 * jnp.sum(jnp.square(bank), axis=-1)
+
+
+def reweighted_score(
+    embedding: jax.Array, distances: jax.Array, rows: jax.Array, bank: jax.Array, *, neighbours: int
+) -> jax.Array:
+    """PatchCore's image score: the largest distance, less where the bank is sparse around its nearest row.
+
+    With N the rows of the bank nearest to that row m* (m* itself the first), and d_j the distance of the most distant
+    patch to each: score = (1 - softmax(d)_0) d_max. With one neighbour, or a bank of one row, it is d_max.
+
+    Args:
+        embedding: patches [n c] of one image.
+        distances, rows: of `nearest`, [n].
+        bank: [m c].
+        neighbours: the size of N, at most m.
+
+    Returns:
+        A scalar.
+
+    References:
+        Roth et al., CVPR 2022, Eq. 7, as anomalib's PatchcoreModel computes it.
+    """
+    worst = jnp.argmax(distances)
+    count = min(neighbours, len(bank))
+    if count < 2:
+        return distances[worst]
+    _, support = lax.top_k(-jnp.sum(jnp.square(bank - bank[rows[worst]]), axis=-1), count)
+    away = jnp.sqrt(jnp.sum(jnp.square(bank[support] - embedding[worst]), axis=-1))
+    return (1 - jax.nn.softmax(away)[0]) * distances[worst]

@@ -1,0 +1,74 @@
+"""Patch embeddings of a network's stages, and the map that their distances make."""
+
+import functools
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from gnl_jax.ops.scoremap import gaussian_matrix
+
+
+def average_3x3(features: jax.Array) -> jax.Array:
+    """Mean over each position's 3x3 neighbourhood, zeros outside: [b h w c] -> [b h w c].
+
+    Always a ninth of the sum, as published: patches at the border are nearer to zero and to each other.
+    """
+    for axis in (1, 2):
+        n = features.shape[axis]
+        padded = jnp.pad(features, [(1, 1) if i == axis else (0, 0) for i in range(4)])
+        features = sum(lax.slice_in_dim(padded, i, i + n, axis=axis) for i in range(3)) / 3
+    return features
+
+
+@functools.lru_cache(maxsize=64)
+def half_pixel_matrix(size_out: int, size_in: int) -> np.ndarray:
+    """Linear interpolation between pixel centres, edges repeated, float64 [size_out size_in].
+
+    Output i reads (i + 0.5) size_in / size_out - 0.5, as torch's `interpolate(align_corners=False)`.
+    """
+    source = np.clip((np.arange(size_out) + 0.5) * size_in / size_out - 0.5, 0, size_in - 1)
+    low = np.minimum(source.astype(int), max(size_in - 2, 0))
+    matrix = np.zeros((size_out, size_in))
+    rows = np.arange(size_out)
+    matrix[rows, low] += 1 - (source - low)
+    matrix[rows, np.minimum(low + 1, size_in - 1)] += source - low
+    return matrix
+
+
+def _resample(rows: np.ndarray, columns: np.ndarray, maps: jax.Array) -> jax.Array:
+    """R M C^T of maps [b h w ...] at full float32 precision."""
+    rows, columns = (jnp.asarray(matrix, maps.dtype) for matrix in (rows, columns))
+    return jnp.einsum("hi,bij...,wj->bhw...", rows, maps, columns, precision=lax.Precision.HIGHEST)
+
+
+def patch_embedding(stages: Sequence[jax.Array]) -> jax.Array:
+    """Stages averaged over 3x3, brought to the finest one's grid and concatenated: [b h_k w_k c_k] -> [b h w sum c_k].
+
+    References:
+        Roth et al., CVPR 2022, as anomalib's PatchcoreModel computes it.
+    """
+    pooled = [average_3x3(stage.astype(jnp.promote_types(stage.dtype, jnp.float32))) for stage in stages]
+    h, w = max(stage.shape[1:3] for stage in pooled)
+    return jnp.concatenate(
+        [
+            stage
+            if stage.shape[1:3] == (h, w)
+            else _resample(half_pixel_matrix(h, stage.shape[1]), half_pixel_matrix(w, stage.shape[2]), stage)
+            for stage in pooled
+        ],
+        axis=-1,
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _smooth_matrix(size_out: int, size_in: int) -> np.ndarray:
+    return gaussian_matrix(size_out) @ half_pixel_matrix(size_out, size_in)
+
+
+def distance_map(distances: jax.Array, *, size: tuple[int, int]) -> jax.Array:
+    """Distances of patches [b h w], interpolated to (H, W) pixels and smoothed with a Gaussian of 4 px -> [b H W]."""
+    rows, columns = (_smooth_matrix(n, m) for n, m in zip(size, distances.shape[1:], strict=True))
+    return _resample(rows, columns, distances)
