@@ -27,6 +27,7 @@ from gnl_jax.deploy.trials import ExportError, disturbed, squares, thresholds
 from gnl_jax.detection.artifact import use_matching
 from gnl_jax.detection.record import Calibration
 from gnl_jax.images.resize import resize
+from gnl_jax.methods.base import Method
 from gnl_jax.nn.blocks import BottleneckBlock
 from gnl_jax.nn.folding import fold
 
@@ -274,6 +275,9 @@ def changed_config(**fields):
     )
 
 
+OWN = Method("mine", {}, (), finish=None, score_batch=None)
+
+
 @pytest.mark.parametrize(
     ("detector", "options", "message"),
     [
@@ -282,6 +286,7 @@ def changed_config(**fields):
         (matched, {"target": "coreml"}, "target: got 'coreml', expected one of onnxruntime, openvino, tensorrt"),
         (matched, {"images": []}, "images: got none"),
         (lambda: dataclasses.replace(matched(), record=None), {}, "not calibrated"),
+        (lambda: dataclasses.replace(matched(), method=OWN), {}, "got a method of its own, 'mine'"),
     ],
 )
 def test_what_cannot_be_exported_is_refused_by_name(detector, options, message, tmp_path):

@@ -18,6 +18,7 @@ from gnl_jax.images.resize import resize as by_pillow
 from gnl_jax.methods.base import Prediction
 from gnl_jax.ops.drift import channel_deviation, drift_score, middle_ranks
 from gnl_jax.ops.matching import MATCHINGS, sort_features
+from gnl_jax.ops.patches import half_pixel_matrix
 from gnl_jax.ops.scoremap import image_score, score_map
 
 RUNTIMES = {"onnxruntime": by_onnxruntime, "openvino": by_openvino}
@@ -283,11 +284,11 @@ def test_the_memory_bank_equals_a_reference(rows, monkeypatch, run):
     rng = np.random.default_rng(5)
     stages = [rng.gamma(1, 1, shape).astype(np.float32) for shape in ((2, 3, 8, 8), (2, 5, 4, 4))]
     bank = rng.gamma(1, 1, (20, 8)).astype(np.float32)
-    matrix = scoremap.gaussian_matrix(32) @ memory_bank.half_pixel_matrix(32, 8)
+    matrix = scoremap.gaussian_matrix(32) @ half_pixel_matrix(32, 8)
     expected = bank_reference(stages, bank, matrix)
 
     def build(g, *names):
-        options = {"bank": bank, "norms": (bank**2).sum(1), "matrix": matrix}
+        options = {"bank": bank, "half_norms": (bank**2).sum(1) / 2, "matrix": matrix}
         return memory_bank.memory_bank_head(g, names, sides=(8, 4), **options)
 
     score, result = run(build, stages, [("float32", 1), ("float32", 3)])
@@ -295,10 +296,23 @@ def test_the_memory_bank_equals_a_reference(rows, monkeypatch, run):
     np.testing.assert_allclose(score, expected.max((1, 2)), rtol=1e-5)
 
 
+def test_a_row_of_the_bank_is_at_distance_zero_and_of_equals_the_first_is_nearest(monkeypatch):
+    monkeypatch.setattr(memory_bank, "BANK_ROWS", 7)
+    bank = np.random.default_rng(5).normal(100, 1, (20, 8)).astype(np.float32)
+    bank[15] = bank[3]
+    rows = bank[None, [3, 15, 19]] + np.array([[[0], [0], [1e-3]]], np.float32)
+    (got,) = by_onnxruntime(
+        lambda g, x: memory_bank.nearest(g, x, bank, (bank**2).sum(1) / 2), [rows], [("float32", 2)]
+    )
+    np.testing.assert_allclose(got, [[0, 0, np.sqrt(8) * 1e-3]], rtol=1e-2)
+    assert (got[0, :2] == 0).all()
+
+
 def test_a_bank_that_does_not_fit_is_refused():
     bank = np.zeros((20, 8), np.float32)
-    with pytest.raises(ValueError, match=r"bank: got bank \[20, 8\], norms \[19\], matrix \[32, 8\]"):
-        memory_bank.memory_bank_head(Graph(), [], sides=(8,), bank=bank, norms=bank[:19, 0], matrix=np.zeros((32, 8)))
+    options = {"bank": bank, "half_norms": bank[:19, 0], "matrix": np.zeros((32, 8))}
+    with pytest.raises(ValueError, match=r"bank: got bank \[20, 8\], half norms \[19\], matrix \[32, 8\]"):
+        memory_bank.memory_bank_head(Graph(), [], sides=(8,), **options)
 
 
 def test_equal_constants_are_kept_once_and_equal_graphs_have_equal_bytes():

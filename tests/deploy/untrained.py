@@ -8,13 +8,12 @@ import numpy as np
 from gnl_jax.config import default_config, set_method
 from gnl_jax.config_io import plain_config
 from gnl_jax.detection.artifact import build_detector
-from gnl_jax.detection.calibrate import calibrated, one_matching, scoring_variables
+from gnl_jax.detection.calibrate import calibrated, matching_methods, scoring_variables
 from gnl_jax.detection.detector import Detector
 from gnl_jax.detection.parts import good_images
 from gnl_jax.detection.record import Record, rule_record
 from gnl_jax.detection.threshold import make_rule
-from gnl_jax.methods.build import build_method
-from gnl_jax.training.loop import Trained
+from gnl_jax.methods.build import build_method, matmul_precision
 
 
 def config(*, arch="resnet18", size=32, matching="efdm", anchor="barycentre", k=1, weights="random", batch_size=4):
@@ -34,13 +33,16 @@ def untrained(images: np.ndarray, config, *, learn: int, region=None, rates=(1, 
     """
     method = build_method(config)
     state = jax.jit(lambda key: method.phases[0].init(key, None, None))(jax.random.key(1))
-    networks, matchings = scoring_variables(config, Trained(method, state, 0), images[:learn], region)
+    methods = matching_methods(config, method)
+    shared, matchings = scoring_variables(methods, state, images[:learn], precision=matmul_precision(config))
+    if region is not None:
+        shared["region"] = jax.numpy.asarray(region)
     n = len(images) - learn
     rules = [rule_record(make_rule(Fraction(k, n + 1), n)) if k else None for k in rates]
     image = {name: plain_config(config)["dataset"][name] for name in ("size", "resize", "filter", "white", "alpha")}
     manifest = {
         "config": plain_config(config),
-        "matching": one_matching(config),
+        "matching": next(iter(methods)),
         "batch_size": config.eval.batch_size,
         "image": image,
         "rules": dict(zip(("ng", "review", "drift"), rules, strict=True)),
@@ -48,5 +50,5 @@ def untrained(images: np.ndarray, config, *, learn: int, region=None, rates=(1, 
         "made": {"versions": {"gnl_jax": "0"}},
         "parent": None,
     }
-    detector = build_detector(networks, Record(manifest, matchings, {}))
+    detector = build_detector(shared, Record(manifest, matchings, {}))
     return calibrated(detector, good_images(images[learn:], config.dataset))

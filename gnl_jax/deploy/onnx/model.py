@@ -16,6 +16,8 @@ TARGETS = tuple(SORTS)
 def check_exportable(detector: Detector) -> None:
     """Raises ValueError, naming it, for what a graph cannot hold."""
     config = detector.require_record().config
+    if detector.method is not None:
+        raise ValueError(f"detector: got a method of its own, {detector.method.name!r}, expected a configuration's")
     if config.method.system != "reverse_distillation":
         raise ValueError(f"detector: got method.system {config.method.system!r}, expected 'reverse_distillation'")
     if config.precision != "float32":
