@@ -5,12 +5,18 @@
 
 The argument is the folder, then the method ("PARTS,rd4ad"). PARTS is laid out as
 
-    train/good/, test/good/, test/KIND_OF_DEFECT/, and if there are masks ground_truth/KIND_OF_DEFECT/;
-    or good/ and a folder for each kind of defect (--config.dataset.normal names another one than good);
+    train/good/, test/good/, test/KIND_OF_DEFECT/, and if there are masks ground_truth/KIND_OF_DEFECT/ (MVTec AD, MVTec
+        LOCO, BTAD; ok for good, mask or masks for ground_truth), or test_public/ for test/ (MVTec AD 2);
+    or good/ and a folder for each kind of defect, and if there are masks mask/ (anomalib's Folder); good/ may be called
+        ok/ or normal/, and --config.dataset.normal names any other;
+    or is a product of VisA, with split_csv/1cls.csv beside it;
     or holds good images alone, with --config.dataset.bad=FOLDER for the others.
 
-In the last two every tenth good image is kept for the test. --config.dataset.shifted="('night=FOLDER',)" adds images
-that you took under other conditions. Measured: see docs/results.md.
+Without a folder to test on, every tenth good image is kept for the test. A mask is named as its image (x_mask.png,
+x_gt.png or x.png for x.png). Several masks of an image are in a folder of its name (x/0.png), and are joined. Where
+some defects have no mask, pixel metrics are over the other images. docs/coming-from.md says more.
+--config.dataset.shifted="('night=FOLDER',)" adds images that you took under other conditions. Measured: see
+docs/results.md.
 """
 
 from gnl_jax.config import METHODS, default_config, set_method

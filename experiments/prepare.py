@@ -1,6 +1,7 @@
 """Prepares a benchmark data set, once, in the format that trainings read; mnist and cifar10 need the extra `prepare`.
 
 python experiments/prepare.py --data_dir=DATA --dataset=mvtec_ad --source=EXTRACTED      (or mvtec_ad:bottle alone)
+python experiments/prepare.py --data_dir=DATA --dataset=mvtec_loco --source=EXTRACTED    (mvtec_ad_2 and visa likewise)
 python experiments/prepare.py --data_dir=DATA --dataset=pacs --source=DOMAINS
 python experiments/prepare.py --data_dir=DATA --dataset=mnist_m:published --source=UNPACKED
 python experiments/prepare.py --data_dir=DATA --dataset=mnist_m:synthetic --source=PHOTOGRAPHS   (after mnist)
@@ -14,13 +15,14 @@ from absl import app, flags, logging
 
 from gnl_jax import console
 
-DATASET = flags.DEFINE_string("dataset", None, "mvtec_ad, pacs, mnist_m, mnist or cifar10; NAME:CONFIG for one part.")
+_NAMES = "mvtec_ad, mvtec_loco, mvtec_ad_2, visa, pacs, mnist_m, mnist or cifar10; NAME:CONFIG for one part."
+DATASET = flags.DEFINE_string("dataset", None, _NAMES)
 SOURCE = flags.DEFINE_string("source", None, "Folder of the published files; mnist and cifar10 need none.")
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder to prepare in; `config.dataset.root` of a training.")
 
 
 def prepare(dataset: str, *, source: str | None, data_dir: str) -> list[str]:
-    """Prepares a dataset, by default all categories of mvtec_ad and the published mnist_m, and returns the folders.
+    """Prepares a dataset, by default all categories of a benchmark and the published mnist_m, and returns the folders.
 
     Raises:
         ValueError: an unknown dataset or configuration, a missing source, or files that cannot be used.
@@ -30,7 +32,7 @@ def prepare(dataset: str, *, source: str | None, data_dir: str) -> list[str]:
     from gnl_jax.data import builders
 
     tfds.disable_progress_bar()  # ours know how much is left
-    ours = {"mvtec_ad": builders.MvtecAd, "pacs": builders.Pacs, "mnist_m": builders.MnistM}
+    ours = {build.name: build for build in builders.BUILDERS}
     name, _, part = dataset.partition(":")
     if name not in (*ours, "mnist", "cifar10"):
         raise ValueError(f"dataset: got {dataset!r}, expected one of {[*ours, 'mnist', 'cifar10']}")
@@ -42,7 +44,7 @@ def prepare(dataset: str, *, source: str | None, data_dir: str) -> list[str]:
     parts = [config.name for config in build.BUILDER_CONFIGS]
     if part and part not in parts:
         raise ValueError(f"dataset: {name} has no {part!r}, expected one of {parts}")
-    if name != "mvtec_ad":
+    if name == "mnist_m" or not parts:
         parts = parts[:1] or [None]  # the parts of mnist_m have different sources
     folders = []
     for config in [part] if part else parts:

@@ -5,6 +5,12 @@ from ml_collections import ConfigDict
 _RD4AD = {"views": ("clean",), "loss_ori": 1.0, "loss_abs": 0.0, "loss_lowf": 0.0}
 # google-research/augmix: a fixed severity and a depth for each chain, the published operations; the image is replaced.
 _AUGMIX = {"views": ("augmix",), "augmix.severity": "3", "augmix.sticky_depth": False, "augmix.geometric": True}
+_PATCHCORE = {
+    "system": "memory_bank",
+    "memory_bank.coreset": "k_center",
+    "memory_bank.rows": 0.1,
+    "memory_bank.score": "patches",
+}
 _PLAIN, _BOTH = ("none",), ("none", "efdm")  # two matchings from the same weights: two rows of a table
 
 # What a method's name stands for: fields of the group `method`, and the matchings it is evaluated with.
@@ -28,6 +34,10 @@ METHODS = {
     "augmix_mixstyle": (_RD4AD | _AUGMIX | {"mixing.kind": "mixstyle"}, _PLAIN),
     "augmix_efdm": (_RD4AD | _AUGMIX | {"mixing.kind": "efdm"}, _PLAIN),
     "jigsaw": (_RD4AD | {"jigsaw.weight": 0.7}, _PLAIN),
+    # Memory banks: ours, matched at test time, and PatchCore as published.
+    "patchcore": (_PATCHCORE, _PLAIN),
+    "matched_bank": ({"system": "memory_bank"}, _BOTH),
+    "augmented_bank": ({"system": "memory_bank", "memory_bank.views": ("augmix", "augmix")}, _BOTH),
     # Other systems.
     "kdad": ({"system": "kdad"}, _PLAIN),
     "deep_svdd": ({"system": "deep_svdd"}, _PLAIN),
@@ -77,7 +87,7 @@ SETTINGS = {
 
 
 def default_config() -> ConfigDict:
-    """GNL on the embedded digits with a random teacher; all other configurations change some of these fields."""
+    """GNL on the embedded digits; all other configurations change some of these fields."""
     config = ConfigDict()
     config.seed = 0  # of initialisation, views, order of images, shifts and random anchors
     config.precision = "float32"  # "float32" | "tf32" | "bfloat16": products of convolutions; all else is float32
@@ -108,12 +118,12 @@ def default_config() -> ConfigDict:
 
     teacher = config.teacher = ConfigDict()
     teacher.arch = "resnet18"  # "resnet18" | "resnet50" | "wide_resnet50_2"; for KDAD "vgg16"
-    teacher.weights = ""  # "imagenet" | "random" | a file; "": the environment variable GNL_JAX_TEACHER
+    teacher.weights = ""  # "bundled" | "imagenet" | "random" | a file; "": GNL_JAX_TEACHER, else "bundled"
     teacher.seed = 0  # of the random teacher
 
     method = config.method = ConfigDict()
     method.name = "gnl"  # how results are labelled; the fields below decide
-    method.system = "reverse_distillation"  # | "kdad" | "deep_svdd" | "f_anogan"
+    method.system = "reverse_distillation"  # | "memory_bank" | "kdad" | "deep_svdd" | "f_anogan"
     method.normalise = "imagenet"  # "imagenet" | "none": what follows the scaling to [0, 1]
     method.views = ("clean", "augmix", "grey")  # the first one is reconstructed
     method.loss_ori = 0.9  # lambda of Eq. 3
@@ -141,6 +151,18 @@ def default_config() -> ConfigDict:
     jigsaw.permutations = 30  # orders of the nine tiles, beside the right one
     jigsaw.identity = 0.9  # probability that an image is left in order
     jigsaw.reconstruct = "all"  # images whose features are reconstructed: "all" | "ordered" ones only
+
+    memory_bank = method.memory_bank = ConfigDict()
+    memory_bank.sizes = ("1:2+3",)  # a bank each: the share of the images' side, and the teacher's stages
+    memory_bank.matched = (1, 2)  # stages that are matched, for the bank's images and the test image alike
+    memory_bank.rows = 4000.0  # patches in a bank; below 1: the share of all patches
+    memory_bank.coreset = "random"  # how they are drawn: "random" | "k_center"
+    memory_bank.candidates = 100_000  # patches that a coreset is drawn from, themselves drawn at random
+    memory_bank.projection = 128  # dimensions that k-centre distances are measured in; 0: all
+    memory_bank.views = ()  # further views of each good image whose patches may be drawn, such as "augmix"
+    memory_bank.components = 0  # principal components that are kept; 0: the features as they are
+    memory_bank.score = "map"  # "map": the largest value of the map | "patches": PatchCore's re-weighted score
+    memory_bank.neighbours = 9  # of that re-weighting
 
     kdad = method.kdad = ConfigDict()
     kdad.mse_weight = 0.01  # lambda: weight of the squared distance beside the cosine distance

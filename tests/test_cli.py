@@ -277,9 +277,11 @@ def test_a_changed_condition_has_good_parts(line, tmp_path, capsys):
     options = ("--families", "jpeg", "--severities", "1", "--out", tmp_path / "r.html")
     assert run("shift", line.detector, "--good", line.good, "--shifted", f"lamp={line.bad}", *options) == 1
     assert "expected test/, or good/" in capsys.readouterr().err
-    (tmp_path / "set" / "train" / "good").mkdir(parents=True)
+    for name in ("train/good/1.png", "test/broken/1.png"):
+        (tmp_path / "set" / name).parent.mkdir(parents=True)
+        (tmp_path / "set" / name).touch()
     assert run("shift", line.detector, "--good", tmp_path / "set", *options) == 1
-    assert "the folder of a whole data set" in capsys.readouterr().err
+    assert "holds test/broken, expected good images alone; give" in capsys.readouterr().err
 
 
 def test_the_shift_report_refuses_images_that_it_was_fitted_to(line, tmp_path, capsys):

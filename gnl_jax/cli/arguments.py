@@ -104,13 +104,13 @@ def listed(inputs: Sequence[str]) -> list[Listed]:
     A file that does not exist stays in the list: it becomes a row that says so. Raises UsageError for a pattern or a
     folder without images.
     """
-    from gnl_jax.data.listing import list_images
+    from gnl_jax.data.good import images_to_score
 
     files = []
     for given in inputs:
         if os.path.isdir(given):
             try:
-                names = list_images(given)
+                names = images_to_score(given)
             except ValueError as error:
                 raise UsageError(str(error)) from error
             found = [

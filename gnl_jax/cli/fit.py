@@ -15,7 +15,8 @@ from gnl_jax.config import METHODS
 
 ARCHITECTURES = ("resnet18", "resnet50", "wide_resnet50_2")
 PRECISIONS = ("float32", "tf32", "bfloat16")
-FITTED = tuple(name for name, (fields, _) in METHODS.items() if "system" not in fields)  # reverse distillation
+DECIDING = ("reverse_distillation", "memory_bank")
+FITTED = tuple(name for name, (fields, _) in METHODS.items() if fields.get("system", DECIDING[0]) in DECIDING)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,8 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--roi", type=roi, metavar="X,Y,W,H", help="inspect this rectangle alone, in the images' pixels"
     )
     parser.add_argument("--mask", metavar="FILE", help="inspect where this image is not black")
-    parser.add_argument("--teacher", default="", metavar="WEIGHTS", help="a file, imagenet, or random (for trying out)")
-    parser.add_argument("--arch", choices=ARCHITECTURES, help="by default resnet18 on a CPU, wide_resnet50_2 elsewhere")
+    parser.add_argument(
+        "--teacher",
+        default="",
+        metavar="WEIGHTS",
+        help=_TEACHER,
+    )
+    parser.add_argument("--arch", choices=ARCHITECTURES, help="by default resnet18")
     parser.add_argument("--size", type=int, help="side of the images as they are inspected, by default 256")
     parser.add_argument(
         "--precision",
@@ -54,6 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--white", type=float, default=0.0, help="value that is white in images of more than 8 bits")
     parser.add_argument("--alpha", default="error", help="of transparent images: error, drop, or a background R,G,B")
     parser.add_argument("--skip-unreadable", action="store_true", help="leave out files that cannot be used")
+
+
+_TEACHER = "a file, imagenet, random (for trying out), or bundled, which is the default with resnet18"
 
 
 def run(args: argparse.Namespace) -> int:
@@ -119,7 +128,7 @@ def configuration(args: argparse.Namespace):
     """The configuration of the arguments; says which teacher it has."""
     from gnl_jax.config import set_method
     from gnl_jax.detection.options import inspection_config
-    from gnl_jax.nn.pretrained import is_cached, resolve_source
+    from gnl_jax.nn.pretrained import resolve_source
 
     config = set_method(inspection_config(), args.method, like="mvtec")
     if args.method == "rd4ad":
@@ -130,15 +139,12 @@ def configuration(args: argparse.Namespace):
     config.dataset.white, config.dataset.alpha = args.white, args.alpha
     config.dataset.skip_unreadable = args.skip_unreadable
     try:
-        source = resolve_source(args.teacher)
-    except ValueError:
-        source = "imagenet" if is_cached(config.teacher.arch) else ""
-    if not source:
+        source = resolve_source(args.teacher, config.teacher.arch)
+    except ValueError as error:
         raise UsageError(
             f"no teacher weights for {config.teacher.arch}: `gnl-jax weights fetch {config.teacher.arch}` downloads "
-            "them once, --teacher FILE names a file of your own (or GNL_JAX_TEACHER does), and --teacher random does "
-            "without, which is good for trying the program and for nothing else"
-        )
+            "them once, then --teacher imagenet; --teacher FILE names a file of your own (or GNL_JAX_TEACHER does)"
+        ) from error
     if source == "random":
         print("THE TEACHER IS RANDOM: good for trying the program, not for inspecting parts")
     config.teacher.weights = source

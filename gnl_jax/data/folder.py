@@ -1,4 +1,4 @@
-"""Tasks from image folders: a user's own, MVTec AD and PACS."""
+"""Tasks from image folders: a user's own, benchmarks of inspection by category, and PACS."""
 
 import dataclasses
 import functools
@@ -8,24 +8,17 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from absl import logging
 
-from gnl_jax.data.layouts import (
-    GOOD,
-    ImageFiles,
-    Layout,
-    find_layout,
-    mvtec_layout,
-    mvtec_test,
-    pacs_domain,
-    pacs_domains,
-    pacs_layout,
-    shifted_files,
-)
+from gnl_jax.data.files import ImageFiles, Layout
+from gnl_jax.data.layouts import SPLITS, find_layout, shifted_files, split_layout
 from gnl_jax.data.listing import list_images
 from gnl_jax.data.masks import load_masks
+from gnl_jax.data.naming import GOOD
+from gnl_jax.data.pacs import pacs_domain, pacs_domains, pacs_layout
 from gnl_jax.data.pixels import Alpha, range_warning
-from gnl_jax.data.prepared import opened, prepared_mvtec, prepared_pacs
+from gnl_jax.data.prepared import opened, prepared_category, prepared_pacs
 from gnl_jax.data.protocol import LabelledImages, Task, check_shifts, limited
 from gnl_jax.data.reading import Loaded, Transform, load_images
+from gnl_jax.data.visa import visa_layout
 from gnl_jax.images.corruptions import FAMILIES, SEVERITIES, corrupt, corruption_rng, parse_shift
 from gnl_jax.images.resize import Geometry
 from gnl_jax.images.shifts import GEOMETRIC
@@ -36,7 +29,7 @@ from gnl_jax.version import __version__
 class FolderOptions:
     """How images of a folder are read, and how its test set is shifted.
 
-    Fields:
+    Attributes:
         size: side of the images in pixels, or their geometry.
         shifts: of the test set: members of `FAMILIES`, with a severity of their own where one follows, as in
             "contrast:5"; for PACS its other domains too. Masks move with their images.
@@ -92,23 +85,39 @@ def folder_task(root: str, *, normal: str = "", bad: str = "", options: FolderOp
     return _task(dataset, normal or GOOD, find_layout(root, normal=normal, bad=bad), shifted, options)
 
 
-def mvtec_task(root: str, category: str, *, options: FolderOptions = FolderOptions()) -> Task:
-    """One category of MVTec AD, at `root/category` as published or in `root` as `experiments/prepare.py` leaves it.
+# The benchmarks with categories: how a category's folder is read, and the folder of the prepared data.
+CATEGORIES: dict[str, tuple[Callable[[str, Sequence[str]], Layout], str]] = {
+    "mvtec": (functools.partial(split_layout, split=SPLITS["MVTec AD"]), "mvtec_ad"),
+    "mvtec_loco": (functools.partial(split_layout, split=SPLITS["MVTec LOCO"]), "mvtec_loco"),
+    "mvtec_ad_2": (functools.partial(split_layout, split=SPLITS["MVTec AD 2"]), "mvtec_ad_2"),
+    "btad": (functools.partial(split_layout, split=SPLITS["BTAD"]), "btad"),
+    "visa": (visa_layout, "visa"),
+}
+
+
+def category_task(dataset: str, root: str, category: str, *, options: FolderOptions = FolderOptions()) -> Task:
+    """One category of a benchmark of `CATEGORIES`, at `root/category` as published or in `root` as
+    `experiments/prepare.py` leaves it.
 
     A folder of `options.shifted` may have categories too.
 
     Raises:
         ValueError: a folder or option without a meaning, a file that cannot be used; it is named.
     """
-    _check_shifts(options, dataset="mvtec")
+    _check_shifts(options, dataset=dataset)
+    read, prepared = CATEGORIES[dataset]
     folder = os.path.join(root, category)
     shifted = {}
     for name, path in _named_folders(options).items():
         inside = os.path.join(path, category)
-        path = inside if os.path.isdir(inside) else path
-        shifted[name] = mvtec_test(path, list_images(path))
-    layout = prepared_mvtec(root, category) or mvtec_layout(folder, list_images(folder))
-    return _task("mvtec", category, layout, shifted, options)
+        shifted[name] = shifted_files(inside if os.path.isdir(inside) else path)
+    layout = prepared_category(root, prepared, category) or read(folder, list_images(folder))
+    return _task(dataset, category, layout, shifted, options)
+
+
+def mvtec_task(root: str, category: str, *, options: FolderOptions = FolderOptions()) -> Task:
+    """One category of MVTec AD (`category_task`)."""
+    return category_task("mvtec", root, category, options=options)
 
 
 def pacs_task(
@@ -165,13 +174,21 @@ def load_test(files: ImageFiles, options: FolderOptions, *, shift: str = "", wha
     names = tuple(files.names[i] for i in kept)
     if after:
         images = np.stack([after.apply(image, name) for image, name in zip(images, names)])
-    masks = None
-    if files.masks is not None:
-        change = {"change": lambda mask, index: before.move(mask, names[index])} if before and before.move else {}
-        masks = load_masks([files.masks[i] for i in kept], options.size, what=f"{what} masks", **change)
-        if after and after.move:
-            masks = np.stack([after.move(mask, name) for mask, name in zip(masks, names)])
-    return LabelledImages(images, np.array([files.defects[i] != "" for i in kept], np.bool_), masks, names)
+    defective = np.array([files.defects[i] != "" for i in kept], np.bool_)
+    if files.masks is None:
+        return LabelledImages(images, defective, None, names)
+    change = {"change": lambda mask, index: before.move(mask, names[index])} if before and before.move else {}
+    masks, known = load_masks(
+        [files.masks[i] for i in kept],
+        options.size,
+        defective=defective,
+        skip_unreadable=options.skip_unreadable,
+        what=f"{what} masks".strip(),
+        **change,
+    )
+    if after and after.move:
+        masks = np.stack([after.move(mask, name) for mask, name in zip(masks, names)])
+    return LabelledImages(images, defective, masks, names, None if known.all() else known)
 
 
 def _task(dataset: str, normal: str, layout: Layout, shifted: Mapping[str, ImageFiles], options: FolderOptions) -> Task:

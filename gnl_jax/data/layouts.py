@@ -1,228 +1,222 @@
-"""How image folders are laid out: which files are trained on, which are tested on, what is a defect.
+"""How folders of images are laid out: which files are trained on, which are tested on, what is a defect.
 
 In all functions `root` is a folder and `paths` is `list_images(root)`.
 """
 
 import os
-from collections.abc import Iterable, Sequence
-from pathlib import PurePosixPath
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from absl import logging
 
+from gnl_jax.data.files import ImageFiles, Layout, every_tenth, labelled_files, normal_files, top_folders
 from gnl_jax.data.listing import list_images
+from gnl_jax.data.naming import GOOD, NORMAL_FOLDERS, is_mask_folder, is_normal, split_masks
+from gnl_jax.data.visa import split_table, visa_layout
 
-GOOD = "good"  # the folder of normal images in MVTec AD
 
+class Split(NamedTuple):
+    """A layout with a folder to train on and one to test on.
 
-class ImageFiles(NamedTuple):
-    """Image files with their labels.
+    train/ holds a folder of normal images (good, ok or normal), or normal images alone; the test folder one of normal
+    images and one for each kind of defect. Masks are in a folder ground_truth (or mask, masks, gt) beside or in the
+    test folder, or beside their images.
 
-    Fields:
-        paths: what to open: files, or `RecordFile`s.
-        names: paths relative to the folder that the user gave; with the seed they decide each image's noise.
-        defects: the kind of defect, or the anomalous class, of each; "" for a normal image.
-        masks: for each image the path of its mask, None without a defect; None where there are no masks.
+    Attributes:
+        told_by: the path that tells this layout from the others.
+        test: the folder to test on.
+        unused: folders that are known and not used: images to validate on, or without labels.
     """
 
-    paths: tuple[str | os.PathLike, ...]
-    names: tuple[str, ...]
-    defects: tuple[str, ...]
-    masks: tuple[str | os.PathLike | None, ...] | None = None
+    told_by: str
+    test: str = "test"
+    unused: tuple[str, ...] = ()
 
 
-class Layout(NamedTuple):
-    """Normal images to learn from, and the test set "id"."""
-
-    train: ImageFiles
-    test: ImageFiles
+# The first that fits. BTAD and one's own folders with other names for good and bad are read as MVTec AD is.
+SPLITS: dict[str, Split] = {
+    "MVTec AD 2": Split("test_public", "test_public", ("validation", "test_private", "test_private_mixed")),
+    "MVTec LOCO": Split("validation", unused=("validation",)),
+    "BTAD": Split("train/ok"),
+    "MVTec AD": Split("train"),
+}
 
 
 def find_layout(root: str, *, normal: str = "", bad: str = "") -> Layout:
-    """Finds out which of three layouts a folder has: MVTec AD, class per folder, or flat.
+    """Reads a folder in one of the layouts of `LAYOUTS`.
 
     Args:
         root: the folder.
-        normal: the class that is normal, for a class per folder; "" for `good`.
+        normal: the class that is normal, for a folder for each class; the product, for VisA. "": good, ok or normal.
         bad: a folder of anomalous images, for a flat folder of normal ones.
 
     Raises:
-        ValueError: none of the three; what was found is said.
+        ValueError: none of the layouts, or several products; what was found is said.
     """
     paths = list_images(root)
-    folders = _folders(paths)
-    flat = not any("/" in path for path in paths)
-    if any(path.startswith(f"train/{GOOD}/") for path in paths):
-        layout, unused = mvtec_layout(root, paths), {"normal": normal, "bad": bad}
-    elif flat:
-        layout, unused = flat_layout(root, paths, bad=bad), {"normal": normal}
-    elif (normal or GOOD) in folders and all("/" in path for path in paths):
-        layout, unused = class_layout(root, paths, normal or GOOD), {"bad": bad}
-    else:
-        loose = sum("/" not in path for path in paths)
-        raise ValueError(
-            f"{root!r}: found {loose} images beside the folders {folders}, expected images and no folders; or "
-            f"train/{GOOD} and test/; or a folder for each class, one of them {normal or GOOD!r} (`normal`)"
-        )
-    if given := [name for name, value in unused.items() if value]:
-        raise ValueError(f"{' and '.join(given)}: no meaning for the layout of {root!r}")
-    return layout
+    for reader in LAYOUTS.values():
+        if reader.fits(root, paths, normal):
+            given = {"normal": normal, "bad": bad}
+            if unused := [name for name, value in given.items() if value and name not in reader.takes]:
+                raise ValueError(f"{' and '.join(unused)}: no meaning for the layout of {root!r}")
+            return reader.read(root, paths, **{name: given[name] for name in reader.takes})
+    raise _unknown(root, paths, normal)
 
 
-def mvtec_layout(root: str, paths: Sequence[str]) -> Layout:
-    """One category of MVTec AD: `train/good/`, `test/{good,<defect>}/` and, if any, `ground_truth/<defect>/`.
+def split_layout(root: str, paths: Sequence[str], split: Split) -> Layout:
+    """A layout with a folder to train on and one to test on.
 
     Raises:
-        ValueError: no images in `train/good` or in `test`; masks that cannot be paired with the images.
+        ValueError: no images to train on or to test on; masks that cannot be paired with the images.
     """
-    train = [path for path in paths if path.startswith(f"train/{GOOD}/")]
-    if not train:
-        raise ValueError(f"{root!r}: no images in train/{GOOD}")
-    return Layout(_normal(root, train), mvtec_test(root, paths))
+    images, _ = split_masks(paths)
+    inside = [path for path in images if path.startswith("train/")]
+    kinds = top_folders(path.removeprefix("train/") for path in inside)
+    normal = [path for path in inside if is_normal(path.split("/")[1])] if kinds else inside
+    if not normal:
+        raise ValueError(f"{root!r}: no images in train/{GOOD}, found train/{kinds}")
+    test = split_test(root, paths, split)
+    used = {*normal, *test.names}
+    _say_unused(root, [path for path in images if path not in used], split.unused)
+    return Layout(normal_files(root, normal), test)
 
 
-def mvtec_test(root: str, paths: Sequence[str]) -> ImageFiles:
-    """The test part of `mvtec_layout`; a folder of shifted images may have it alone."""
-    tests = [path for path in paths if path.startswith("test/") and path.count("/") > 1]
+def split_test(root: str, paths: Sequence[str], split: Split) -> ImageFiles:
+    """The test part of `split_layout`; a folder of shifted images may have it alone."""
+    images, masks = split_masks(paths)
+    tests = [path for path in images if path.startswith(f"{split.test}/") and path.count("/") > 1]
     if not tests:
-        raise ValueError(f"{root!r}: no images in test/{GOOD} and test/<defect>")
+        raise ValueError(f"{root!r}: no images in {split.test}/{GOOD} and {split.test}/<defect>")
     kinds = [path.split("/")[1] for path in tests]
-    masks: dict[str, str] = {}
-    truths = [path for path in paths if path.startswith("ground_truth/")]
-    for defect in sorted(set(kinds) - {GOOD}) if truths else ():
-        images = [path for path, kind in zip(tests, kinds) if kind == defect]
-        masks |= pair_masks(images, [path for path in truths if path.startswith(f"ground_truth/{defect}/")], root=root)
-    return ImageFiles(
-        paths=_joined(root, tests),
-        names=tuple(tests),
-        defects=tuple("" if kind == GOOD else kind for kind in kinds),
-        masks=tuple(os.path.join(root, masks[t]) if t in masks else None for t in tests) if truths else None,
-    )
+    used = [mask for mask in masks if (top := mask.split("/")[0]) == split.test or is_mask_folder(top)]
+    return labelled_files(root, tests, ["" if is_normal(kind) else kind for kind in kinds], used, top=split.test)
 
 
-def pair_masks(images: Sequence[str], masks: Sequence[str], *, root: str) -> dict[str, str]:
-    """The mask of each image of one kind of defect: `x_mask.png` or `x.png` belongs to `x.png`.
+def class_layout(root: str, paths: Sequence[str], *, normal: str = "") -> Layout:
+    """A folder for each class, or good, bad and mask folders as anomalib's `Folder` has them.
 
-    Where the names do not tell, both are taken in sorted order, as published, and that is logged.
+    Every tenth normal image is test, with all images of the other classes; where there is a folder of normal images to
+    test on (good_test, test_good), those, and none that could be trained on. Folders of masks are no class, unless one
+    is the normal class.
 
-    Raises:
-        ValueError: another number of masks than of images; folder and numbers are named.
-    """
-    folder = os.path.dirname(images[0])
-    by_stem = {PurePosixPath(mask).stem.removesuffix("_mask"): mask for mask in masks}
-    if len(masks) == len(images) and {PurePosixPath(image).stem for image in images} == by_stem.keys():
-        return {image: by_stem[PurePosixPath(image).stem] for image in images}
-    if len(masks) != len(images):
-        raise ValueError(f"{root!r}: {len(masks)} masks in ground_truth for {len(images)} images in {folder}")
-    logging.warning("%s: masks of %s paired by sorted order, their names differ", root, folder)
-    return dict(zip(sorted(images, key=os.fsencode), sorted(masks, key=os.fsencode)))
-
-
-def class_layout(root: str, paths: Sequence[str], normal: str) -> Layout:
-    """A folder for each class: every tenth normal image is test, with all images of the other classes.
+    Args:
+        root, paths: as everywhere here.
+        normal: the normal class; "" for good, ok and normal.
 
     Raises:
         ValueError: no such class; those there are listed.
     """
-    paths = [path for path in paths if "/" in path]
-    _check_class(normal, _folders(paths), where=root)
-    held_out, train = _every_tenth([path for path in paths if path.startswith(f"{normal}/")])
-    others = [path for path in paths if not path.startswith(f"{normal}/")]
-    return Layout(_normal(root, train), _one_vs_all(root, [*held_out, *others], normal, level=0))
+    images, masks = (paths, []) if is_mask_folder(normal) else split_masks(paths)
+    images = [path for path in images if "/" in path]
+    classes = top_folders(images)
+    normals = [normal] if normal else [name for name in classes if is_normal(name)]
+    if not normals or normals[0] not in classes:
+        raise ValueError(f"normal: no class {normal or GOOD!r} in {root!r}, expected one of {classes}")
+    tests = {f"{name}_test" for name in normals} | {f"test_{name}" for name in normals}
+    good = [path for path in images if path.split("/")[0] in normals]
+    held_out = [path for path in images if path.split("/")[0] in tests]
+    held_out, train = (held_out, good) if held_out else every_tenth(good)
+    others = [path for path in images if path.split("/")[0] not in (*normals, *tests)]
+    defects = ("",) * len(held_out) + tuple(path.split("/")[0] for path in others)
+    return Layout(normal_files(root, train), labelled_files(root, [*held_out, *others], defects, masks))
 
 
 def flat_layout(root: str, paths: Sequence[str], *, bad: str = "") -> Layout:
     """A folder of normal images, every tenth of them test; all images of the folder `bad` are test too."""
-    held_out, train = _every_tenth(paths)
-    test = _normal(root, held_out)
+    images, masks = split_masks(paths)
+    if masks:
+        logging.warning("%s: %d masks of normal images are not used, such as %s", root, len(masks), masks[0])
+    held_out, train = every_tenth(images)
+    test = normal_files(root, held_out)
     if bad:
-        defective = list_images(bad)
+        names, masks = split_masks(list_images(bad))
+        files = labelled_files(bad, names, ("bad",) * len(names), masks)
         test = ImageFiles(
-            paths=test.paths + _joined(bad, defective),
-            names=test.names + tuple(f"bad/{path}" for path in defective),
-            defects=test.defects + ("bad",) * len(defective),
+            paths=test.paths + files.paths,
+            names=test.names + tuple(f"bad/{name}" for name in files.names),
+            defects=test.defects + files.defects,
+            masks=None if files.masks is None else ((),) * len(held_out) + files.masks,
         )
-    return Layout(_normal(root, train), test)
-
-
-def pacs_layout(root: str, paths: Sequence[str], normal: str, *, domain: str = "photo") -> Layout:
-    """One domain of PACS, `<domain>/<class>/`: every tenth image of each class is test, the rest train.
-
-    The released protocol is unknown; this is ours, on images sorted by name within their class.
-
-    Raises:
-        ValueError: no such domain or class; those there are listed.
-    """
-    classes = _pacs_classes(root, paths, domain)
-    _check_class(normal, classes, where=os.path.join(root, domain))
-    tenths = {name: _every_tenth(paths) for name, paths in classes.items()}
-    test = [path for held_out, _ in tenths.values() for path in held_out]
-    return Layout(_normal(root, tenths[normal][1]), _one_vs_all(root, test, normal, level=1))
-
-
-def pacs_domain(root: str, paths: Sequence[str], normal: str, domain: str, *, keep: str = "all") -> ImageFiles:
-    """A shifted domain of PACS, which is never trained on: "all" its images, or every "tenth" of each class."""
-    if keep not in ("all", "tenth"):
-        raise ValueError(f"ood: got {keep!r}, expected 'all' or 'tenth'")
-    classes = _pacs_classes(root, paths, domain)
-    _check_class(normal, classes, where=os.path.join(root, domain))
-    kept = [paths if keep == "all" else _every_tenth(paths)[0] for paths in classes.values()]
-    return _one_vs_all(root, [path for paths in kept for path in paths], normal, level=1)
-
-
-def pacs_domains(paths: Sequence[str]) -> list[str]:
-    """The names of the domains, sorted."""
-    return _folders(path for path in paths if path.count("/") > 1)
+    return Layout(normal_files(root, train), test)
 
 
 def shifted_files(root: str) -> ImageFiles:
-    """A user's own shifted test set: `test/` as in MVTec AD, or `good/` beside a folder for each kind of defect.
+    """A user's own shifted test set: the test part of a layout, or `good/` beside a folder for each kind of defect.
 
     Raises:
         ValueError: neither of the two; what was found is said.
     """
     paths = list_images(root)
-    folders = _folders(paths)
-    if "test" in folders:
-        return mvtec_test(root, paths)
-    if GOOD in folders and all("/" in path for path in paths):
-        return _one_vs_all(root, paths, GOOD, level=0)
+    folders = top_folders(paths)
+    for split in SPLITS.values():
+        if split.test in folders:
+            return split_test(root, paths, split)
+    images, masks = split_masks(paths)
+    if any(map(is_normal, folders)) and all("/" in path for path in images):
+        kinds = [path.split("/")[0] for path in images]
+        return labelled_files(root, images, ["" if is_normal(kind) else kind for kind in kinds], masks)
     raise ValueError(f"{root!r}: found the folders {folders}, expected test/, or {GOOD}/ and one for each defect")
 
 
-def _pacs_classes(root: str, paths: Sequence[str], domain: str) -> dict[str, list[str]]:
-    if domain not in pacs_domains(paths):
-        raise ValueError(f"{root!r}: no domain {domain!r}, found {pacs_domains(paths)}")
-    mine = [path for path in paths if path.startswith(f"{domain}/") and path.count("/") > 1]
-    classes = sorted({path.split("/")[1] for path in mine})
-    return {name: [path for path in mine if path.split("/")[1] == name] for name in classes}
+class Reader(NamedTuple):
+    """A layout: whether a folder has it (root, paths, normal), how it is read, and which arguments have a meaning."""
+
+    fits: Callable[[str, Sequence[str], str], bool]
+    read: Callable[..., Layout]
+    takes: tuple[str, ...] = ()
 
 
-def _one_vs_all(root: str, paths: Sequence[str], normal: str, *, level: int) -> ImageFiles:
-    """Labels files by their class, the name at a level of their path."""
-    classes = [path.split("/")[level] for path in paths]
-    defects = tuple("" if name == normal else name for name in classes)
-    return ImageFiles(_joined(root, paths), tuple(paths), defects)
+def _split_reader(split: Split) -> Reader:
+    def fits(root: str, paths: Sequence[str], normal: str) -> bool:
+        def has(folder: str) -> bool:
+            return any(path.startswith(f"{folder}/") for path in paths)
+
+        trains = has("train") and (has(split.test) or any(has(f"train/{name}") for name in NORMAL_FOLDERS))
+        return trains and has(split.told_by)
+
+    return Reader(fits, lambda root, paths: split_layout(root, paths, split))
 
 
-def _normal(root: str, paths: Sequence[str]) -> ImageFiles:
-    return ImageFiles(_joined(root, paths), tuple(paths), ("",) * len(paths))
+def _fits_classes(root: str, paths: Sequence[str], normal: str) -> bool:
+    images = paths if is_mask_folder(normal) else split_masks(paths)[0]
+    folders = top_folders(images)
+    return all("/" in path for path in images) and (normal in folders if normal else any(map(is_normal, folders)))
 
 
-def _joined(root: str, paths: Iterable[str]) -> tuple[str, ...]:
-    return tuple(os.path.join(root, path) for path in paths)
+# Told in this order.
+LAYOUTS: dict[str, Reader] = {
+    "VisA": Reader(lambda root, paths, normal: split_table(root) is not None, visa_layout, ("normal",)),
+    **{name: _split_reader(split) for name, split in SPLITS.items()},
+    "a folder for each class": Reader(_fits_classes, class_layout, ("normal",)),
+    "a folder of normal images": Reader(
+        lambda root, paths, normal: not any("/" in path for path in paths), flat_layout, ("bad",)
+    ),
+}
 
 
-def _folders(paths: Iterable[str]) -> list[str]:
-    return sorted({path.split("/")[0] for path in paths if "/" in path})
+def _unknown(root: str, paths: Sequence[str], normal: str) -> ValueError:
+    folders = top_folders(paths)
+    products = sorted({path.split("/")[0] for path in paths if path.split("/")[1:2] == ["train"]})
+    if products:
+        return ValueError(
+            f"{root!r}: got a folder of several products ({', '.join(products[:5])}), expected that of one, such as "
+            f"{os.path.join(root, products[0])!r}"
+        )
+    loose = sum("/" not in path for path in paths)
+    named = repr(normal) if normal else "good, ok or normal"
+    return ValueError(
+        f"{root!r}: found {loose} images beside the folders {folders}, expected images and no folders; or "
+        f"train/{GOOD} and test/; or a folder for each class, one of them {named} (`normal`)"
+    )
 
 
-def _every_tenth(paths: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Positions 0, 10, 20, ... of the sorted files, and all others."""
-    paths = sorted(paths, key=os.fsencode)
-    return paths[::10], [path for i, path in enumerate(paths) if i % 10]
-
-
-def _check_class(normal: str, classes: Iterable[str], *, where: str) -> None:
-    if normal not in classes:
-        raise ValueError(f"normal: no class {normal!r} in {where!r}, expected one of {sorted(classes)}")
+def _say_unused(root: str, left: Sequence[str], known: Sequence[str]) -> None:
+    """Logs how many images no one uses, by folder; as a warning where the layout does not know the folder."""
+    counts = Counter("/".join(path.split("/")[:-1][:2]) or "." for path in left)
+    for level, unused in (
+        (logging.INFO, {f: n for f, n in counts.items() if f.split("/")[0] in known}),
+        (logging.WARNING, {f: n for f, n in counts.items() if f.split("/")[0] not in known}),
+    ):
+        if unused:
+            logging.log(level, "%s: not used: %s", root, ", ".join(f"{n} in {f}" for f, n in sorted(unused.items())))

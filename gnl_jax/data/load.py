@@ -1,12 +1,13 @@
 """From the configuration's group `dataset` to a task."""
 
+import functools
 from collections.abc import Callable
 
 from ml_collections import ConfigDict
 
 from gnl_jax.data.cifar10 import cifar10_task
 from gnl_jax.data.digits import digits_task
-from gnl_jax.data.folder import FolderOptions, folder_task, mvtec_task, pacs_task
+from gnl_jax.data.folder import CATEGORIES, FolderOptions, category_task, folder_task, pacs_task
 from gnl_jax.data.mnist import mnist_task
 from gnl_jax.data.pixels import Alpha
 from gnl_jax.data.protocol import Task
@@ -49,8 +50,8 @@ def _folder(dataset: ConfigDict, seed: int) -> Task:
     return folder_task(dataset.root, normal=dataset.normal, bad=dataset.bad, options=folder_options(dataset, seed))
 
 
-def _mvtec(dataset: ConfigDict, seed: int) -> Task:
-    return mvtec_task(dataset.root, dataset.normal, options=folder_options(dataset, seed))
+def _category(name: str, dataset: ConfigDict, seed: int) -> Task:
+    return category_task(name, dataset.root, dataset.normal, options=folder_options(dataset, seed))
 
 
 def _pacs(dataset: ConfigDict, seed: int) -> Task:
@@ -97,6 +98,6 @@ DATASETS: dict[str, Callable[[ConfigDict, int], Task]] = {
     "mnist": _mnist,
     "cifar10": _cifar10,
     "pacs": _pacs,
-    "mvtec": _mvtec,
+    **{name: functools.partial(_category, name) for name in CATEGORIES},
     "folder": _folder,
 }

@@ -1,10 +1,11 @@
-"""MVTec AD and PACS as `gnl_jax.data.builders` prepared them, read as if they were the folders they came from."""
+"""Benchmarks as `gnl_jax.data.builders` prepared them, read as if they were the folders they came from."""
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from gnl_jax.data.layouts import ImageFiles, Layout, mvtec_layout
+from gnl_jax.data.files import ImageFiles, Layout
+from gnl_jax.data.naming import GOOD
 from gnl_jax.data.tfds import Records, is_prepared, open_split, read_examples
 
 VERSION = "1.0.0"
@@ -27,17 +28,28 @@ class RecordFile:
         return self.records.__getitems__([self.index])[0][self.feature]
 
 
-def prepared_mvtec(root: str, category: str) -> Layout | None:
-    """A category at `root/mvtec_ad/category/1.0.0`, as `mvtec_layout`; None where nothing is prepared."""
-    folder = os.path.join(root, "mvtec_ad", category, VERSION)
+def prepared_category(root: str, dataset: str, category: str) -> Layout | None:
+    """A category at `root/dataset/category/1.0.0`, as its folder would give it; None where nothing is prepared.
+
+    Raises:
+        ValueError: a dataset without the splits "train" and "test".
+    """
+    folder = os.path.join(root, dataset, category, VERSION)
     if not is_prepared(folder):
         return None
-    files = _files(folder)
-    train, test = (opened(part, files) for part in mvtec_layout(folder, sorted(files, key=os.fsencode)))
+    train, test = (_split(folder, split) for split in ("train", "test"))
+    bad = [kind not in ("", GOOD) for _, kind in test]
     masks = tuple(
-        dataclasses.replace(path, feature="mask") if defect else None for path, defect in zip(test.paths, test.defects)
+        (dataclasses.replace(file, feature="mask"),) if defective else () for (file, _), defective in zip(test, bad)
     )
-    return Layout(train, test._replace(masks=masks))
+    return Layout(
+        ImageFiles(*_columns([file for file, _ in train]), ("",) * len(train)),
+        ImageFiles(
+            *_columns([file for file, _ in test]),
+            tuple(kind if defective else "" for (_, kind), defective in zip(test, bad)),
+            masks,
+        ),
+    )
 
 
 def prepared_pacs(root: str) -> dict[str, RecordFile]:
@@ -55,11 +67,20 @@ def _files(folder: str) -> dict[str, RecordFile]:
     """Every image of every split by its name."""
     import tensorflow_datasets as tfds
 
-    files = {}
-    for split in tfds.builder_from_directory(folder).info.splits:
-        records = open_split(folder, split)
-        examples = read_examples(records, range(len(records)), what=f"{folder} {split} names")
-        for index, example in enumerate(examples):
-            name = example["name"].decode()
-            files[name] = RecordFile(folder, name, records, index)
-    return files
+    splits = tfds.builder_from_directory(folder).info.splits
+    return {file.name: file for split in splits for file, _ in _split(folder, split)}
+
+
+def _split(folder: str, split: str) -> list[tuple[RecordFile, str]]:
+    """The images of a split, sorted by name, with what is said of the defect of each."""
+    records = open_split(folder, split)
+    examples = read_examples(records, range(len(records)), what=f"{folder} {split} names")
+    found = []
+    for index, example in enumerate(examples):
+        file = RecordFile(folder, example["name"].decode(), records, index)
+        found.append((file, example.get("defect", b"").decode()))
+    return sorted(found, key=lambda item: os.fsencode(item[0].name))
+
+
+def _columns(files: Sequence[RecordFile]) -> tuple[tuple[RecordFile, ...], tuple[str, ...]]:
+    return tuple(files), tuple(file.name for file in files)

@@ -12,17 +12,30 @@ from gnl_jax.data.pixels import pixel_hash
 class LabelledImages(NamedTuple):
     """A test set in memory.
 
-    Fields:
+    Attributes:
         images: uint8 [n s s 3], RGB.
         anomalous: bool [n].
         masks: bool [n s s], True on the defect, or None where there are none.
         names: n names, or None.
+        masked: bool [n], False where the mask of a defective image is not known; None if all are.
     """
 
     images: np.ndarray
     anomalous: np.ndarray
     masks: np.ndarray | None = None
     names: tuple[str, ...] | None = None
+    masked: np.ndarray | None = None
+
+    def mask(self, index: int) -> np.ndarray | None:
+        """The mask of an image, bool [s s], or None where it is not known."""
+        known = self.masks is not None and (self.masked is None or self.masked[index])
+        return self.masks[index] if known else None
+
+    def pixels(self, maps: np.ndarray | None) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Score maps [n s s], or None, and the masks to compare them with: those of images whose mask is known."""
+        if maps is None or self.masks is None or self.masked is None:
+            return maps, self.masks
+        return maps[self.masked], self.masks[self.masked]
 
 
 class ImageSource(Protocol):
@@ -92,6 +105,8 @@ def check_test(test: LabelledImages, *, name: str) -> None:
         raise ValueError(f"{name}: anomalous: got {test.anomalous.dtype} {test.anomalous.shape}, expected bool {(n,)}")
     if test.masks is not None and (test.masks.dtype != np.bool_ or test.masks.shape != shape[:3]):
         raise ValueError(f"{name}: masks: got {test.masks.dtype} {test.masks.shape}, expected bool {shape[:3]}")
+    if test.masked is not None and (test.masked.dtype != np.bool_ or test.masked.shape != (n,)):
+        raise ValueError(f"{name}: masked: got {test.masked.dtype} {test.masked.shape}, expected bool {(n,)}")
     if test.names is not None and len(test.names) != n:
         raise ValueError(f"{name}: names: got {len(test.names)}, expected {n}")
     anomalous = int(test.anomalous.sum())

@@ -18,6 +18,7 @@ from gnl_jax.data.progress import progress
 from gnl_jax.images.resize import Geometry, resize
 
 RECIPE = 1  # part of every cache key; to be raised when the meaning of a pixel changes
+MOST_NAMED = 20  # unusable files, one a line
 
 
 class Transform(NamedTuple):
@@ -138,7 +139,7 @@ def load_images(
         what: is being read, for the progress bar and the log.
 
     Raises:
-        ImageError: an unusable file, which is named; with `skip_unreadable` only if no file is usable.
+        ImageError: unusable files, all of which are named; with `skip_unreadable` only if no file is usable.
         ValueError: an invalid option.
     """
     check_options(white=white, alpha=alpha, max_megapixels=max_megapixels)
@@ -162,7 +163,9 @@ def load_images(
             images[index] = image
         return _Outcome(cached, int(image.max()))
 
-    outcomes = _in_threads(load, len(paths), workers=workers, what=what, stop_at_error=not skip_unreadable)
+    outcomes = _in_threads(load, len(paths), workers=workers, what=what)
+    if (broken := [str(outcome) for outcome in outcomes if isinstance(outcome, ImageError)]) and not skip_unreadable:
+        raise ImageError(unusable(broken, total=len(paths), what=what))
     kept, report = _collected(paths, outcomes, what)
     if images is not None:
         return Loaded(images[kept] if report.skipped else images, kept, report)
@@ -181,19 +184,24 @@ def _key(recipe: str, name: str, data: bytes) -> str:
     return hashlib.sha256(repr((recipe, name, hashlib.sha256(data).digest())).encode()).hexdigest()
 
 
-def _in_threads(
-    load: Callable[[int], _Outcome | ImageError], n: int, *, workers: int | None, what: str, stop_at_error: bool
-) -> list[_Outcome | ImageError]:
-    outcomes = []
+def unusable(reasons: Sequence[str], *, total: int, what: str) -> str:
+    """The message for files that cannot be used: all of them, the first `MOST_NAMED` with their reasons."""
+    left = f"\n  and {len(reasons) - MOST_NAMED} more" if len(reasons) > MOST_NAMED else ""
+    named = "".join(f"\n  {reason}" for reason in reasons[:MOST_NAMED])
+    return (
+        f"{len(reasons)} of {total} files cannot be used ({what}):{named}{left}\n"
+        "Repair them, move them away, or leave them out: --skip-unreadable of gnl-jax fit, "
+        "--config.dataset.skip_unreadable=True of experiments"
+    )
+
+
+def _in_threads(load: Callable[[int], _Outcome | ImageError], n: int, *, workers: int | None, what: str) -> list:
+    """The outcomes in order; any other error stops the rest."""
     pool = ThreadPoolExecutor(workers or usable_cores())
     try:
-        for outcome in progress(pool.map(load, range(n)), total=n, what=what):
-            if stop_at_error and isinstance(outcome, ImageError):
-                raise outcome
-            outcomes.append(outcome)
+        return list(progress(pool.map(load, range(n)), total=n, what=what))
     finally:
         pool.shutdown(cancel_futures=True)
-    return outcomes
 
 
 def usable_cores() -> int:

@@ -27,7 +27,7 @@ from gnl_jax.detection.threshold import (
     make_rules,
     parts_needed,
 )
-from gnl_jax.methods.base import Method
+from gnl_jax.methods.base import GroupedImages, Method
 from gnl_jax.methods.build import SYSTEMS, matmul_precision, system_of
 from gnl_jax.methods.choices import check_fields
 from gnl_jax.methods.scoring import hold_region
@@ -75,7 +75,8 @@ def fit(
     )
     precision = matmul_precision(config)
     methods = matching_methods(config, trained.method, own_method=method is not None)
-    shared, matchings = scoring_variables(methods, trained.state, train_images, precision=precision)
+    learned = GroupedImages(train_images, fitting.parts)
+    shared, matchings = scoring_variables(methods, trained.state, learned, precision=precision)
     if region is not None:
         shared["region"] = jax.numpy.asarray(region)
     manifest = {
@@ -130,7 +131,7 @@ def divide(
 
 
 def _check_config(config: ConfigDict, *, own_method: bool) -> None:
-    """Everything that can be wrong with it, the teacher's weights included, before an image is read."""
+    """Checks everything in it before an image is read, and writes into it where the teacher's weights come from."""
     check_fields(config)
     if own_method:
         return
@@ -139,6 +140,6 @@ def _check_config(config: ConfigDict, *, own_method: bool) -> None:
         raise ValueError(f"method.system: got {config.method.system!r}, expected one of {able}")
     if config.dataset.size % 32:
         raise ValueError(f"dataset.size: got {config.dataset.size}, expected a multiple of 32")
-    source = resolve_source(config.teacher.weights)
-    if source not in ("imagenet", "random") and not Path(source).expanduser().is_file():
+    source = config.teacher.weights = resolve_source(config.teacher.weights, config.teacher.arch)
+    if source not in ("bundled", "imagenet", "random") and not Path(source).expanduser().is_file():
         raise ValueError(f"teacher weights {source!r}: no such file")

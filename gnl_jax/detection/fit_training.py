@@ -18,7 +18,7 @@ from gnl_jax.data.protocol import Task
 from gnl_jax.detection.options import FitOptions
 from gnl_jax.files import write_atomic
 from gnl_jax.methods.base import Method
-from gnl_jax.methods.build import build_method
+from gnl_jax.methods.build import build_method, system_of
 from gnl_jax.nn.published import load_student
 from gnl_jax.training.budget import epochs_within
 from gnl_jax.training.loop import Trained, train
@@ -47,7 +47,8 @@ def trained_student(
     with _folder(workdir) as folder:
         if config.train.devices == 1:  # else each batch is divided over them as it is
             config.train.batch_size = even_batch(len(images), at_most=config.train.batch_size)
-        config = _schedule(config, options, images, folder, say)
+        if bool(method.phases) if method is not None else system_of(config).trains:
+            config = _schedule(config, options, images, folder, say)
         _check_same(folder, images)
         task = Task("good images", config.dataset.normal, images, {}, tuple(names))
         return config, train(config, folder, task=task, method=method)

@@ -1,9 +1,10 @@
 """Which images show the same part: by their names, or by a table."""
 
-import csv
 import os
 import re
 from collections.abc import Sequence
+
+from gnl_jax.data.tables import read_table
 
 
 def part_names(names: Sequence[str], group_by: str, *, root: str = "") -> tuple[str, ...]:
@@ -12,7 +13,8 @@ def part_names(names: Sequence[str], group_by: str, *, root: str = "") -> tuple[
     Args:
         names: of the images, relative to `root`.
         group_by: a regular expression, searched in each name: the match (its first group, if it has one) is the part.
-            Or a file that ends with .csv: its first column names images, as ends of their paths, its second the parts.
+            Or a file that ends with .csv: its first column names images, as ends of their paths, its second the parts;
+            separated by commas, semicolons or tabs, folders by either slash.
             "": every image shows a part of its own.
         root: folder of the images.
 
@@ -42,16 +44,16 @@ def _by_expression(names: Sequence[str], group_by: str) -> tuple[str, ...]:
 
 def _by_table(names: Sequence[str], path: str, root: str) -> tuple[str, ...]:
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            rows = [row for row in csv.reader(file) if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"group_by: {path!r} cannot be read ({error})") from error
+        rows = read_table(path)
+    except ValueError as error:
+        raise ValueError(f"group_by: {error}") from error
     if any(len(row) < 2 for row in rows):
-        raise ValueError(f"group_by: {path!r} has a line without two columns, expected file,part")
+        raise ValueError(f"group_by: {path!r} has a line without two columns, expected file,part or file;part")
     entries: dict[str, list[tuple[tuple[str, ...], str]]] = {}
     for file, part, *_ in rows:
-        steps = tuple(file.replace(os.sep, "/").split("/"))
-        entries.setdefault(steps[-1], []).append((steps, part))
+        for written in {file, file.replace("\\", "/")}:  # of Windows; elsewhere a backslash may be part of a name
+            steps = tuple(step for step in written.split("/") if step != ".")
+            entries.setdefault(steps[-1] if steps else "", []).append((steps, part))
     return tuple(_part(os.path.join(os.path.abspath(root), name), entries, path) for name in names)
 
 

@@ -58,7 +58,7 @@ class FitOptions:
 def inspection_config() -> ConfigDict:
     """GNL for good images of one product: 256x256, matched to the barycentre of all images it was fitted to.
 
-    ResNet-18 on a CPU, Wide ResNet-50-2 elsewhere. On a CPU images are scored one at a time, which is as fast, so that
+    On a CPU images are scored one at a time, which is as fast, so that
     a score never depends on how many are asked for.
     """
     config = default_config()
@@ -67,7 +67,7 @@ def inspection_config() -> ConfigDict:
     config.dataset.normal = ""
     config.dataset.size = 256
     config.dataset.shifts = ()
-    config.teacher.arch = "resnet18" if on_cpu else "wide_resnet50_2"
+    config.teacher.arch = "resnet18"  # its weights are in the package
     config.train.feature_budget_mb = 2048.0  # clean and grey views never change: the teacher sees them once
     config.eval.anchor = "barycentre"  # no single image's style, and no image ships
     config.eval.batch_size = 1 if on_cpu else 16

@@ -8,6 +8,7 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
+from gnl_jax.data.good import check_good_folder
 from gnl_jax.data.listing import list_images
 from gnl_jax.data.load import folder_options
 from gnl_jax.data.pixels import check_array, pixel_hash, range_warning
@@ -67,10 +68,9 @@ def good_images(
         names, images = tuple(names[i] for i in chosen), _squares(source, chosen, dataset)
     else:
         root = os.fspath(source)
-        if os.path.isdir(os.path.join(root, "train", "good")):
-            raise ValueError(f"{root!r}: got the folder of a whole data set, expected one of good images: train/good")
         names = list_images(root)
         names = tuple(names[i] for i in _without(names, exclude, root=root))
+        check_good_folder(root, names)
         options = folder_options(_with_root(dataset, root), seed=0)
         loaded = load_images(
             [os.path.join(root, name) for name in names],

@@ -130,11 +130,11 @@ def _test(detector: Detector, test: LabelledImages, *, name: str, advance: Calla
             score=float(scored.score[i]),
             anomalous=bool(test.anomalous[i]),
             test=name,
-            mask=None if test.masks is None else test.masks[i],
+            mask=test.mask(i),
         )
         for i, score_map in zip(chosen, () if maps is None else maps)
     ]
-    return _Tested(scored, pixel_metrics(prediction.map, test.masks, name=name), gallery, seconds)
+    return _Tested(scored, pixel_metrics(*test.pixels(prediction.map), name=name), gallery, seconds)
 
 
 def pixel_metrics(maps: np.ndarray | None, masks: np.ndarray | None, *, name: str) -> dict[str, float]:

@@ -117,7 +117,7 @@ def operating_points(
             held_out = np.concatenate([known, good])
             results[matching] = {
                 "auroc": auroc(scored.score, test.anomalous),
-                "pixel": pixel_metrics(scored.map, test.masks, name=f"matching {matching}"),
+                "pixel": pixel_metrics(*test.pixels(scored.map), name=f"matching {matching}"),
                 "parts": {"good": len(good), **{kind: len(scores) for kind, scores in of.items()}},
                 "detection": detection(held_out, of),
                 "redraws": redraw(held_out, len(known), mine.require_record().rules.review.rate, draws=draws).summary(),

@@ -1,6 +1,6 @@
 """What a method is: phases that train a state, and a pure function that scores images with what they leave."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -52,6 +52,8 @@ class Method:
     `own`: names of those variables that each matching of a detector has for itself; the others are shared.
     `make_drift(variables, images uint8 [n s s 3]) -> tree`: the entry "drift" of the variables, which drift is measured
     against, from good images; None where the method measures none.
+    `score_without(variables, images, parts int32 [b]) -> Prediction`: as if the images of a part had not been learned
+    from, so that training images can be ranked; None where that would mean to learn anew.
     `score_batch(variables, images uint8 [b s s 3]) -> Prediction`: pure, each row independent of the others.
     """
 
@@ -62,3 +64,22 @@ class Method:
     score_batch: Callable[[PyTree, jax.Array], Prediction]
     own: tuple[str, ...] = ("references", "alpha")
     make_drift: Callable[[PyTree, np.ndarray], PyTree] | None = None
+    score_without: Callable[[PyTree, jax.Array, jax.Array], Prediction] | None = None
+
+
+class GroupedImages(NamedTuple):
+    """Images uint8 [n s s 3], or a source of them, with the part that each shows; a source of images itself."""
+
+    images: Any
+    parts: Sequence[Any]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, indices: np.ndarray) -> np.ndarray:
+        return self.images[indices]
+
+
+def parts_of(images) -> np.ndarray:
+    """The part that each image shows, [n]; where nothing says it, each shows one of its own."""
+    return np.asarray(getattr(images, "parts", range(len(images))))

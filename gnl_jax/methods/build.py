@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
+from gnl_jax.methods.bank_method import build_memory_bank
 from gnl_jax.methods.base import Method
 from gnl_jax.methods.choices import PRECISIONS, check_fields, choose
 from gnl_jax.methods.deep_svdd import build_deep_svdd
@@ -23,6 +24,7 @@ class System(NamedTuple):
         group: its group of options, `config.method.<group>`; "" where the fields of `config.method` itself are its.
         teacher: whether it looks at images through a pretrained network, `config.teacher`.
         matching: whether that network's features can be matched.
+        trains: whether it has phases of training.
         decides: whether `gnl_jax.fit` makes detectors of it: it has score maps, drift and calibrated decisions.
     """
 
@@ -31,10 +33,12 @@ class System(NamedTuple):
     teacher: bool = False
     matching: bool = False
     decides: bool = False
+    trains: bool = True
 
 
 SYSTEMS = {
     "reverse_distillation": System(build_distillation, teacher=True, matching=True, decides=True),
+    "memory_bank": System(build_memory_bank, "memory_bank", teacher=True, matching=True, decides=True, trains=False),
     "kdad": System(build_kdad, "kdad", teacher=True),
     "deep_svdd": System(build_deep_svdd, "deep_svdd"),
     "f_anogan": System(build_f_anogan, "f_anogan"),

@@ -57,7 +57,7 @@ RANGES = {
 
 def choose(table, value, field: str):
     """`table[value]`; ValueError names the field and lists the choices."""
-    _check_choice(table, value, field)
+    check_choice(table, value, field)
     return table[value]
 
 
@@ -65,7 +65,7 @@ def check_fields(config: ConfigDict) -> None:
     """Raises ValueError for the first field whose value no configuration may have; it names the field."""
     fields = flax.traverse_util.flatten_dict(config.to_dict(), sep=".")
     for field, table in CHOICES.items():
-        _check_choice(table, fields[field], field)
+        check_choice(table, fields[field], field)
     for field, (least, most) in RANGES.items():
         if not least <= fields[field] <= most:
             wanted = f"{least} or more" if most == INFINITY else f"{least} to {most}"
@@ -80,6 +80,7 @@ def _check_each(table, values, field: str) -> None:
         raise ValueError(f"{field}: got {values!r}, expected one or more of {', '.join(table)}")
 
 
-def _check_choice(table, value, field: str) -> None:
+def check_choice(table, value, field: str) -> None:
+    """ValueError naming the field and the choices, unless the value is among them."""
     if value not in table:
         raise ValueError(f"{field}: got {value!r}, expected one of {', '.join(table)}")

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from gnl_jax.images.views import make_views, normalise
 from gnl_jax.methods.base import Method, Phase
-from gnl_jax.methods.choices import PRECISIONS, choose
+from gnl_jax.methods.choices import PRECISIONS, check_choice, choose
 from gnl_jax.methods.drift import make_drift
 from gnl_jax.methods.fixed_views import fixed_features, split_views
 from gnl_jax.methods.jigsaw import Jigsaw
@@ -142,7 +142,7 @@ def distillation_method(
 def build_distillation(config: ConfigDict, *, matching: str, frozen: PyTree | None) -> Method:
     """The configuration's reverse distillation; arguments and errors as for `build_method`."""
     size, arch = config.dataset.size, config.teacher.arch
-    choose(ARCHITECTURES, arch, "teacher.arch")
+    check_choice(ARCHITECTURES, arch, "teacher.arch")
     if size % 32:
         raise ValueError(f"dataset.size: got {size}, expected a multiple of 32 for reverse distillation")
     model = Model.create(arch, choose(PRECISIONS, config.precision, "precision")[0], remat=config.train.remat)

@@ -17,7 +17,7 @@ from gnl_jax.nn.torch_keys import from_torch, torch_shapes
 from gnl_jax.nn.vgg import init_source
 from gnl_jax.nn.weight_files import READERS, read_bytes
 
-CHOICES = "'imagenet', 'random', or a path to a .safetensors, .npz or .pth file"
+CHOICES = "'bundled', 'imagenet', 'random', or a path to a .safetensors, .npz or .pth file"
 
 # Beginnings of a file's keys that are of no use here. The published vgg16 file has the classifier of torchvision's as
 # `pre_logits` and `head`.
@@ -60,18 +60,32 @@ CATALOGUE = {
 }
 
 
+# Weights inside this package, with their licence and origin beside them: architecture -> (file, SHA-256).
+BUNDLED = {
+    "resnet18": (
+        "resnet18_imagenet_layers1-3.safetensors",
+        "c598fc015ca0d0be21cc2a280d59231181d49c2c2e2824e30583799e16d6b99a",
+    )
+}
+
+
 def load_teacher(arch: str, source: str, *, seed: int = 0) -> dict[str, Any]:
     """Variables of `ResNet(arch)`, float32: {"params", "batch_stats"}; for vgg16 of `Source()`: {"params"}.
 
-    arch: resnet18, resnet50, wide_resnet50_2 or vgg16. source: "imagenet" (downloaded once, SHA-256 checked on
-    every load), "random" (the initialisation, from `seed`; for tests), a path (torchvision's keys, with or without
-    layer4, fc and classifier), or "" for the environment variable GNL_JAX_TEACHER. Raises ValueError naming the
-    source and what is wrong with it; nothing ever stands in for it.
+    Args:
+        arch: resnet18, resnet50, wide_resnet50_2 or vgg16.
+        source: "bundled" (resnet18 alone: ImageNet weights inside this package), "imagenet" (downloaded once), "random"
+            (the initialisation, for tests), a path (torchvision's keys, with or without layer4, fc and classifier), or
+            "" as `resolve_source` says. The SHA-256 of bundled and downloaded weights is checked on every load.
+        seed: of "random".
+
+    Raises:
+        ValueError: naming the source and what is wrong with it. Random weights are never substituted.
     """
     choices = (*ARCHITECTURES, "vgg16")
     if arch not in choices:
         raise ValueError(f"arch: got {arch!r}, expected one of {', '.join(choices)}")
-    source = resolve_source(source)
+    source = resolve_source(source, arch)
     if source == "random":
         return _init(jax.random.key(seed), arch)
     state_dict, name = load_state_dict(arch, source)
@@ -86,21 +100,29 @@ def load_teacher(arch: str, source: str, *, seed: int = 0) -> dict[str, Any]:
     return jax.tree.map(jnp.asarray, variables)
 
 
-def resolve_source(source: str) -> str:
-    """`source`, or GNL_JAX_TEACHER if it is empty; ValueError with the choices if that is empty too."""
-    source = source or os.environ.get("GNL_JAX_TEACHER", "")
+def resolve_source(source: str, arch: str) -> str:
+    """Where the teacher's weights come from: `source`, else GNL_JAX_TEACHER, else "bundled".
+
+    Raises:
+        ValueError: nothing says where, and none are bundled for this architecture; the choices are listed.
+    """
+    source = source or os.environ.get("GNL_JAX_TEACHER", "") or ("bundled" if arch in BUNDLED else "")
     if not source:
-        raise ValueError(f"teacher.weights: got nothing, expected {CHOICES} (or set GNL_JAX_TEACHER to one of them)")
+        raise ValueError(
+            f"teacher.weights: got nothing for {arch}, expected {CHOICES} (or set GNL_JAX_TEACHER to one of them)"
+        )
     return source
 
 
 def load_state_dict(arch: str, source: str) -> tuple[dict[str, np.ndarray], str]:
-    """Arrays under torch's keys from "imagenet" (arch: a key of CATALOGUE) or a path, and the file's name.
+    """Arrays under torch's keys from "bundled", "imagenet" (arch: a key of CATALOGUE) or a path, and the file's name.
 
     Raises ValueError naming the file if it is missing, unreadable, damaged or not the published one.
     """
     if source == "imagenet":
         path, data = read_published(CATALOGUE[arch], meant_for=arch, option="teacher.weights=imagenet")
+    elif source == "bundled":
+        path, data = _read_bundled(arch)
     else:
         path = Path(source).expanduser()
         if path.suffix not in READERS:
@@ -117,11 +139,24 @@ def read_published(published: Published, *, meant_for: str, option: str) -> tupl
     cannot be had, or its SHA-256 is not the published one.
     """
     path = _download(published, option)
+    return path, _checked(path, published.sha256, f"{meant_for}; delete it and try again")
+
+
+def _checked(path: Path, sha256: str, meant_for: str) -> bytes:
+    """The content of a file that must have this SHA-256."""
     data = read_bytes(path)
-    found, wanted = hashlib.sha256(data).hexdigest(), published.sha256
-    if found != wanted:
-        raise ValueError(f"{path}: got SHA-256 {found}, expected {wanted} for {meant_for}; delete it and try again")
-    return path, data
+    found = hashlib.sha256(data).hexdigest()
+    if found != sha256:
+        raise ValueError(f"{path}: got SHA-256 {found}, expected {sha256} for {meant_for}")
+    return data
+
+
+def _read_bundled(arch: str) -> tuple[Path, bytes]:
+    if arch not in BUNDLED:
+        raise ValueError(f"teacher.weights: got 'bundled' for {arch}, expected it for {', '.join(BUNDLED)} alone")
+    name, sha256 = BUNDLED[arch]
+    path = Path(__file__).parent / "weights" / name
+    return path, _checked(path, sha256, f"the bundled {arch}; install the package again")
 
 
 def _init(key: jax.Array, arch: str) -> dict[str, Any]:

@@ -14,13 +14,13 @@ def nearest(queries: jax.Array, bank: jax.Array, half_norms: jax.Array) -> tuple
     Args:
         queries: floats [*b n c]. Each leading index is a product of its own, so that memory does not grow with b.
         bank: floats [m c].
-        half_norms: `half_squared_norms(bank)`, [m].
+        half_norms: `half_squared_norms(bank)`, [m], or [*b m] with infinity for rows that do not count.
 
     Returns:
         (distances [*b n], rows int32 [*b n]; the first of equals).
     """
 
-    def one(queries: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def one(queries: jax.Array, half_norms: jax.Array) -> tuple[jax.Array, jax.Array]:
         likeness = queries @ bank.T - half_norms[None]
         # Two plain reductions: XLA's argmax on a CPU takes several times as long.
         most = likeness.max(axis=-1, keepdims=True)
@@ -31,7 +31,11 @@ def nearest(queries: jax.Array, bank: jax.Array, half_norms: jax.Array) -> tuple
 
     *lead, n, c = queries.shape
     flat = queries.reshape(-1, n, c)
-    distances, rows = (x[None] for x in one(flat[0])) if len(flat) == 1 else lax.map(one, flat)
+    norms = jnp.broadcast_to(half_norms, (*lead, len(bank))).reshape(-1, len(bank))
+    if len(flat) == 1:
+        distances, rows = (x[None] for x in one(flat[0], norms[0]))
+    else:
+        distances, rows = lax.map(lambda pair: one(*pair), (flat, norms))
     return distances.reshape(*lead, n), rows.reshape(*lead, n)
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gnl_jax.data.good import check_good_folder, defect_images
 from gnl_jax.data.layouts import shifted_files
 from gnl_jax.data.listing import list_images
 from gnl_jax.detection.grouping import part_names
@@ -45,14 +46,14 @@ class Condition(NamedTuple):
 
 def good_files(folder: str | os.PathLike, *, group_by: str = "") -> Files:
     """All images below a folder, as good parts."""
-    return _files(folder, _names(folder), (), group_by)
+    names = list_images(folder)
+    check_good_folder(folder, names, part="test")
+    return _files(folder, names, (), group_by)
 
 
 def defect_files(folder: str | os.PathLike, *, group_by: str = "") -> Files:
-    """The first subfolder is the kind of defect; images beside the subfolders are "defect", those in good/ none."""
-    names = tuple(name for name in _names(folder) if not name.startswith("good/"))
-    if not names:
-        raise ValueError(f"{os.fspath(folder)!r}: got good parts alone, expected defective ones")
+    """The first subfolder is the kind of defect (`defect_images`); images beside the subfolders are "defect"."""
+    names = defect_images(folder)
     return _files(folder, names, tuple(name.split("/")[0] if "/" in name else "defect" for name in names), group_by)
 
 
@@ -65,12 +66,6 @@ def own_files(folder: str | os.PathLike, *, group_by: str = "") -> Files:
     if all(found.defects):
         raise ValueError(f"{os.fspath(folder)!r}: no good parts there, expected some in good/")
     return Files(found.paths, found.names, found.defects, part_names(found.names, group_by, root=os.fspath(folder)))
-
-
-def _names(folder: str | os.PathLike) -> tuple[str, ...]:
-    if os.path.isdir(os.path.join(folder, "train", "good")):
-        raise ValueError(f"{os.fspath(folder)!r}: got the folder of a whole data set, expected one of its folders")
-    return list_images(folder)
 
 
 def _files(folder: str | os.PathLike, names: tuple[str, ...], defects: tuple[str, ...], group_by: str) -> Files:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from gnl_jax.detection.detector import Detector, predict
+from gnl_jax.detection.detector import Detector
 from gnl_jax.detection.options import FitOptions
 from gnl_jax.detection.parts import good_images
+from gnl_jax.detection.ranking import predict_as_new
 from gnl_jax.files import write_atomic
 from gnl_jax.progress import progress_bar
 from gnl_jax.report.overlay import overlay, picture
@@ -40,9 +41,9 @@ def write_unusual(detector: Detector, folder: str | os.PathLike, path: Path, *, 
     data = record.manifest["data"]
     good = good_images(folder, record.config.dataset, group_by=options.group_by, exclude=options.exclude)
     with progress_bar("looking for unusual images", len(good.images)) as advance:
-        prediction = predict(detector, good.images, maps=False, advance=advance)
+        prediction = predict_as_new(detector, good, advance=advance)
     top = np.argsort(-prediction.score, kind="stable")[:SHOWN]
-    maps, (_, threshold) = predict(detector, good.images[top]).map, detector.require_record().thresholds
+    maps, (_, threshold) = prediction.map[top], record.thresholds
     learned = set(data["fit"])
     figures = [
         f'<figure><img alt="" src="{picture(good.images[i], SIDE)}">'

@@ -120,7 +120,7 @@ def begin(folder: Path, config: ConfigDict, *, own_method: bool = False) -> tupl
         config.teacher.weights = config.teacher.weights or saved.teacher.weights
         check_resume(saved, config)
     elif taught:
-        config.teacher.weights = resolve_source(config.teacher.weights)
+        config.teacher.weights = resolve_source(config.teacher.weights, config.teacher.arch)
     if taught and config.teacher.weights == "random":
         logging.info(
             "the teacher is random: fit for a demonstration and for tests. "

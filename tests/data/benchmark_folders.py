@@ -33,6 +33,55 @@ def write_mvtec(root, category="bottle"):
     return root
 
 
+def write_mask(path, *, top=0):
+    mask = np.zeros((40, 36), np.uint8)
+    mask[top : top + 5, 7:9] = 255
+    save(mask, path)
+
+
+def write_parts(root, *names):
+    for name in names:
+        save(pixels(name, shape=(40, 36, 3)), root / name)
+
+
+def write_mvtec_loco(root, category="pushpins"):
+    """A category with one image of two masks."""
+    folder = root / category
+    write_parts(folder, *(f"train/good/{i:03d}.png" for i in range(3)), "validation/good/000.png", "test/good/000.png")
+    for kind, n in (("logical_anomalies", 2), ("structural_anomalies", 1)):
+        for index in range(n):
+            write_parts(folder, f"test/{kind}/{index:03d}.png")
+            for top in range(2 - index):
+                write_mask(folder / "ground_truth" / kind / f"{index:03d}" / f"{top:03d}.png", top=20 * top)
+    return root
+
+
+def write_mvtec_ad_2(root, category="vial"):
+    folder = root / category
+    write_parts(folder, *(f"train/good/{i:03d}_regular.png" for i in range(3)), "validation/good/100_regular.png")
+    write_parts(folder, "test_public/good/200_regular.png", "test_private/400_regular.png")
+    for name in ("300_regular", "301_overexposed"):
+        write_parts(folder, f"test_public/bad/{name}.png")
+        write_mask(folder / "test_public" / "ground_truth" / "bad" / f"{name}_mask.png")
+    return root
+
+
+def write_visa(root, product="pcb3"):
+    """A product with its table: two images that train, two that test."""
+    rows = [("train", "normal", "Normal/0001"), ("train", "normal", "Normal/0000"), ("test", "normal", "Normal/0002")]
+    lines = ["object,split,label,image,mask"]
+    for split, label, name in (*rows, ("test", "anomaly", "Anomaly/000")):
+        image, mask = f"{product}/Data/Images/{name}.JPG", ""
+        write_parts(root, image)
+        if label == "anomaly":
+            mask = f"{product}/Data/Masks/{name}.png"
+            write_mask(root / mask)
+        lines.append(f"{product},{split},{label},{image},{mask}")
+    (root / "split_csv").mkdir()
+    (root / "split_csv" / "1cls.csv").write_text("\n".join(lines) + "\n")
+    return root
+
+
 def write_pacs(root):
     """A few images in some of the domains and classes, of every type of file."""
     suffixes = iter((".png", ".jpg", ".tif", ".webp", ".bmp", ".gif", ".png"))

@@ -14,7 +14,21 @@ from prepared_files import image_feature, label_feature, png, write_prepared
 pytest.importorskip("array_record.python.array_record_module", reason="Linux only")
 tfds = pytest.importorskip("tensorflow_datasets")
 
-from gnl_jax.data.builders import MnistM, MvtecAd, Pacs, mnist_m, mvtec_ad, pacs  # noqa: E402
+from gnl_jax.data.builders import (  # noqa: E402
+    BUILDERS,
+    MnistM,
+    MvtecAd,
+    MvtecAd2,
+    MvtecLoco,
+    Pacs,
+    Visa,
+    mnist_m,
+    mvtec_ad,
+    mvtec_loco,
+    pacs,
+    visa,
+)
+from gnl_jax.data.folder import FolderOptions, category_task  # noqa: E402
 from gnl_jax.data.mnist import mnist_task  # noqa: E402
 from gnl_jax.data.pixels import read_image  # noqa: E402
 from gnl_jax.data.tfds import open_split  # noqa: E402
@@ -38,6 +52,8 @@ def test_published_counts_add_up():
     assert sum(train for train, _, _ in mvtec_ad.PUBLISHED.values()) == 3629
     assert sum(good + bad for _, good, bad in mvtec_ad.PUBLISHED.values()) == 1725
     assert len(mvtec_ad.PUBLISHED) == 15
+    assert tuple(map(sum, zip(*mvtec_loco.PUBLISHED.values()))) == (1772, 575, 993)
+    assert tuple(map(sum, zip(*visa.PUBLISHED.values()))) == (8659, 962, 1200)
     totals = {domain: sum(counts) for domain, counts in pacs.PUBLISHED.items()}
     assert totals == {"photo": 1670, "art_painting": 2048, "cartoon": 2344, "sketch": 3929}
 
@@ -95,10 +111,76 @@ class TestMvtecAd:
     def test_a_category_without_masks_or_without_folder_is_an_error(self, source, tmp_path):
         for mask in (source / "bottle" / "ground_truth").rglob("*.png"):
             mask.unlink()
-        with pytest.raises(ValueError, match=r"bottle': no masks in ground_truth"):
+        with pytest.raises(
+            ValueError, match=r"bottle': no masks for 3 defective images, such as 'test/crack/000\.png'"
+        ):
             prepared(MvtecAd, source, tmp_path, "bottle")
         with pytest.raises(ValueError, match=r"cannot list the folder '.*source/cable/?'"):
             prepared(MvtecAd, source, tmp_path, "cable")
+
+
+CATEGORIES = {  # how it is written, its category, images of its splits, and warnings of a partial copy
+    MvtecLoco: (folders.write_mvtec_loco, "pushpins", {"train": 3, "validation": 1, "test": 4}, "test/good 1 of 138"),
+    MvtecAd2: (folders.write_mvtec_ad_2, "vial", {"train": 3, "validation": 1, "test": 3}, ""),
+    Visa: (folders.write_visa, "pcb3", {"train": 2, "test": 2}, "train/good 2 of 905"),
+}
+
+
+@pytest.mark.parametrize("build", CATEGORIES)
+class TestCategories:
+    def test_records_equal_the_files_in_order(self, build, tmp_path, caplog):
+        write, category, counts, warning = CATEGORIES[build]
+        source = write(tmp_path / "source")
+        splits = prepared(build, source, tmp_path, category)
+        assert {split: len(examples) for split, examples in splits.items()} == counts
+        assert warning in caplog.text
+        assert ("WARNING" in caplog.text) == bool(warning)
+        for examples in splits.values():
+            names = [e["name"].decode() for e in examples]
+            assert names == sorted(names)
+            for name, example in zip(names, examples):
+                assert example["image"] == (source / category / name).read_bytes()
+                assert bool(example["label"]) == decoded(example["mask"]).any() == (example["defect"] != b"good")
+        assert not [e for split in ("train", "validation") for e in splits.get(split, ()) if e["label"]]
+
+    def test_a_training_reads_it_like_the_folder(self, build, tmp_path):
+        write, category, _, _ = CATEGORIES[build]
+        source = write(tmp_path / "source")
+        prepared(build, source, tmp_path, category)
+        options = FolderOptions(size=32, shifts=("gaussian_noise",), cache_dir="")
+        one, other = (category_task(build.name, str(root), category, options=options) for root in (tmp_path, source))
+        assert one.train_names == other.train_names
+        np.testing.assert_array_equal(one.train, other.train)
+        for name in one.tests:
+            for field, expected in zip(one.load_test(name), other.load_test(name)):
+                np.testing.assert_array_equal(field, expected)
+        assert one.load_test("id").masks.any()
+
+    def test_a_defect_without_a_mask_is_an_error(self, build, tmp_path):
+        write, category, _, _ = CATEGORIES[build]
+        source = write(tmp_path / "source")
+        mask = next(path for path in source.rglob("*.png") if "ground_truth" in str(path) or "Masks" in str(path))
+        mask.unlink()
+        table = source / "split_csv" / "1cls.csv"
+        if table.exists():
+            table.write_text(table.read_text().replace(str(mask.relative_to(source)), ""))
+        if build is MvtecLoco:  # the image of two masks
+            (mask.parent / ("000.png" if mask.stem == "001" else "001.png")).unlink(missing_ok=True)
+        with pytest.raises(ValueError, match=rf"{category}': no masks for 1 defective images, such as "):
+            prepared(build, source, tmp_path, category)
+
+
+def test_several_masks_are_joined(tmp_path):
+    source = folders.write_mvtec_loco(tmp_path / "source")
+    example = prepared(MvtecLoco, source, tmp_path, "pushpins")["test"][1]
+    assert example["name"] == b"test/logical_anomalies/000.png"
+    rows = np.flatnonzero(decoded(example["mask"]).any(axis=1))
+    assert rows.tolist() == [*range(5), *range(20, 25)]
+
+
+def test_every_builder_is_known_by_its_name():
+    names = ["mvtec_ad", "mvtec_loco", "mvtec_ad_2", "visa", "pacs", "mnist_m"]
+    assert [build.name for build in BUILDERS] == names
 
 
 class TestPacs:
@@ -260,6 +342,13 @@ def test_the_command_prepares_and_says_where(tmp_path):
     folder = tmp_path / "mvtec_ad" / "bottle" / "1.0.0"
     assert done.stdout.splitlines()[-1] == f"{folder}: 3 train, 5 test"
     assert len(open_split(folder, "test")) == 5
+
+
+def test_the_command_knows_the_other_benchmarks(tmp_path):
+    source = folders.write_visa(tmp_path / "source")
+    done = prepare("--dataset=visa:pcb3", f"--source={source}", f"--data_dir={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == f"{tmp_path / 'visa' / 'pcb3' / '1.0.0'}: 2 train, 2 test"
 
 
 @pytest.mark.parametrize(

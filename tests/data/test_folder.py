@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gnl_jax.data.folder import FolderOptions, folder_task, load_test, mvtec_task, pacs_task
+from gnl_jax.data.folder import FolderOptions, category_task, folder_task, load_test, mvtec_task, pacs_task
 from gnl_jax.data.layouts import find_layout
 from gnl_jax.data.masks import read_mask
 from gnl_jax.data.pixels import read_image
@@ -264,6 +264,41 @@ def test_unreadable_images_are_left_out_with_their_labels_and_masks(mvtec):
     assert test.masks.any(axis=(1, 2)).all()
     assert test.names == ("test/hole/b.png", "test/hole/c.png", "test/rust/d.png")
     assert len(test.images) == 3
+
+
+@pytest.mark.parametrize("corrupt_at", ["native", "resized"])
+def test_defects_without_a_mask_are_tested_and_left_out_of_pixel_metrics(corrupt_at, mvtec, caplog):
+    os.unlink(f"{mvtec}/nut/ground_truth/hole/c_mask.png")
+    options = FolderOptions(size=SIZE, shifts=("rotation",), corrupt_at=corrupt_at)
+    task = mvtec_task(mvtec, "nut", options=options)
+    assert "1 of 3 defective images have no mask, such as test/hole/c.png; pixel metrics are over the" in caplog.text
+    for name in task.tests:
+        test = task.load_test(name)
+        assert test.anomalous.tolist() == [False, True, True, True]
+        assert test.masked.tolist() == [True, True, False, True]
+        assert not test.masks[[0, 2]].any()
+        _, truth = test.pixels(np.zeros((4, SIZE, SIZE)))
+        np.testing.assert_array_equal(truth, test.masks[[0, 1, 3]])
+
+
+def test_a_mask_that_cannot_be_read_stops_or_is_not_known(mvtec):
+    with open(f"{mvtec}/nut/ground_truth/hole/c_mask.png", "wb") as file:
+        file.write(b"broken")
+    with pytest.raises(ValueError, match=r"(?s)1 of 3 files .*hole/c_mask\.png"):
+        load_test(find_layout(f"{mvtec}/nut").test, FolderOptions(size=SIZE))
+    test = load_test(find_layout(f"{mvtec}/nut").test, FolderOptions(size=SIZE, skip_unreadable=True))
+    assert test.masked.tolist() == [True, True, False, True]
+
+
+def test_categories_of_other_benchmarks(tmp_path):
+    write(tmp_path, "01/train/ok/0.bmp", "01/test/ok/1.bmp", "01/test/ko/2.bmp")
+    write_mask(tmp_path, "01/ground_truth/ko/2.png")
+    task = category_task("btad", str(tmp_path), "01", options=FolderOptions(size=SIZE))
+    assert (task.dataset, task.normal, task.train_names) == ("btad", "01", ("train/ok/0.bmp",))
+    test = task.load_test("id")
+    assert test.names == ("test/ko/2.bmp", "test/ok/1.bmp")
+    assert test.masks.any(axis=(1, 2)).tolist() == [True, False]
+    assert test.masked is None
 
 
 def test_a_dark_folder_is_said_once(tmp_path, caplog):

@@ -1,17 +1,9 @@
+from itertools import chain
+
 import pytest
 from test_listing import touch
 
-from gnl_jax.data.layouts import (
-    class_layout,
-    find_layout,
-    mvtec_layout,
-    mvtec_test,
-    pacs_domain,
-    pacs_domains,
-    pacs_layout,
-    pair_masks,
-    shifted_files,
-)
+from gnl_jax.data.layouts import LAYOUTS, SPLITS, class_layout, find_layout, shifted_files, split_layout, split_test
 from gnl_jax.data.listing import list_images
 
 MVTEC = [
@@ -19,6 +11,13 @@ MVTEC = [
     *("test/hole/000.png", "test/hole/001.png", "test/crack/000.png"),
 ]
 MASKS = ["ground_truth/hole/000_mask.png", "ground_truth/hole/001_mask.png", "ground_truth/crack/000_mask.png"]
+MVTEC_AD = SPLITS["MVTec AD"]
+
+
+def masks_of(files):
+    """Name of each image to its masks, both relative to the root."""
+    root = str(files.paths[0]).removesuffix(files.names[0])
+    return {n: [str(m).removeprefix(root) for m in masks] for n, masks in zip(files.names, files.masks)}
 
 
 def test_mvtec(tmp_path):
@@ -31,8 +30,8 @@ def test_mvtec(tmp_path):
     assert test.names == ("test/crack/000.png", "test/good/000.png", "test/hole/000.png", "test/hole/001.png")
     assert test.defects == ("crack", "", "hole", "hole")
     expected = ("crack/000_mask.png", None, "hole/000_mask.png", "hole/001_mask.png")
-    assert test.masks == tuple(name and f"{root}/ground_truth/{name}" for name in expected)
-    assert (train, test) == mvtec_layout(root, list_images(root))
+    assert test.masks == tuple((f"{root}/ground_truth/{name}",) if name else () for name in expected)
+    assert (train, test) == split_layout(root, list_images(root), MVTEC_AD)
 
 
 def test_mvtec_without_masks_and_without_training_images(tmp_path):
@@ -42,32 +41,89 @@ def test_mvtec_without_masks_and_without_training_images(tmp_path):
     touch(tmp_path / "shift", *(name for name in MVTEC if name.startswith("test")), *MASKS)
     shifted = shifted_files(str(tmp_path / "shift"))
     assert shifted.names == find_layout(str(tmp_path)).test.names
-    assert shifted.masks[1] is None
-    assert shifted.masks[0].endswith("ground_truth/crack/000_mask.png")
+    assert shifted.masks[1] == ()
+    assert shifted.masks[0][0].endswith("ground_truth/crack/000_mask.png")
 
 
-def test_mvtec_with_parts_missing(tmp_path):
+def test_mvtec_with_parts_missing(tmp_path, caplog):
     touch(tmp_path, "train/good/0.png", "ground_truth/hole/0_mask.png")
     with pytest.raises(ValueError, match=f"'{tmp_path}': no images in test/good and test/<defect>"):
         find_layout(str(tmp_path))
     with pytest.raises(ValueError, match="no images in train/good"):
-        mvtec_layout(str(tmp_path), ["test/good/0.png"])
+        split_layout(str(tmp_path), ["test/good/0.png"], MVTEC_AD)
+    with pytest.raises(ValueError, match=r"no images in train/good, found train/\['monday'\]"):
+        split_layout(str(tmp_path), ["train/monday/0.png"], MVTEC_AD)
     touch(tmp_path, "test/hole/0.png", "test/hole/1.png")
-    with pytest.raises(ValueError, match="1 masks in ground_truth for 2 images in test/hole"):
-        mvtec_test(str(tmp_path), list_images(str(tmp_path)))
+    test = split_test(str(tmp_path), list_images(str(tmp_path)), MVTEC_AD)
+    assert masks_of(test) == {"test/hole/0.png": ["ground_truth/hole/0_mask.png"], "test/hole/1.png": []}
+    assert "1 of 2 defective images have no mask, such as test/hole/1.png; pixel metrics are over" in caplog.text
 
 
-def test_masks_belong_by_name_before_order(caplog):
-    images = ["test/d/a.png", "test/d/a1.png", "test/d/b.jpg"]
-    masks = ["ground_truth/d/a1_mask.png", "ground_truth/d/a_mask.png", "ground_truth/d/b_mask.png"]
-    assert sorted(masks) == masks  # here the order alone would swap two masks
-    assert pair_masks(images, masks, root="r") == dict(zip(images, [masks[1], masks[0], masks[2]]))
-    plain = [f"ground_truth/d/{stem}.png" for stem in ("a", "a1", "b")]
-    assert pair_masks(images, plain, root="r") == dict(zip(images, plain))
-    assert not caplog.text
-    others = ["ground_truth/d/1.png", "ground_truth/d/2.png", "ground_truth/d/3.png"]
-    assert pair_masks(images, others, root="r") == dict(zip(images, others))
-    assert "paired by sorted order" in caplog.text
+LOCO = [
+    *("train/good/000.png", "validation/good/000.png", "validation/good/001.png", "test/good/000.png"),
+    *("test/logical_anomalies/000.png", "test/logical_anomalies/001.png", "test/structural_anomalies/000.png"),
+]
+LOCO_MASKS = {
+    "test/good/000.png": [],
+    "test/logical_anomalies/000.png": [f"ground_truth/logical_anomalies/000/00{i}.png" for i in range(2)],
+    "test/logical_anomalies/001.png": ["ground_truth/logical_anomalies/001/000.png"],
+    "test/structural_anomalies/000.png": ["ground_truth/structural_anomalies/000/000.png"],
+}
+
+
+def test_mvtec_loco_has_a_folder_of_masks_for_each_image(tmp_path, caplog):
+    caplog.set_level("INFO", logger="absl")
+    touch(tmp_path, *LOCO, *chain(*LOCO_MASKS.values()))
+    train, test = find_layout(str(tmp_path))
+    assert train.names == ("train/good/000.png",)
+    assert test.defects == ("", "logical_anomalies", "logical_anomalies", "structural_anomalies")
+    assert masks_of(test) == LOCO_MASKS
+    assert "not used: 2 in validation/good" in caplog.text
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
+AD_2 = [
+    *("train/good/000_regular.png", "validation/good/100_regular.png", "test_private/400_regular.png"),
+    *("test_private_mixed/500_mixed.png", "test_public/good/200_regular.png", "test_public/bad/300_overexposed.png"),
+    "test_public/ground_truth/bad/300_overexposed_mask.png",
+]
+
+
+def test_mvtec_ad_2_is_tested_on_its_labelled_part(tmp_path, caplog):
+    caplog.set_level("INFO", logger="absl")
+    touch(tmp_path, *AD_2)
+    train, test = find_layout(str(tmp_path))
+    assert train.names == ("train/good/000_regular.png",)
+    assert test.defects == ("bad", "")
+    assert masks_of(test) == {
+        "test_public/bad/300_overexposed.png": ["test_public/ground_truth/bad/300_overexposed_mask.png"],
+        "test_public/good/200_regular.png": [],
+    }
+    assert "not used: 1 in test_private, 1 in test_private_mixed, 1 in validation/good" in caplog.text
+    assert shifted_files(str(tmp_path)) == test
+
+
+def test_btad_and_other_words_for_good_and_bad(tmp_path):
+    touch(tmp_path / "btad", "train/ok/0.bmp", "test/ok/1.bmp", "test/ko/2.bmp", "ground_truth/ko/2.png")
+    touch(tmp_path / "own", "train/OK/0.png", "test/OK/1.png", "test/NG/2.png", "masks/NG/2.png")
+    touch(tmp_path / "flat", "train/0.png", "test/normal/1.png", "test/scratch/2.png", "test/scratch/2_mask.png")
+    for name, good, bad, mask in (
+        ("btad", "test/ok/1.bmp", "test/ko/2.bmp", "ground_truth/ko/2.png"),
+        ("own", "test/OK/1.png", "test/NG/2.png", "masks/NG/2.png"),
+        ("flat", "test/normal/1.png", "test/scratch/2.png", "test/scratch/2_mask.png"),
+    ):
+        train, test = find_layout(str(tmp_path / name))
+        assert len(train.names) == 1
+        assert dict(zip(test.names, test.defects)) == {good: "", bad: bad.split("/")[1]}
+        assert masks_of(test) == {good: [], bad: [mask]}
+
+
+def test_images_that_no_one_uses_are_said(tmp_path, caplog):
+    touch(tmp_path, *MVTEC, "train/bad/1.png", "test/loose.png", "notes/page.png")
+    train, test = find_layout(str(tmp_path))
+    assert len(train.names) == 2
+    assert len(test.names) == 4
+    assert "not used: 1 in notes, 1 in test, 1 in train/bad" in caplog.text
 
 
 def numbered(folder, n):
@@ -84,12 +140,54 @@ def test_a_folder_for_each_class(tmp_path):
     assert test.defects == ("",) * 3 + ("dog",) * 5
     assert test.masks is None
     with pytest.raises(ValueError, match=r"no class 'cow' in .*, expected one of \['cat', 'dog'\]"):
-        class_layout(root, list_images(root), "cow")
+        class_layout(root, list_images(root), normal="cow")
 
 
-def test_good_is_the_normal_class_where_none_is_named(tmp_path):
-    touch(tmp_path, *numbered("good", 2), *numbered("scratch", 1))
+@pytest.mark.parametrize("normal", ["good", "ok", "normal", "OK"])
+def test_good_is_the_normal_class_where_none_is_named(tmp_path, normal):
+    touch(tmp_path, *numbered(normal, 2), *numbered("scratch", 1))
     assert find_layout(str(tmp_path)).test.defects == ("", "scratch")
+
+
+@pytest.mark.parametrize("mask", ["mask/{}.png", "mask/bad/{}.png", "ground_truth/bad/{}_mask.png", "bad/{}_mask.png"])
+def test_good_bad_and_mask_folders_as_anomalib_has_them(tmp_path, mask):
+    masks = {f"bad/{i:02d}.png": [mask.format(f"{i:02d}")] for i in range(3)}
+    touch(tmp_path, *numbered("good", 11), *masks, *chain(*masks.values()))
+    train, test = find_layout(str(tmp_path))
+    assert len(train.names) == 9
+    assert test.defects == ("", "", "bad", "bad", "bad")
+    assert masks_of(test) == {"good/00.png": [], "good/10.png": []} | masks
+    assert shifted_files(str(tmp_path)).names == tuple(sorted([*numbered("good", 11), *masks]))
+
+
+def test_several_kinds_of_defect_with_one_folder_of_masks_and_good_images_to_test_on(tmp_path):
+    touch(
+        tmp_path, *numbered("normal", 3), "normal_test/a.png", "crack/1.png", "hole/2.png", "mask/1.png", "mask/2.png"
+    )
+    train, test = find_layout(str(tmp_path))
+    assert train.names == tuple(numbered("normal", 3))
+    assert test.defects == ("", "crack", "hole")
+    assert masks_of(test) == {"normal_test/a.png": [], "crack/1.png": ["mask/1.png"], "hole/2.png": ["mask/2.png"]}
+
+
+def test_a_class_may_be_called_mask_where_it_is_the_normal_one(tmp_path):
+    touch(tmp_path, *numbered("mask", 2), *numbered("no_mask", 2))
+    assert find_layout(str(tmp_path), normal="mask").test.defects == ("", "no_mask", "no_mask")
+
+
+def test_masks_of_normal_images_are_said_and_not_used(tmp_path, caplog):
+    touch(tmp_path, *MVTEC, *MASKS, "ground_truth/good/000_mask.png")
+    assert find_layout(str(tmp_path)).test.masks[1] == ()
+    assert "1 masks of normal images are not used" in caplog.text
+    touch(tmp_path / "flat", "a.png", "a_mask.png", "b.png")
+    train, test = find_layout(str(tmp_path / "flat"))
+    assert (train.names, test.names) == (("b.png",), ("a.png",))
+
+
+def test_a_folder_of_several_products_names_one(tmp_path):
+    touch(tmp_path, *(f"{product}/{name}" for product in ("nut", "cap") for name in MVTEC))
+    with pytest.raises(ValueError, match=r"several products \(cap, nut\), expected that of one, such as '.*/cap'"):
+        find_layout(str(tmp_path))
 
 
 def test_a_flat_folder(tmp_path):
@@ -103,6 +201,11 @@ def test_a_flat_folder(tmp_path):
     assert test.names == ("00.png", "10.png", "bad/2.png", "bad/x/1.png")
     assert test.paths[2:] == (f"{bad}/2.png", f"{bad}/x/1.png")
     assert test.defects == ("", "", "bad", "bad")
+    assert test.masks is None
+    touch(bad, "masks/x/1.png", "2_gt.png")
+    again = find_layout(root, bad=bad).test
+    assert again[:3] == test[:3]
+    assert again.masks == ((), (), (f"{bad}/2_gt.png",), (f"{bad}/masks/x/1.png",))
 
 
 def test_an_unknown_layout_says_what_was_found(tmp_path):
@@ -131,29 +234,8 @@ def test_shifted_folders_by_class(tmp_path):
     assert files.defects == ("", "hole")
 
 
-def test_pacs(tmp_path):
-    touch(tmp_path, *numbered("photo/dog", 21), *numbered("photo/horse", 11), "photo/extra.png")
-    touch(tmp_path, *numbered("sketch/dog", 12), *numbered("sketch/horse", 3))
-    root = str(tmp_path)
-    paths = list_images(root)
-    assert pacs_domains(paths) == ["photo", "sketch"]
-    train, test = pacs_layout(root, paths, "dog")
-    assert train.names == tuple(f"photo/dog/{i:02d}.png" for i in range(21) if i % 10)
-    tenths = [f"photo/dog/{i}0.png" for i in range(3)] + [f"photo/horse/{i}0.png" for i in range(2)]
-    assert test.names == tuple(tenths)
-    assert test.defects == ("", "", "", "horse", "horse")
-    assert len(pacs_domain(root, paths, "dog", "sketch").names) == 15
-    tenth = pacs_domain(root, paths, "horse", "sketch", keep="tenth")
-    assert tenth.names == ("sketch/dog/00.png", "sketch/dog/10.png", "sketch/horse/00.png")
-    assert tenth.defects == ("dog", "dog", "")
-
-
-def test_pacs_names_what_is_missing(tmp_path):
-    touch(tmp_path, "photo/dog/1.png")
-    root, paths = str(tmp_path), ["photo/dog/1.png"]
-    with pytest.raises(ValueError, match=r"no domain 'art', found \['photo'\]"):
-        pacs_domain(root, paths, "dog", "art")
-    with pytest.raises(ValueError, match=r"no class 'cow' in '.*photo', expected one of \['dog'\]"):
-        pacs_layout(root, paths, "cow")
-    with pytest.raises(ValueError, match="ood: got 'half'"):
-        pacs_domain(root, paths, "dog", "photo", keep="half")
+def test_every_layout_stands_once():
+    assert list(LAYOUTS) == [
+        *("VisA", "MVTec AD 2", "MVTec LOCO", "BTAD", "MVTec AD"),
+        *("a folder for each class", "a folder of normal images"),
+    ]

@@ -78,6 +78,33 @@ def test_a_folder_of_ones_own(tmp_path):
     assert (other.normal, len(other.train)) == ("scratch", 1)
 
 
+@pytest.mark.parametrize("name", ["{}.png", "{}_gt.png", "{} (mask).png"])
+def test_a_folder_as_anomalib_has_it(tmp_path, name):
+    parts = tmp_path / "parts"
+    for kind, n in (("good", 11), ("bad", 12)):
+        for index in range(1, n + 1):
+            folders.save(folders.pixels(kind, index, shape=(36, 36, 3)), parts / kind / f"{index}.png")
+    for index in range(1, 13):
+        mask = np.zeros((36, 36), np.uint8)
+        mask[index * 2 : index * 2 + 6] = 255
+        folders.save(mask, parts / "mask" / name.format(index))
+    test = load("folder", str(parts), shifts=()).load_test("id")
+    assert test.anomalous.tolist() == [False] * 2 + [True] * 12
+    for image, mask in zip(test.names[2:], test.masks[2:]):  # "bad/10.png" comes before "bad/2.png"
+        top = 2 * int(image.removeprefix("bad/").removesuffix(".png"))
+        assert abs(np.flatnonzero(mask.any(axis=1))[0] - top * 32 / 36) <= 1
+
+
+def test_a_product_of_visa(tmp_path):
+    root = folders.write_visa(tmp_path / "visa")
+    own = load("folder", str(root / "pcb3"), shifts=())
+    below = load("folder", str(root), normal="pcb3", shifts=())
+    category = load("mvtec", "pcb3", name="visa", root=str(root), shifts=())
+    for task in (own, below, category):
+        np.testing.assert_array_equal(task.train, own.train)
+        assert task.load_test("id").masks.any(axis=(1, 2)).tolist() == [True, False]
+
+
 def test_memory_cache_and_unreadable_files(tmp_path):
     parts = write_parts(tmp_path / "parts")
     (parts / "good" / "03.png").write_bytes(b"broken")
@@ -112,7 +139,10 @@ def test_options_of_pixels():
         ({"severity": 9}, r"dataset\.severity: got 9"),
         ({"shifts": ("rain",)}, r"has no \['rain'\], expected some of .*'gain_up'"),
         ({"shifts": ("gain_up:7",)}, "'gain_up:7', expected a severity"),
-        ({"name": "folders"}, r"expected one of \['digits', 'mnist', 'cifar10', 'pacs', 'mvtec', 'folder'\]"),
+        (
+            {"name": "folders"},
+            r"expected one of \['digits', .*'mvtec', 'mvtec_loco', 'mvtec_ad_2', 'btad', 'visa', 'folder'\]",
+        ),
     ],
 )
 def test_fields_without_a_meaning(dataset, named, tmp_path):

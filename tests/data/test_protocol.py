@@ -73,6 +73,18 @@ def test_a_task_needs_training_images_id_first_and_as_many_names_as_images():
         Task("zoo", "cat", images(2), {}, ("a",))
 
 
+def test_masks_that_are_not_known_are_left_out_of_pixel_metrics():
+    masks, maps = np.zeros((3, 4, 4), bool), np.arange(48).reshape(3, 4, 4)
+    test = LabelledImages(images(3), np.array([False, True, True]), masks, None, np.array([True, False, True]))
+    assert [test.mask(i) is not None for i in range(3)] == [True, False, True]
+    kept, truth = test.pixels(maps)
+    np.testing.assert_array_equal(kept, maps[[0, 2]])
+    assert truth.shape == (2, 4, 4)
+    assert test.pixels(None)[0] is None
+    assert test._replace(masked=None).pixels(maps) == (maps, masks)
+    assert test._replace(masks=None).mask(0) is None
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -82,6 +94,7 @@ def test_a_task_needs_training_images_id_first_and_as_many_names_as_images():
         ({"anomalous": np.array([True])}, r"anomalous: got bool \(1,\)"),
         ({"masks": np.zeros((2, 8, 8), bool)}, r"masks: got bool \(2, 8, 8\), expected bool \(2, 32, 32\)"),
         ({"names": ("a",)}, r"names: got 1, expected 2"),
+        ({"masked": np.array([1, 0])}, r"masked: got int64 \(2,\), expected bool \(2,\)"),
         ({"anomalous": np.array([False, False])}, "one class missing from the test: 2 normal, 0 anomalous"),
     ],
 )

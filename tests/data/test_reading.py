@@ -128,8 +128,12 @@ def test_an_unusable_file_stops_or_is_skipped(tmp_path, caplog):
     (tmp_path / "02.jpg").write_bytes(b"")
     (tmp_path / "04.jpg").unlink()
     for _ in range(2):
-        with pytest.raises(ImageError, match=r"02\.jpg': the file is empty"):
-            load_images(paths, 32, cache_dir=tmp_path / "cache")
+        with pytest.raises(ImageError, match=r"02\.jpg': the file is empty") as raised:
+            load_images(paths, 32, cache_dir=tmp_path / "cache", what="parts")
+        first, *named, remedy = str(raised.value).splitlines()
+        assert first == "2 of 6 files cannot be used (parts):"
+        assert [line.split("'")[1] for line in named] == [paths[2], paths[4]]
+        assert "leave them out: --skip-unreadable of gnl-jax fit" in remedy
         images, kept, report = load_images(paths, 32, cache_dir=tmp_path / "cache", skip_unreadable=True)
         np.testing.assert_array_equal(kept, [0, 1, 3, 5])
         np.testing.assert_array_equal(images, [by_pillow(paths[i]) for i in kept])
@@ -139,6 +143,12 @@ def test_an_unusable_file_stops_or_is_skipped(tmp_path, caplog):
     assert "No such file" in report.skipped[1][1]
     with pytest.raises(ImageError, match=r"none of the 2 parts can be used; the first: .*empty"):
         load_images([paths[2], paths[4]], 32, cache_dir="", skip_unreadable=True, what="parts")
+
+
+def test_the_first_of_many_unusable_files_are_named(tmp_path):
+    with pytest.raises(ImageError, match=r"(?s)25 of 25 files.*/19\.png': No such file.*\n  and 5 more\n") as raised:
+        load_images([str(tmp_path / f"{i:02d}.png") for i in range(25)], 32, cache_dir="")
+    assert "/20.png" not in str(raised.value)
 
 
 def test_an_error_of_a_transform_is_not_an_unreadable_file(tmp_path):

@@ -53,6 +53,26 @@ def test_a_mark_of_a_spreadsheet_is_no_part_of_a_name(tmp_path):
     assert part_names(("a_1.png",), table(tmp_path, "\ufeffa_1.png,1\n"), root="/data") == ("1",)
 
 
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+def test_a_table_of_windows(tmp_path, mark):
+    lines = [
+        ("file", "tile", "gain"),
+        (r"good\a_1.png", "7", "1"),
+        (r".\good\a_2.png", "7 ", "1"),
+        ("b_1.png", "8", "2"),
+    ]
+    path = table(tmp_path, "\r\n".join(mark.join(line) for line in lines) + "\r\n\r\n")
+    assert part_names(NAMES, path, root="/data/x/good") == ("7", "7", "8")
+
+
+def test_a_semicolon_table_may_have_decimal_commas(tmp_path):
+    assert part_names(("a_1.png",), table(tmp_path, "a_1.png;1,5;2\n"), root="/data") == ("1,5",)
+
+
+def test_a_backslash_may_be_part_of_a_name(tmp_path):
+    assert part_names((r"a\1.png",), table(tmp_path, "a\\1.png,1\n"), root="/data") == ("1",)
+
+
 def test_a_missing_table_is_named():
     with pytest.raises(ValueError, match=r"'/no/groups.csv' cannot be read"):
         part_names(NAMES, "/no/groups.csv")

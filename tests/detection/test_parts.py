@@ -56,9 +56,14 @@ def test_copies_are_left_out(folder, caplog):
 
 
 def test_the_folder_of_a_whole_data_set_is_refused(folder):
-    (folder / "train" / "good").mkdir(parents=True)
-    with pytest.raises(ValueError, match="expected one of good images: train/good"):
-        good_images(folder, dataset())
+    image = (folder / "line 0" / "tile0_exp0.png").read_bytes()
+    for name in ("train/good/1.png", "test/good/1.png", "test/broken/1.png", "ground_truth/broken/1_mask.png"):
+        (folder / "set" / name).parent.mkdir(parents=True)
+        (folder / "set" / name).write_bytes(image)
+    message = r"set': holds ground_truth, test/broken, expected good images alone; give '.*set/train/good'"
+    with pytest.raises(ValueError, match=message):
+        good_images(folder / "set", dataset())
+    assert good_images(folder / "set" / "train" / "good", dataset()).names == ("1.png",)
 
 
 @pytest.mark.parametrize(("resize", "filter"), [(0, "bilinear"), (40, "lanczos")])

@@ -97,6 +97,20 @@ def test_the_gallery_has_the_maps_and_masks_of_four_images_of_each_test_set(run_
             np.testing.assert_array_equal(item.mask, test.masks[i])
 
 
+def test_defects_whose_mask_is_not_known_count_for_images_and_not_for_pixels(run_folder):
+    folder, tests, _ = run_folder
+    test, known = tests["id"], np.arange(N) < 6
+    masks = np.where(known[:, None, None], test.masks, False)
+    tests["id"] = test._replace(masks=masks, masked=known)
+    evaluation_of = evaluation.evaluate(folder)[0]
+    assert evaluation_of.row["n_test"]["id"] == N
+    assert evaluation_of.row["pixel"]["auroc"]["id"] == pixel_auroc(expected_maps(test)[known], masks[known])
+    shown = [item for item in evaluation_of.gallery if item.test == "id"]
+    where = [np.flatnonzero((test.images == item.image).all((1, 2, 3)))[0] for item in shown]
+    assert [item.mask is not None for item in shown] == known[where].tolist()
+    assert not all(known[where])
+
+
 def test_maps_are_not_kept_where_nobody_asks():
     test = bright_defects(0)
     detector = Detector(np.float32(0.5), brightness, SIZE, batch_size=4)

@@ -56,6 +56,27 @@ class TestMvtecAd(ArrayRecord, tfds.testing.DatasetBuilderTestCase):
         return folders.write_mvtec(folders.write_mvtec(root), "zipper")
 
 
+class TestMvtecLoco(ArrayRecord, tfds.testing.DatasetBuilderTestCase):
+    DATASET_CLASS = builders.MvtecLoco
+    BUILDER_CONFIG_NAMES_TO_TEST = ("pushpins",)
+    SPLITS = {"train": 3, "validation": 1, "test": 4}  # noqa: RUF012
+    write_source = staticmethod(folders.write_mvtec_loco)
+
+
+class TestMvtecAd2(ArrayRecord, tfds.testing.DatasetBuilderTestCase):
+    DATASET_CLASS = builders.MvtecAd2
+    BUILDER_CONFIG_NAMES_TO_TEST = ("vial",)
+    SPLITS = {"train": 3, "validation": 1, "test": 3}  # noqa: RUF012
+    write_source = staticmethod(folders.write_mvtec_ad_2)
+
+
+class TestVisa(ArrayRecord, tfds.testing.DatasetBuilderTestCase):
+    DATASET_CLASS = builders.Visa
+    BUILDER_CONFIG_NAMES_TO_TEST = ("pcb3",)
+    SPLITS = {"train": 2, "test": 2}  # noqa: RUF012
+    write_source = staticmethod(folders.write_visa)
+
+
 class TestPacs(ArrayRecord, tfds.testing.DatasetBuilderTestCase):
     DATASET_CLASS = builders.Pacs
     SPLITS = {  # noqa: RUF012

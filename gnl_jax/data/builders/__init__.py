@@ -6,6 +6,10 @@ needs TensorFlow. Nothing else in `gnl_jax` imports this package, which imports 
 
 from gnl_jax.data.builders.mnist_m import MnistM
 from gnl_jax.data.builders.mvtec_ad import MvtecAd
+from gnl_jax.data.builders.mvtec_ad_2 import MvtecAd2
+from gnl_jax.data.builders.mvtec_loco import MvtecLoco
 from gnl_jax.data.builders.pacs import Pacs
+from gnl_jax.data.builders.visa import Visa
 
-__all__ = ["MnistM", "MvtecAd", "Pacs"]
+BUILDERS = (MvtecAd, MvtecLoco, MvtecAd2, Visa, Pacs, MnistM)
+__all__ = ["BUILDERS", "MnistM", "MvtecAd", "MvtecAd2", "MvtecLoco", "Pacs", "Visa"]

@@ -1,13 +1,13 @@
 """What goes into a record, checked: the content of an image or mask file, and how many there are."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from absl import logging
 from PIL import Image
 
-from gnl_jax.data.masks import read_mask
+from gnl_jax.data.masks import read_masks
 from gnl_jax.data.pixels import ImageError, read_file, read_image
 
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
@@ -27,21 +27,23 @@ def image_content(path: str) -> tuple[bytes, tuple[int, int]]:
     return data if data.startswith((_PNG, _JPEG)) else png(image), image.shape[:2]
 
 
-def mask_content(path: str | None, shape: tuple[int, int]) -> bytes:
-    """The content of the mask of an image of a given height and width; a black one for None.
+def mask_content(paths: Sequence[str], shape: tuple[int, int]) -> bytes:
+    """The content of the mask of an image of a given height and width; a black one where there is no file.
+
+    One PNG file stays as it is, byte for byte; several files are joined.
 
     Raises:
         ImageError: a file that cannot be used, has another size, or no defect; it is named.
     """
-    if path is None:
+    if not paths:
         return png(np.zeros(shape, np.uint8))
-    mask = read_mask(path)
+    mask, path = read_masks(paths), paths[0]
     if mask.shape != shape:
         raise ImageError(f"{path!r}: a mask of {mask.shape} pixels (height, width) for an image of {shape}")
     if not mask.any():
         raise ImageError(f"{path!r}: an empty mask for an image with a defect")
     data = read_file(path)
-    return data if data.startswith(_PNG) else png(255 * mask.astype(np.uint8))
+    return data if len(paths) == 1 and data.startswith(_PNG) else png(255 * mask.astype(np.uint8))
 
 
 def png(image: np.ndarray) -> bytes:

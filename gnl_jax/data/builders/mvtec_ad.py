@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import tensorflow_datasets as tfds
 
-from gnl_jax.data.builders.content import image_content, mask_content, report_counts
-from gnl_jax.data.layouts import GOOD, ImageFiles, mvtec_layout
+from gnl_jax.data.builders.categories import category_info, check_masks, configurations, examples, report
+from gnl_jax.data.files import ImageFiles
+from gnl_jax.data.layouts import SPLITS, split_layout
 from gnl_jax.data.listing import list_images
-from gnl_jax.data.progress import progress
 
 # Images in train/good, test/good and the other folders of test: 3,629 and 1,725 in all, as in the GNL paper.
 PUBLISHED = {
@@ -31,64 +31,27 @@ PUBLISHED = {
 
 
 class MvtecAd(tfds.core.GeneratorBasedBuilder):
-    """The splits "train" and "test" of a category, in the order of the file names.
-
-    Features: `image` and `mask` as in the files, the mask black where there is no defect; `label` 0 for a normal image
-    and 1 for an anomalous one; `defect`, the name of the folder; `name`, the path below the category.
-    """
+    """The splits "train" and "test" of a category, in the order of the file names; features as `category_info`."""
 
     VERSION = tfds.core.Version("1.0.0")
-    BUILDER_CONFIGS = tuple(
-        tfds.core.BuilderConfig(name=name, description=f"The category {name}.") for name in PUBLISHED
-    )
+    BUILDER_CONFIGS = configurations(PUBLISHED)
     MANUAL_DOWNLOAD_INSTRUCTIONS = "The folder into which the published archive was extracted, with bottle/train/good/."
 
     def _info(self) -> tfds.core.DatasetInfo:
-        return tfds.core.DatasetInfo(
-            builder=self,
+        return category_info(
+            self,
             description="Industrial objects and textures, with and without defects.",
             homepage="https://www.mvtec.com/company/research/datasets/mvtec-ad",
-            features=tfds.features.FeaturesDict(
-                {
-                    "image": tfds.features.Image(),
-                    "mask": tfds.features.Image(shape=(None, None, 1)),
-                    "label": tfds.features.ClassLabel(names=["normal", "anomalous"]),
-                    "defect": tfds.features.Text(),
-                    "name": tfds.features.Text(),
-                }
-            ),
-            supervised_keys=("image", "label"),
-            disable_shuffling=True,
         )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
         """Raises `ValueError` for a folder that is not laid out as published."""
         category = self.builder_config.name
         folder = os.path.join(dl_manager.manual_dir, category)
-        train, test = mvtec_layout(folder, list_images(folder))
-        if test.masks is None:
-            raise ValueError(f"{folder!r}: no masks in ground_truth")
-        good = test.defects.count("")
-        found = dict(zip(_COUNTED, (len(train.paths), good, len(test.paths) - good)))
-        report_counts(f"mvtec_ad {category}", found, dict(zip(_COUNTED, PUBLISHED[category])))
-        return {"train": self._generate_examples(train, "train"), "test": self._generate_examples(test, "test")}
+        layout = split_layout(folder, list_images(folder), SPLITS["MVTec AD"])
+        check_masks(folder, layout.test)
+        report(f"mvtec_ad {category}", layout, PUBLISHED[category])
+        return {split: self._generate_examples(files, split) for split, files in zip(("train", "test"), layout)}
 
     def _generate_examples(self, files: ImageFiles, split: str) -> Iterator[tuple[int, dict]]:
-        masks = files.masks or (None,) * len(files.paths)
-        rows = enumerate(zip(files.paths, files.names, files.defects, masks))
-        what = f"mvtec_ad {self.builder_config.name} {split}"
-        for index, (path, name, defect, mask) in progress(rows, total=len(files.paths), what=what):
-            image, shape = image_content(path)
-            yield (
-                index,
-                {
-                    "image": image,
-                    "mask": mask_content(mask, shape),
-                    "label": int(defect != ""),
-                    "defect": defect or GOOD,
-                    "name": name,
-                },
-            )
-
-
-_COUNTED = ("train/good", "test/good", "test/<defect>")
+        return examples(files, what=f"mvtec_ad {self.builder_config.name} {split}")

@@ -1,0 +1,52 @@
+"""How unusual each good image is, those that were learned from included: scored as if their part were new."""
+
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+from gnl_jax.detection.detector import Detector, predict
+from gnl_jax.detection.parts import GoodImages
+from gnl_jax.methods.base import Prediction
+from gnl_jax.methods.build import build_method, matmul_precision
+
+
+def predict_as_new(
+    detector: Detector, good: GoodImages, *, advance: Callable[[int], None] = lambda n: None
+) -> Prediction:
+    """Scores and maps of good images, leaving out of the detector what it learned from an image's own part.
+
+    A memory bank is at distance zero from its own patches, so that without this a defective image among the good ones
+    would be the least unusual of all. A method that cannot leave a part out scores images as they are.
+
+    Args:
+        detector: a calibrated one.
+        good: images as it sees them; those it learned from are known by their hashes.
+        advance: is called with the number of images after each batch.
+
+    Returns:
+        score [n], map [n s s], drift [n] or None.
+    """
+    record = detector.require_record()
+    method = detector.method or build_method(
+        record.config, matching=record.matching, frozen=detector.variables.get("teacher")
+    )
+    if method.score_without is None:
+        return predict(detector, good.images, advance=advance)
+    place = {digest: i for i, digest in enumerate(record.manifest["data"]["fit"])}
+    parts = np.asarray(detector.variables["parts"])
+    own = np.array([parts[place[digest]] if digest in place else -1 for digest in good.hashes], np.int32)
+
+    @jax.jit
+    def program(variables, images, without):
+        with jax.default_matmul_precision(matmul_precision(record.config)):
+            return method.score_without(variables, images, without)
+
+    found = []
+    for start in range(0, len(own), detector.batch_size):
+        rows = np.resize(np.arange(start, min(start + detector.batch_size, len(own))), detector.batch_size)
+        count = min(detector.batch_size, len(own) - start)
+        result = program(detector.variables, good.images[rows], own[rows])
+        found.append([None if field is None else np.asarray(field)[:count] for field in result])
+        advance(count)
+    return Prediction(*(None if field[0] is None else np.concatenate(field) for field in zip(*found)))

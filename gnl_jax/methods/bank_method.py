@@ -1,0 +1,113 @@
+"""The memory bank as a method without phases: from networks and options, or from a configuration."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+from ml_collections import ConfigDict
+
+from gnl_jax.images.views import VIEWS, normalise
+from gnl_jax.methods.bank_fit import Networks, make_banks
+from gnl_jax.methods.bank_options import CORESETS, SCORES, BankOptions, parse_sizes
+from gnl_jax.methods.base import Method
+from gnl_jax.methods.choices import PRECISIONS, check_choice, choose
+from gnl_jax.methods.memory_bank import score_batch
+from gnl_jax.methods.options import augmix_options, scoring_options
+from gnl_jax.methods.scoring import Scoring
+from gnl_jax.nn.blocks import ARCHITECTURES
+from gnl_jax.nn.folding import fold
+from gnl_jax.nn.pretrained import load_teacher
+from gnl_jax.nn.resnet import ResNet
+
+PyTree = Any
+_IMAGENET = functools.partial(normalise, kind="imagenet")
+
+
+def bank_method(
+    teacher: nn.Module,
+    variables: PyTree,
+    *,
+    options: BankOptions = BankOptions(),
+    scoring: Scoring = Scoring(),
+    preprocess: Callable[[jax.Array], jax.Array] = _IMAGENET,
+    normalise: str = "imagenet",
+    dtype: Any = None,
+    name: str = "memory_bank",
+) -> Method:
+    """A memory bank on any teacher with three stages.
+
+    Args:
+        teacher, variables: the network, called as `ResNet` is, and its variables.
+        options: what the banks are.
+        scoring: matching, alpha and anchors, for the bank's images and the test image alike.
+        preprocess: images uint8 [b s s 3] -> what the teacher takes, float32.
+        normalise: the same by name, for views other than the image itself.
+        dtype: of the convolutions; float32 by default.
+        name: how results are labelled.
+    """
+    dtype = dtype or jax.numpy.float32
+
+    def finish(frozen: PyTree, state: None, images) -> PyTree:
+        networks = Networks(teacher, frozen, preprocess, normalise, dtype)
+        return {"teacher": frozen, **make_banks(networks, images, options=options, scoring=scoring)}
+
+    score = functools.partial(
+        score_batch, teacher=teacher, preprocess=preprocess, dtype=dtype, options=options, matching=scoring.matching
+    )
+    return Method(name, variables, (), finish, score, own=("banks", "alpha"), score_without=score)
+
+
+def bank_options(config: ConfigDict, *, size: int) -> BankOptions:
+    """The group `method.memory_bank` as options, for images of `size` pixels. Raises ValueError naming a field."""
+    field = "method.memory_bank"
+    check_choice(CORESETS, config.coreset, f"{field}.coreset")
+    check_choice(SCORES, config.score, f"{field}.score")
+    if not config.rows > 0 or (config.rows > 1 and config.rows % 1):
+        raise ValueError(f"{field}.rows: got {config.rows}, expected a whole number, or a share of all between 0 and 1")
+    for name, least in (("candidates", 1), ("projection", 0), ("components", 0), ("neighbours", 1)):
+        if config[name] < least:
+            raise ValueError(f"{field}.{name}: got {config[name]}, expected {least} or more")
+    for view in config.views:
+        check_choice(VIEWS, view, f"{field}.views")
+    if not set(config.matched) <= {1, 2, 3}:
+        raise ValueError(f"{field}.matched: got {tuple(config.matched)}, expected some of 1, 2 and 3")
+    sizes = parse_sizes(config.sizes, size=size)
+    if config.score == "patches" and len(sizes) > 1:
+        raise ValueError(
+            f"{field}.score: got 'patches' with {len(sizes)} sizes, expected 'map': scores of one bank only"
+        )
+    return BankOptions(
+        sizes=sizes,
+        matched=tuple(config.matched),
+        rows=config.rows,
+        coreset=config.coreset,
+        candidates=config.candidates,
+        projection=config.projection,
+        views=tuple(config.views),
+        components=config.components,
+        score=config.score,
+        neighbours=config.neighbours,
+    )
+
+
+def build_memory_bank(config: ConfigDict, *, matching: str, frozen: PyTree | None) -> Method:
+    """The configuration's memory bank; arguments and errors as for `build_method`."""
+    arch = config.teacher.arch
+    check_choice(ARCHITECTURES, arch, "teacher.arch")
+    options = bank_options(config.method.memory_bank, size=config.dataset.size)
+    options = options._replace(augmix=augmix_options(config.method.augmix))
+    dtype, _ = choose(PRECISIONS, config.precision, "precision")
+    if frozen is None:
+        frozen = load_teacher(arch, config.teacher.weights, seed=config.teacher.seed)
+    return bank_method(
+        ResNet(arch),
+        frozen if config.precision == "float32" else fold(frozen),
+        options=options,
+        scoring=scoring_options(config, matching=matching),
+        preprocess=functools.partial(normalise, kind=config.method.normalise),
+        normalise=config.method.normalise,
+        dtype=dtype,
+        name=config.method.name,
+    )

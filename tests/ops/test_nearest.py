@@ -1,0 +1,79 @@
+"""Distances to a bank against SciPy and anomalib's PatchcoreModel, and what is exact about them."""
+
+from pathlib import Path
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.spatial.distance import cdist
+
+from gnl_jax.ops.nearest import half_squared_norms, nearest, reweighted_score
+
+RNG = np.random.default_rng(0)
+BANK = jnp.asarray(RNG.normal(3, 1, (50, 12)).astype(np.float32))
+GOLDEN = np.load(Path(__file__).parent.parent / "golden/patchcore.npz")
+
+
+@pytest.mark.parametrize("lead", [(), (1,), (3,), (2, 3)])
+def test_equals_all_distances_computed(lead):
+    queries = RNG.normal(3, 1, (*lead, 7, 12)).astype(np.float32)
+    distances, rows = jax.jit(nearest)(jnp.asarray(queries), BANK, half_squared_norms(BANK))
+    everything = cdist(queries.reshape(-1, 12).astype(np.float64), np.asarray(BANK, np.float64))
+    chex.assert_shape((distances, rows), (*lead, 7))
+    np.testing.assert_allclose(np.ravel(distances), everything.min(1), rtol=1e-5)
+    np.testing.assert_array_equal(np.ravel(rows), everything.argmin(1))
+
+
+def test_a_row_of_the_bank_is_at_distance_zero():
+    """To the last bit, where the expanded square alone would leave the root of a rounding error, 0.03 and more."""
+    bank = BANK + 30
+    distances, rows = nearest(bank, bank, half_squared_norms(bank))
+    np.testing.assert_array_equal(rows, np.arange(50))
+    assert float(distances.max()) == 0
+    assert rows.dtype == jnp.int32
+
+
+def test_the_first_of_equal_rows_is_named():
+    bank = jnp.concatenate([BANK, BANK])
+    np.testing.assert_array_equal(nearest(BANK, bank, half_squared_norms(bank))[1], np.arange(50))
+
+
+def test_rows_that_do_not_count_are_never_nearest():
+    norms = jnp.where(jnp.arange(50)[None] == jnp.arange(4)[:, None], jnp.inf, half_squared_norms(BANK)[None])
+    distances, rows = nearest(BANK[:4, None], BANK, norms)
+    others = cdist(BANK[:4], BANK) + np.where(np.eye(4, 50), np.inf, 0)
+    np.testing.assert_allclose(distances[:, 0], others.min(1), rtol=1e-5)
+    np.testing.assert_array_equal(rows[:, 0], others.argmin(1))
+
+
+def test_what_is_not_a_number_stays_none():
+    distances, _ = nearest(BANK.at[0, 0].set(jnp.nan)[:2], BANK, half_squared_norms(BANK))
+    assert np.isnan(distances[0])
+    assert distances[1] == 0
+
+
+@pytest.mark.parametrize(
+    ("neighbours", "rows", "score"), [(1, 64, "score_1"), (9, 64, "score_9"), (9, 5, "score_9_of_5")]
+)
+def test_image_scores_are_those_of_anomalib(neighbours, rows, score):
+    from gnl_jax.images.views import normalise
+    from gnl_jax.nn.pretrained import load_teacher
+    from gnl_jax.nn.resnet import ResNet
+    from gnl_jax.ops.patches import patch_embedding
+
+    bank = jnp.asarray(GOLDEN["bank"][:rows])
+    stages = ResNet("resnet18").apply(load_teacher("resnet18", "bundled"), normalise(GOLDEN["images"], "imagenet"))
+    embedding = patch_embedding(stages[1:])
+    chosen = embedding.reshape(4, 64, 384)[:, GOLDEN["embedding_positions"]]
+    assert np.linalg.norm(chosen - GOLDEN["embedding"]) / np.linalg.norm(GOLDEN["embedding"]) < 1e-5
+    patches = embedding[2:].reshape(2, 64, 384)
+    distances, nearest_rows = nearest(patches, bank, half_squared_norms(bank))
+    if rows == 64:
+        np.testing.assert_allclose(distances, GOLDEN["distances"], rtol=1e-4)
+        np.testing.assert_array_equal(nearest_rows, GOLDEN["nearest"])
+    found = [
+        reweighted_score(p, d, r, bank, neighbours=neighbours) for p, d, r in zip(patches, distances, nearest_rows)
+    ]
+    np.testing.assert_allclose(found, GOLDEN[score], rtol=1e-4)
