@@ -18,6 +18,7 @@ from gnl_jax.images.resize import resize as by_pillow
 from gnl_jax.methods.base import Prediction
 from gnl_jax.ops.drift import channel_deviation, drift_score, middle_ranks
 from gnl_jax.ops.matching import MATCHINGS, sort_features
+from gnl_jax.ops.nearest import half_squared_norms, nearest, reweighted_score
 from gnl_jax.ops.patches import half_pixel_matrix
 from gnl_jax.ops.scoremap import image_score, score_map
 
@@ -255,8 +256,8 @@ def test_what_is_no_number_is_never_ok():
     assert reason.tolist() == [1, 2, 0, 1]
 
 
-def bank_reference(stages, bank, matrix):
-    """The bank's score map in float64, by loops over everything."""
+def bank_reference(stages, bank):
+    """The distances' grid in float64, by loops over everything."""
     joined = []
     for stage in stages:
         b, c, h, w = stage.shape
@@ -273,8 +274,7 @@ def bank_reference(stages, bank, matrix):
                 grown[:, :, i, j] = top * (1 - y + y0) + low * (y - y0)
         joined.append(grown)
     patches = np.concatenate(joined, 1)
-    distance = np.sqrt(((patches[:, None] - np.asarray(bank, np.float64)[None, :, :, None, None]) ** 2).sum(2)).min(1)
-    return matrix @ distance @ matrix.T
+    return np.sqrt(((patches[:, None] - np.asarray(bank, np.float64)[None, :, :, None, None]) ** 2).sum(2)).min(1)
 
 
 @pytest.mark.parametrize("rows", [3, 64])
@@ -285,34 +285,51 @@ def test_the_memory_bank_equals_a_reference(rows, monkeypatch, run):
     stages = [rng.gamma(1, 1, shape).astype(np.float32) for shape in ((2, 3, 8, 8), (2, 5, 4, 4))]
     bank = rng.gamma(1, 1, (20, 8)).astype(np.float32)
     matrix = scoremap.gaussian_matrix(32) @ half_pixel_matrix(32, 8)
-    expected = bank_reference(stages, bank, matrix)
+    expected = matrix @ ((bank_reference(stages, bank) - 0.5) / 2) @ matrix.T
+    arrays = {"rows": bank, "half_norms": (bank**2).sum(1) / 2, "location": np.float32(0.5), "scale": np.float32(2)}
 
     def build(g, *names):
-        options = {"bank": bank, "half_norms": (bank**2).sum(1) / 2, "matrix": matrix}
-        return memory_bank.memory_bank_head(g, names, sides=(8, 4), **options)
+        options = {"sides": (8, 4), "channels": 8, "bank": arrays, "size": 32, "standardised": True}
+        return memory_bank.memory_bank_head(g, names, **options).map
 
-    score, result = run(build, stages, [("float32", 1), ("float32", 3)])
-    np.testing.assert_allclose(result, expected, rtol=1e-4)
-    np.testing.assert_allclose(score, expected.max((1, 2)), rtol=1e-5)
+    (result,) = run(build, stages, [("float32", 3)])
+    np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_a_row_of_the_bank_is_at_distance_zero_and_of_equals_the_first_is_nearest(monkeypatch):
     monkeypatch.setattr(memory_bank, "BANK_ROWS", 7)
     bank = np.random.default_rng(5).normal(100, 1, (20, 8)).astype(np.float32)
     bank[15] = bank[3]
-    rows = bank[None, [3, 15, 19]] + np.array([[[0], [0], [1e-3]]], np.float32)
-    (got,) = by_onnxruntime(
-        lambda g, x: memory_bank.nearest(g, x, bank, (bank**2).sum(1) / 2), [rows], [("float32", 2)]
+    patches = bank[None, [3, 15, 19]] + np.array([[[0], [0], [1e-3]]], np.float32)
+    got, rows = by_onnxruntime(
+        lambda g, x: memory_bank.nearest(g, x, bank, (bank**2).sum(1) / 2), [patches], [("float32", 2), ("int64", 2)]
     )
     np.testing.assert_allclose(got, [[0, 0, np.sqrt(8) * 1e-3]], rtol=1e-2)
     assert (got[0, :2] == 0).all()
+    assert rows.tolist() == [[3, 3, 19]]
+
+
+@pytest.mark.parametrize("neighbours", [1, 4, 50])
+def test_patchcores_image_score_equals_ours(neighbours, run):
+    rng = np.random.default_rng(6)
+    patches, bank = rng.normal(0, 1, (3, 12, 5)).astype(np.float32), rng.normal(0, 1, (9, 5)).astype(np.float32)
+    half_norms = np.asarray(half_squared_norms(jnp.asarray(bank)))
+
+    def build(g, x):
+        distances, rows = memory_bank.nearest(g, x, bank, half_norms)
+        return memory_bank.reweighted_score(g, x, distances, rows, bank, neighbours=neighbours)
+
+    (got,) = run(build, [patches], [("float32", 1)])
+    for one, score in zip(patches, got, strict=True):
+        distances, rows = nearest(jnp.asarray(one), jnp.asarray(bank), jnp.asarray(half_norms))
+        expected = reweighted_score(jnp.asarray(one), distances, rows, jnp.asarray(bank), neighbours=neighbours)
+        np.testing.assert_allclose(score, expected, rtol=1e-5)
 
 
 def test_a_bank_that_does_not_fit_is_refused():
-    bank = np.zeros((20, 8), np.float32)
-    options = {"bank": bank, "half_norms": bank[:19, 0], "matrix": np.zeros((32, 8))}
-    with pytest.raises(ValueError, match=r"bank: got bank \[20, 8\], half norms \[19\], matrix \[32, 8\]"):
-        memory_bank.memory_bank_head(Graph(), [], sides=(8,), **options)
+    bank = {"rows": np.zeros((20, 8), np.float32), "half_norms": np.zeros(19, np.float32)}
+    with pytest.raises(ValueError, match=r"bank: got rows \[20, 8\] and half norms \[19\], expected \[m 8\]"):
+        memory_bank.memory_bank_head(Graph(), [], sides=(8,), channels=8, bank=bank, size=32)
 
 
 def test_equal_constants_are_kept_once_and_equal_graphs_have_equal_bytes():

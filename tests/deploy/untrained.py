@@ -16,9 +16,19 @@ from gnl_jax.detection.threshold import make_rule
 from gnl_jax.methods.build import build_method, matmul_precision
 
 
-def config(*, arch="resnet18", size=32, matching="efdm", anchor="barycentre", k=1, weights="random", batch_size=4):
+def config(
+    *,
+    method="gnl",
+    arch="resnet18",
+    size=32,
+    matching="efdm",
+    anchor="barycentre",
+    k=1,
+    weights="random",
+    batch_size=4,
+):
     """Of such a detector."""
-    config = set_method(default_config(), "gnl")
+    config = set_method(default_config(), method)
     config.teacher.arch, config.teacher.weights = arch, weights
     config.dataset.name, config.dataset.normal, config.dataset.cache, config.dataset.size = "folder", "", "", size
     config.eval.batch_size, config.eval.anchor, config.eval.anchors = batch_size, anchor, k
@@ -32,7 +42,9 @@ def untrained(images: np.ndarray, config, *, learn: int, region=None, rates=(1, 
     rates: k of the rules for NG (0: none), REVIEW and drift (0: none).
     """
     method = build_method(config)
-    state = jax.jit(lambda key: method.phases[0].init(key, None, None))(jax.random.key(1))
+    state = None  # a memory bank is not trained
+    if method.phases:
+        state = jax.jit(lambda key: method.phases[0].init(key, None, None))(jax.random.key(1))
     methods = matching_methods(config, method)
     shared, matchings = scoring_variables(methods, state, images[:learn], precision=matmul_precision(config))
     if region is not None:

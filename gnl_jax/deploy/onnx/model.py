@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from gnl_jax.deploy.onnx.bank_scoring import memory_bank
 from gnl_jax.deploy.onnx.decision import EXACT, Band, bounds, decide, p_value
 from gnl_jax.deploy.onnx.graph import Graph
 from gnl_jax.deploy.onnx.matching import SORTS
@@ -9,6 +10,7 @@ from gnl_jax.deploy.onnx.pixels import as_planes, hold_region, normalise, resize
 from gnl_jax.deploy.onnx.scoring import reverse_distillation
 from gnl_jax.detection.detector import Detector
 from gnl_jax.images.resize import Geometry
+from gnl_jax.methods.bank_method import bank_options
 
 TARGETS = tuple(SORTS)
 
@@ -18,8 +20,9 @@ def check_exportable(detector: Detector) -> None:
     config = detector.require_record().config
     if detector.method is not None:
         raise ValueError(f"detector: got a method of its own, {detector.method.name!r}, expected a configuration's")
-    if config.method.system != "reverse_distillation":
-        raise ValueError(f"detector: got method.system {config.method.system!r}, expected 'reverse_distillation'")
+    if config.method.system not in ("reverse_distillation", "memory_bank"):
+        able = "'reverse_distillation' or 'memory_bank'"
+        raise ValueError(f"detector: got method.system {config.method.system!r}, expected {able}")
     if config.precision != "float32":
         raise ValueError(f"detector: got precision {config.precision!r}, expected 'float32': an ONNX graph computes so")
 
@@ -46,7 +49,11 @@ def make_graph(
         x = hold_region(g, x, np.asarray(region))
     x = normalise(g, x, config.method.normalise)
     options = {"arch": config.teacher.arch, "size": size, "matching": record.matching, "sort": SORTS[target]}
-    scored = reverse_distillation(g, x, detector.variables, **options)
+    if config.method.system == "memory_bank":
+        options["options"] = bank_options(config.method.memory_bank, size=size)
+        scored = memory_bank(g, x, detector.variables, **options)
+    else:
+        scored = reverse_distillation(g, x, detector.variables, **options)
     calibration = record.calibration
     decision, reason = decide(g, scored.score, scored.drift, bounds(record, band))
     g.output(scored.score, "score", "float32", "batch")
