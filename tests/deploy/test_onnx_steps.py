@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -322,7 +323,8 @@ def test_patchcores_image_score_equals_ours(neighbours, run):
     (got,) = run(build, [patches], [("float32", 1)])
     for one, score in zip(patches, got, strict=True):
         distances, rows = nearest(jnp.asarray(one), jnp.asarray(bank), jnp.asarray(half_norms))
-        expected = reweighted_score(jnp.asarray(one), distances, rows, jnp.asarray(bank), neighbours=neighbours)
+        with jax.numpy_rank_promotion("allow"):
+            expected = reweighted_score(jnp.asarray(one), distances, rows, jnp.asarray(bank), neighbours=neighbours)
         np.testing.assert_allclose(score, expected, rtol=1e-5)
 
 
