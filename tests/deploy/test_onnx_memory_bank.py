@@ -1,5 +1,6 @@
 """A memory bank's graph scores and decides as its detector."""
 
+import jax
 import numpy as np
 import onnxruntime
 import pytest
@@ -29,14 +30,16 @@ def bank():
     options.method.memory_bank.components = 12
     region = np.ones((SIZE, SIZE), bool)
     region[:7] = False
-    return untrained(images(24, 0), options, learn=5, region=region)
+    with jax.numpy_rank_promotion("allow"):
+        return untrained(images(24, 0), options, learn=5, region=region)
 
 
 @pytest.mark.parametrize(("matching", "tolerance"), [("efdm", 1e-3), ("none", 1e-5)])
 def test_two_banks_with_all_they_may_have(matching, tolerance, bank):
     detector = use_matching(bank, matching)
     seen = images(4, 1)
-    expected = detector(seen)
+    with jax.numpy_rank_promotion("allow"):
+        expected = detector(seen)
     data = serialise(make_graph(detector), {})
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
