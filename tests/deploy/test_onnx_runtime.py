@@ -142,6 +142,8 @@ def test_the_records_are_those_of_score(shipped, files):  # noqa: F811
 def test_csv_without_pillow(shipped, files, tmp_path, capsys, monkeypatch):  # noqa: F811
     """Without Pillow: arrays as .npy; an image file is an ERROR that says what is missing."""
     np.save(tmp_path / "0.npy", np.asarray(Image.open(files[0])))
+    expected = io.StringIO()
+    csv_writer(expected)(next(inspect(matched(), files[:1])))
     monkeypatch.setitem(sys.modules, "PIL", None)
     module = SimpleNamespace()
     monkeypatch.setitem(sys.modules, "gnl_onnx_without_pillow", module)
@@ -149,8 +151,6 @@ def test_csv_without_pillow(shipped, files, tmp_path, capsys, monkeypatch):  # n
     exec(compile(shipped_source(), "gnl_onnx.py", "exec"), module.__dict__)
     module.main([str(shipped[1]), str(tmp_path / "0.npy"), files[0]])
     header, first, second = capsys.readouterr().out.splitlines()
-    expected = io.StringIO()
-    csv_writer(expected)(next(inspect(matched(), files[:1])))
     assert header == expected.getvalue().splitlines()[0]
     assert first.split(",")[1] == expected.getvalue().splitlines()[1].split(",")[1]
     assert ",ERROR," in second
