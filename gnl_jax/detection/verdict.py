@@ -1,0 +1,222 @@
+"""The verdict on a detector, from counts of parts: its state, and the one thing to do next. Nothing else judges.
+
+The rules and a simulation of them are in docs/verdicts.md.
+"""
+
+import enum
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import NamedTuple
+
+from gnl_jax.detection.advice import GRAVITY, State, Verdict, advise
+from gnl_jax.detection.evidence import LEVEL, Claim, at_most, holm, lost_at_most, not_lower, parts_with
+
+ACCEPTABLE = 2  # times the target false-alarm rate: a detector at its target can pass with a finite number of parts
+MARGIN = 0.10  # of the defective parts may be lost under a shift
+LEAST_CAUGHT = 0.5  # of the defective parts: below, every second defect is missed
+
+
+class Limits(NamedTuple):
+    """What is acceptable, as fractions.
+
+    Attributes:
+        target: false-alarm rate that the detector was calibrated for, by score.
+        acceptable: false-alarm rate by score, and again by drift alone, that good parts may have.
+        margin: defective parts that may be lost: caught unshifted, missed under the shift.
+        least_caught: defective parts to catch under every condition.
+    """
+
+    target: float
+    acceptable: float
+    margin: float = MARGIN
+    least_caught: float = LEAST_CAUGHT
+
+
+def make_limits(
+    target: float | Fraction,
+    *,
+    acceptable: float | Fraction | None = None,
+    margin: float = MARGIN,
+    least_caught: float = LEAST_CAUGHT,
+) -> Limits:
+    """Limits for a target false-alarm rate; `acceptable` is twice the target if left out.
+
+    Raises:
+        ValueError: an acceptable rate that is not above the target (no number of parts could show it) or not below 1,
+            or a margin or least share of caught defects outside (0, 1).
+    """
+    rate = ACCEPTABLE * float(target) if acceptable is None else float(acceptable)
+    if not float(target) < rate < 1:
+        raise ValueError(f"acceptable: got {rate:g}, expected more than the target {float(target):g} and less than 1")
+    for name, value in (("margin", margin), ("least_caught", least_caught)):
+        if not 0 < value < 1:
+            raise ValueError(f"{name}: got {value}, expected more than 0 and less than 1")
+    return Limits(float(target), rate, float(margin), float(least_caught))
+
+
+class Counts(NamedTuple):
+    """Counts of parts under one condition.
+
+    Attributes:
+        good, by_score, by_drift: good parts; those flagged by score; those flagged by drift alone.
+        bad, caught: defective parts; those flagged.
+        lost, gained: of the same defective parts, caught unshifted and missed here, and the reverse; None if other
+            parts, or none, were shown unshifted.
+        bad_before, caught_before: other defective parts, unshifted; 0 if there are none.
+        drift_seen: whether the parts as a whole have drifted.
+    """
+
+    good: int
+    by_score: int
+    by_drift: int = 0
+    bad: int = 0
+    caught: int = 0
+    lost: int | None = None
+    gained: int | None = None
+    bad_before: int = 0
+    caught_before: int = 0
+    drift_seen: bool = False
+
+
+class Judgement(NamedTuple):
+    """The state of one condition, and parts that would decide where there is not enough evidence (None: unknown)."""
+
+    state: State
+    good_enough: int | None = None
+    bad_enough: int | None = None
+
+
+def judge(conditions: Sequence[Counts], limits: Limits) -> list[Judgement]:
+    """The state of each condition.
+
+    *Within limits* takes every claim of the condition at 95 %; that all conditions are within limits then needs no
+    correction (intersection-union). A bad condition is named at 95 % for all of them together (Holm).
+    """
+    claims = [_claims(counts, limits) for counts in conditions]
+    named = iter(holm([claim.above for mine in claims for claim in mine.values()]))
+    found = []
+    for counts, mine in zip(conditions, claims):
+        bad = {name for name in mine if next(named)}
+        if bad:
+            found.append(Judgement(_bad_state(bad, drift_seen=counts.drift_seen)))
+        elif all(claim.shown for claim in mine.values()):
+            found.append(Judgement(State.WITHIN))
+        else:
+            found.append(
+                Judgement(State.UNKNOWN, *(_enough(mine, of) for of in (("score", "drift"), ("caught", "lost"))))
+            )
+    return found
+
+
+def _claims(counts: Counts, limits: Limits) -> dict[str, Claim]:
+    claims = {
+        "score": at_most(counts.by_score, counts.good, limits.acceptable),
+        "drift": at_most(counts.by_drift, counts.good, limits.acceptable),
+        "caught": at_most(counts.bad - counts.caught, counts.bad, 1 - limits.least_caught),
+    }
+    if counts.lost is not None:
+        claims["lost"] = lost_at_most(counts.lost, counts.gained, counts.bad, limits.margin)
+    elif counts.bad_before:
+        shown = (counts.caught, counts.bad, counts.caught_before, counts.bad_before)
+        claims["lost"] = not_lower(*shown, limits.margin)
+    return claims
+
+
+def _enough(claims: Mapping[str, Claim], names: Sequence[str]) -> int | None:
+    """Parts that decide all of these claims which are not shown yet."""
+    missing = [claims[name].enough for name in names if name in claims and not claims[name].shown]
+    return max((n for n in missing if n), default=None)
+
+
+def _bad_state(bad: set[str], *, drift_seen: bool) -> State:
+    if bad & {"caught", "lost"}:
+        return State.MISSING
+    return State.DRIFTED if drift_seen or "drift" in bad else State.ALARMS
+
+
+def worst(states: Sequence[State]) -> State:
+    """The state of several conditions: *within limits* only if each is."""
+    return min(states, key=GRAVITY.index)
+
+
+def parts_for_verdict(limits: Limits) -> tuple[int, int]:
+    """Good and defective parts of a condition that can pass with one false alarm, and with one lost defect."""
+    numbers = parts_with(1, limits.acceptable), parts_with(1, limits.margin)
+    if None in numbers:
+        raise ValueError(f"limits: got {limits}, expected rates that 10,000 parts can show")
+    return numbers
+
+
+class Batch(NamedTuple):
+    """Counts of a batch without labels, by part: flagged by score and by drift alone; those that look drifted, how many
+    would by chance, whether that is an alarm, and the fewest parts in which an alarm is possible (0: not measured)."""
+
+    parts: int
+    by_score: int
+    by_drift: int
+    drifted: int = 0
+    expected: float = 0.0
+    alarm: bool = False
+    fewest: int = 0
+
+
+def judge_batch(batch: Batch, *, names: Mapping[str, str]) -> Verdict:
+    """What can be said of parts without labels: drift and the share flagged. Never whether rates are within limits.
+
+    *Drifted* says that the false-alarm rate is unknown, not that it is too high: `shift` and `recalibrate`, which know
+    good parts, may find the detector within limits, and `recalibrate` then keeps it.
+    """
+    counted = f"{batch.by_score} by score, {batch.by_drift} by drift alone"
+    flagged = f"{batch.by_score + batch.by_drift} of {batch.parts} parts flagged ({counted})"
+    if batch.alarm:
+        drift = f"{batch.drifted} of {batch.parts} parts show drift; about {batch.expected:.1f} would by chance"
+        unknown = "The false-alarm rate under this drift is unknown."
+        return advise(State.DRIFTED, f"DRIFT: {drift}. {flagged}. {unknown}", names=names)
+    if not batch.fewest or batch.parts < batch.fewest:
+        why = f"Drift shows in {batch.fewest} parts or more." if batch.fewest else "Drift is not measured."
+        verdict = advise(State.NO_DRIFT, f"{flagged}. {why}", names=names)
+        return verdict._replace(state=State.UNKNOWN)
+    return advise(State.NO_DRIFT, f"No drift seen. {flagged}.", names=names)
+
+
+class Choice(enum.StrEnum):
+    """What to do after a recalibration."""
+
+    KEEP = "keep the old detector"
+    REPLACE = "replace the old detector"
+    REFIT = "refit: the new detector is probably blind"
+
+
+def probably_blind(new: Counts, *, above_clean: bool, limits: Limits) -> bool:
+    """Whether a recalibrated detector misses defects.
+
+    Defective parts decide if they are enough: it catches too few, or loses too many that the old one catches. Else a
+    threshold above what all good parts scored that first calibrated is taken as a sign.
+
+    Args:
+        new: defective parts with the new detector; `lost` and `gained` compare it with the old one.
+        above_clean: whether the threshold is above the scores of the first calibration.
+        limits: of defects.
+    """
+    if not new.bad:
+        return above_clean
+    caught = at_most(new.bad - new.caught, new.bad, 1 - limits.least_caught)
+    lost = lost_at_most(new.lost or 0, new.gained or 0, new.bad, limits.margin)
+    if any(holm([caught.above, lost.above])):
+        return True
+    return above_clean and not (caught.shown and lost.shown)
+
+
+def choose(old: Counts, *, blind: bool, limits: Limits) -> Choice:
+    """Which detector to use under a new condition.
+
+    Args:
+        old: parts of the new condition as the old detector decides. The good ones calibrated the new detector, so only
+            the old one can be judged by them.
+        blind: `probably_blind` of the new one.
+        limits: of the old one's false alarms and of defects.
+    """
+    claims = _claims(old, limits)
+    if claims["score"].shown and claims["drift"].shown and claims["caught"].above > 1 - LEVEL:
+        return Choice.KEEP
+    return Choice.REFIT if blind else Choice.REPLACE
