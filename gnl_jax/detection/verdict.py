@@ -79,11 +79,23 @@ class Counts(NamedTuple):
 
 
 class Judgement(NamedTuple):
-    """The state of one condition, and parts that would decide where there is not enough evidence (None: unknown)."""
+    """The state of one condition.
+
+    Attributes:
+        state: of both sides together.
+        alarms: of the false alarms alone: *within limits*, *not enough evidence*, *too many false alarms*, *drifted*.
+        defects: of the defects alone: *within limits*, *not enough evidence* or *missing defects*.
+        good_enough, bad_enough: parts that would decide where there is not enough evidence; None: unknown.
+    """
 
     state: State
+    alarms: State
+    defects: State
     good_enough: int | None = None
     bad_enough: int | None = None
+
+
+_SIDES = (("score", "drift"), ("caught", "lost"))
 
 
 def judge(conditions: Sequence[Counts], limits: Limits) -> list[Judgement]:
@@ -97,15 +109,24 @@ def judge(conditions: Sequence[Counts], limits: Limits) -> list[Judgement]:
     found = []
     for counts, mine in zip(conditions, claims):
         bad = {name for name in mine if next(named)}
-        if bad:
-            found.append(Judgement(_bad_state(bad, drift_seen=counts.drift_seen)))
-        elif all(claim.shown for claim in mine.values()):
-            found.append(Judgement(State.WITHIN))
-        else:
-            found.append(
-                Judgement(State.UNKNOWN, *(_enough(mine, of) for of in (("score", "drift"), ("caught", "lost"))))
-            )
+        drifted = State.DRIFTED if counts.drift_seen or "drift" in bad else State.ALARMS
+        alarms, defects = (
+            name if bad.intersection(side) else _undecided(mine, side)
+            for side, name in zip(_SIDES, (drifted, State.MISSING))
+        )
+        enough = (_enough(mine, side) for side in _SIDES)
+        found.append(Judgement(worst([alarms, defects]), alarms, defects, *enough))
     return found
+
+
+def _undecided(claims: Mapping[str, Claim], side: Sequence[str]) -> State:
+    return State.WITHIN if all(claims[name].shown for name in side if name in claims) else State.UNKNOWN
+
+
+def _enough(claims: Mapping[str, Claim], side: Sequence[str]) -> int | None:
+    """Parts that decide all of these claims which are not shown yet."""
+    missing = [claims[name].enough for name in side if name in claims and not claims[name].shown]
+    return max((n for n in missing if n), default=None)
 
 
 def _claims(counts: Counts, limits: Limits) -> dict[str, Claim]:
@@ -126,12 +147,6 @@ def _enough(claims: Mapping[str, Claim], names: Sequence[str]) -> int | None:
     """Parts that decide all of these claims which are not shown yet."""
     missing = [claims[name].enough for name in names if name in claims and not claims[name].shown]
     return max((n for n in missing if n), default=None)
-
-
-def _bad_state(bad: set[str], *, drift_seen: bool) -> State:
-    if bad & {"caught", "lost"}:
-        return State.MISSING
-    return State.DRIFTED if drift_seen or "drift" in bad else State.ALARMS
 
 
 def worst(states: Sequence[State]) -> State:

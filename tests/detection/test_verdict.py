@@ -54,7 +54,7 @@ def test_a_claim_is_shown_exactly_where_the_bound_is_within_the_limit():
 
 def test_no_parts_show_nothing():
     assert at_most(0, 0, 0.1) == (False, 1.0, 29)
-    assert judge([Counts(0, 0)], LIMITS)[0] == (State.UNKNOWN, 29, 5)
+    assert judge([Counts(0, 0)], LIMITS)[0] == (*[State.UNKNOWN] * 3, 29, 5)
 
 
 def test_enough_parts_decide():
@@ -117,6 +117,8 @@ def test_states():
     assert state(drift_seen=True) == State.WITHIN  # drift alone is no fault
     assert state(caught=20, lost=24) == State.MISSING
     assert state(caught=20, lost=24, by_score=40) == State.MISSING
+    both = judge([FINE._replace(caught=20, lost=24, by_score=40)], LIMITS)[0]
+    assert (both.alarms, both.defects) == (State.ALARMS, State.MISSING)
     assert state(caught=2, lost=0) == State.MISSING  # blind before and after
     assert state(lost=None, gained=None) == State.WITHIN
     assert state(lost=None, gained=None, bad_before=46, caught_before=46, caught=20) == State.MISSING
@@ -126,7 +128,8 @@ def test_no_condition_is_within_limits_with_no_defect_found():
     """0 of 5 defects: never "within limits"; 0 false alarms of 20 are too few."""
     assert state(bad=5, caught=0, lost=0) != State.WITHIN
     assert state(bad=0, caught=0, lost=None, gained=None) == State.UNKNOWN
-    assert judge([FINE._replace(good=20, by_score=0)], LIMITS)[0] == (State.UNKNOWN, 29, None)
+    few = judge([FINE._replace(good=20, by_score=0)], LIMITS)[0]
+    assert few == (State.UNKNOWN, State.UNKNOWN, State.WITHIN, 29, None)
 
 
 def test_naming_is_corrected_and_passing_is_not():
