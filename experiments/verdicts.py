@@ -15,7 +15,8 @@ from absl import app, flags
 from scipy import stats
 
 from gnl_jax.detection.advice import State
-from gnl_jax.detection.verdict import Counts, judge, make_limits, worst
+from gnl_jax.detection.limits import Counts, make_limits
+from gnl_jax.detection.verdict import judge, worst
 
 RUNS = flags.DEFINE_integer("runs", 2000, "Reports for each detector.", lower_bound=1)
 GOOD = flags.DEFINE_integer("good", 46, "Good parts in each condition.", lower_bound=1)

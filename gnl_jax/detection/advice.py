@@ -20,7 +20,7 @@ class State(enum.StrEnum):
 # Of several states of one condition, or of several conditions, the first one is named.
 GRAVITY = (State.MISSING, State.ALARMS, State.DRIFTED, State.UNKNOWN, State.WITHIN)
 _DO = {
-    State.WITHIN: "Use it. `score` reports drift.",
+    State.WITHIN: "Use it. The score command reports drift.",
     State.UNKNOWN: "Show more parts.",
     State.ALARMS: "Fit again with good parts like the flagged ones among the images.",
     State.MISSING: "Fit again at a larger image size, so that small defects show.",

@@ -16,14 +16,13 @@ from gnl_jax.detection.evidence import (
     parts_with,
     upper_bound,
 )
+from gnl_jax.detection.limits import Counts, make_limits
 from gnl_jax.detection.verdict import (
     Batch,
     Choice,
-    Counts,
     choose,
     judge,
     judge_batch,
-    make_limits,
     parts_for_verdict,
     probably_blind,
     worst,
