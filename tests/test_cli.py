@@ -173,14 +173,16 @@ def test_recalibration_makes_a_new_file_that_names_the_old_one(line, tmp_path, c
     old = line.detector.read_bytes()
     status = run(
         *("recalibrate", line.detector, "--good", line.dark / "good", "--out", new, "--condition", "lamp at 40 %"),
-        *("--reason", "new lamp", "--bad", line.dark),
+        *("--reason", "new lamp", "--bad", line.dark, "--force"),
     )
     assert status == 0
     assert line.detector.read_bytes() == old
     text = capsys.readouterr().out
     assert "the old rates do not hold any more: " in text
     assert "REVIEW stops 10 % of good parts: 5 % takes 19 calibration images, got 16" in text
-    assert re.search(r"5 images of defective parts: \d were stopped before \(0 NG\), \d are now \(0 NG\)", text)
+    assert re.search(r"good parts flagged +\d+/16 +\d+/16", text)
+    assert re.search(r"defects caught +\d/5 +\d/5", text)
+    assert re.search(r"VERDICT: (keep|replace|refit)", text)
     assert "drift is still measured against the old condition" in text
     assert "drift stops no single part: that takes 49 images to calibrate it, got 16" in text
     record = load(new).record
@@ -229,8 +231,15 @@ def test_a_threshold_above_all_that_was_good_before_is_said(line, tmp_path, caps
     """Defective parts taken for good ones of a new condition."""
     write_images(tmp_path / "new", digits()[2][20:32])
     options = ("--out", tmp_path / "x.gnl", "--condition", "mistake")
+    assert run("recalibrate", line.detector, "--good", tmp_path / "new", *options) == 1
+    text = capsys.readouterr().out
+    assert "may be blind" in text
+    assert "VERDICT: refit" in text
+    assert "is not written; --force writes it" in text
+    assert not (tmp_path / "x.gnl").exists()
+    options += ("--force",)
     assert run("recalibrate", line.detector, "--good", tmp_path / "new", *options) == 0
-    assert "may be blind" in capsys.readouterr().out
+    capsys.readouterr()
     most = fitted()[0].record.calibration.score[-1]
     assert load(tmp_path / "x.gnl").record.thresholds[1] > most
     assert run("recalibrate", line.detector, "--good", line.dark / "good", *options) == 0
@@ -263,14 +272,20 @@ def test_the_shift_report_counts_and_shows(line, tmp_path, capsys):
     assert [row["n"] for row in report["conditions"]] == [16, 16, 6, 6, 6, 6]
     for row in report["conditions"]:
         assert row["matchings"]["efdm"] == row["baseline"] == {"stopped": row["stopped"], "rejected": row["rejected"]}
-        assert row["stopped_interval"][0] <= row["stopped"] / row["n"] <= row["stopped_interval"][1]
+        assert row["by_score"] / row["n"] <= row["alarms_bound"]
+        assert row["by_score"] + row["by_drift"] == row["stopped"]
+        assert (row["lost"] is not None) == (row["kind"] == "simulated")
         assert sum(row["histogram"]["good"]) == row["n"]
     assert {d["name"]: d["n"] for d in report["conditions"][0]["defects"]} == {"nine": 3, "six": 5}
-    assert [row["guarantee"] for row in report["conditions"]] == [True] + [False] * 5
+    assert report["schema"] == 2
+    assert {row["bad"] for row in report["conditions"]} == {4, 5, 8}
     text = page.read_text()
     assert text.count("data:image/jpeg") >= 6
-    assert "no guarantee under shift" in text.lower()
-    assert "wrote" in capsys.readouterr().out
+    assert 'class="heat"' in text
+    out = capsys.readouterr().out
+    assert out.startswith(report["verdict"]["state"].upper())
+    assert f"Next: {report['verdict']['action']}\n  {report['verdict']['command']}" in out
+    assert "wrote" in out
 
 
 def test_the_shift_report_counts_parts(line, tmp_path):

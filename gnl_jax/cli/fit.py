@@ -93,6 +93,7 @@ _TEACHER = "a file, imagenet, random (for trying out), or bundled, which is the 
 def run(args: argparse.Namespace) -> int:
     from gnl_jax.detection.artifact import save
     from gnl_jax.detection.fit import fit
+    from gnl_jax.detection.verdict import next_check
     from gnl_jax.report.unusual import write_unusual
 
     if args.roi and args.mask:
@@ -117,6 +118,8 @@ def run(args: argparse.Namespace) -> int:
     if not args.student:
         shutil.rmtree(workdir)
     print(f"wrote {out}")
+    for line in next_check(detector.require_record().rules.review.rate, str(out)):
+        print(line)
     print(f"look at {page}: is one of these images of a bad part? Leave it out with --exclude", file=sys.stderr)
     return UNREADABLE if skipped else DONE
 

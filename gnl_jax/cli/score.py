@@ -178,26 +178,31 @@ def summary(detector, files, results, said: Counter, *, groups: str | None = Non
     import numpy as np
 
     from gnl_jax.detection.grouping import part_names
+    from gnl_jax.detection.inspection import ERROR
     from gnl_jax.detection.parts import largest_by_part
-    from gnl_jax.detection.record import folder_drift
+    from gnl_jax.detection.record import folder_drift, folder_rule
+    from gnl_jax.detection.verdict import Batch, fewest_for_drift, judge_batch
 
     lines = [f"{sum(said.values())} images: " + ", ".join(f"{n} {what}" for what, n in sorted(said.items()))]
-    scored = [(file, result) for file, result in zip(files, results) if result.drift is not None]
+    scored = [(file, result) for file, result in zip(files, results) if result.decision != ERROR]
+    if not scored:
+        return lines
     try:
         groups = group_by(groups, detector)
         named = [file.path if groups.endswith(".csv") else file.name for file, _ in scored]
         names = part_names(named, groups) if groups else [file.path for file, _ in scored]
     except ValueError as error:
-        return [*lines, f"whether the folder has drifted is not known: {error}"]
-    drift = folder_drift(
-        detector.require_record(), largest_by_part(np.array([result.drift for _, result in scored]), names)
-    )
-    if drift and drift.alarm:
-        lines.append(
-            f"DRIFT: {drift.small} of {drift.n} parts are as unlike those learned from as {drift.expected:.1f} would "
-            "be by chance; the light or the camera has changed, and the promised rates do not hold"
-        )
-    return lines
+        return [*lines, f"Drift is not known: {error}"]
+    record = detector.require_record()
+    reasons = {reason: {n for n, (_, r) in zip(names, scored) if r.reason == reason} for reason in ("score", "drift")}
+    batch = Batch(len(set(names)), len(reasons["score"]), len(reasons["drift"] - reasons["score"]))
+    measured = [(name, result.drift) for name, (_, result) in zip(names, scored) if result.drift is not None]
+    drifts = largest_by_part(np.array([d for _, d in measured], np.float32), [name for name, _ in measured])
+    if drift := folder_drift(record, drifts):
+        fewest = fewest_for_drift(folder_rule(record))
+        batch = batch._replace(drifted=drift.small, expected=drift.expected, alarm=drift.alarm, fewest=fewest)
+    verdict = judge_batch(batch, names={})
+    return [*lines, verdict.found, f"Next: {verdict.action}", *([f"  {verdict.command}"] if verdict.command else [])]
 
 
 def _free(folder: Path, below: str, taken: set[str]) -> Path:
