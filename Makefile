@@ -16,9 +16,9 @@ demo speed: export GLIBC_TUNABLES ?= glibc.malloc.mmap_max=0:glibc.malloc.trim_t
 	touch $@
 
 demo: .venv/installed
-	$(PY) experiments/train.py --config=configs/digits.py:0,rd4ad --workdir=runs/digits/rd4ad
-	$(PY) experiments/train.py --config=configs/digits.py:0,gnl --workdir=runs/digits/gnl
-	$(PY) experiments/evaluate.py --workdir=runs/digits/rd4ad,runs/digits/gnl --out=runs/digits
+	$(PY) experiments/train.py --config=configs/digits.py:0,matched_bank --config.dataset.limit_test=600 --workdir=runs/digits/matched_bank
+	$(PY) experiments/train.py --config=configs/digits.py:0,gnl --config.dataset.limit_test=600 --workdir=runs/digits/gnl
+	$(PY) experiments/evaluate.py --workdir=runs/digits/gnl,runs/digits/matched_bank --out=runs/digits
 
 # Mostly compiling, which keeps one core busy: a process for each of two cores. Each takes 5 to 9 GB.
 test: .venv/installed

@@ -153,7 +153,7 @@ def score_batch(
             of_image = functools.partial(reweighted_score, bank=bank["rows"], neighbours=options.neighbours)
             score = jax.vmap(of_image)(patches, distances, rows)
     if region is not None:
-        total = jnp.where(region[None], total, jnp.minimum(total.min(), 0))
+        total = jnp.where(region[None], total, jnp.minimum(total.min((1, 2), keepdims=True), 0))
     spreads = [drift["spread"][str(stage)][0] for stage in DRIFT_STAGES] if deviations else []
     return Prediction(
         image_score(total) if score is None else score,
