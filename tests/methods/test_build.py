@@ -109,7 +109,9 @@ def test_teacher_is_found_or_not(monkeypatch):
     config = default_config()
     assert build_method(config).frozen["params"].keys() >= {"conv1", "layer1_0", "layer3_1"}  # those in the package
     config.teacher.arch = "wide_resnet50_2"
-    with pytest.raises(ValueError, match=r"teacher.weights: got nothing for wide_resnet50_2, expected 'bundled', 'imag"):
+    with pytest.raises(
+        ValueError, match=r"teacher.weights: got nothing for wide_resnet50_2, expected 'bundled', 'imag"
+    ):
         build_method(config)
     monkeypatch.setenv("GNL_JAX_TEACHER", "/no/such.safetensors")
     with pytest.raises(ValueError, match=r"/no/such.safetensors: No such file"):

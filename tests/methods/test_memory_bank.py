@@ -9,7 +9,19 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter, map_coordinates, uniform_filter
 from scipy.spatial.distance import cdist
-from tiny_bank import EVERYTHING, MATCHED, PLAIN, TEACHER, VARIABLES, defective, fitted, make, pictures, preprocess, score
+from tiny_bank import (
+    EVERYTHING,
+    MATCHED,
+    PLAIN,
+    TEACHER,
+    VARIABLES,
+    defective,
+    fitted,
+    make,
+    pictures,
+    preprocess,
+    score,
+)
 
 from gnl_jax.config import default_config, set_method
 from gnl_jax.methods.bank_options import BankOptions, BankSize
@@ -165,9 +177,7 @@ def test_degraded_views_are_candidates_beside_the_images():
 
 def test_the_same_bits_again_and_another_bank_from_another_seed():
     options = BankOptions(rows=20, coreset="k_center", projection=4, views=("degraded",))
-    first, again, other = (
-        fitted(make(options, MATCHED._replace(seed=seed)), GOOD) for seed in (0, 0, 1)
-    )
+    first, again, other = (fitted(make(options, MATCHED._replace(seed=seed)), GOOD) for seed in (0, 0, 1))
     jax.tree.map(np.testing.assert_array_equal, first, again)
     assert not np.array_equal(first["banks"]["0"]["rows"], other["banks"]["0"]["rows"])
 

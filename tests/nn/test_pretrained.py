@@ -105,7 +105,9 @@ def test_random_vgg_is_its_initialisation_from_the_seed(monkeypatch):
 
 def test_where_weights_come_from(weights, tmp_path, monkeypatch):
     """The flag, else the environment, else those in the package; never the random ones."""
-    with pytest.raises(ValueError, match=r"teacher.weights: got nothing for resnet50, expected 'bundled', 'imagenet', "):
+    with pytest.raises(
+        ValueError, match=r"teacher.weights: got nothing for resnet50, expected 'bundled', 'imagenet', "
+    ):
         load_teacher("resnet50", "")
     assert [resolve_source("", arch) for arch in BUNDLED] == ["bundled"]
     np.savez(tmp_path / "w.npz", **weights)
@@ -135,7 +137,9 @@ def test_bundled_weights_are_torchvisions_with_every_norm_folded():
 
 def test_bundled_weights_are_of_one_network():
     for arch in ("resnet50", "wide_resnet50_2", "vgg16"):
-        with pytest.raises(ValueError, match=rf"teacher\.weights: got 'bundled' for {arch}, expected it for resnet18 al"):
+        with pytest.raises(
+            ValueError, match=rf"teacher\.weights: got 'bundled' for {arch}, expected it for resnet18 al"
+        ):
             load_teacher(arch, "bundled")
 
 
@@ -147,7 +151,9 @@ def test_damaged_bundled_weights_are_refused(tmp_path, monkeypatch):
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / name).write_bytes(data)
     monkeypatch.setattr(pretrained, "__file__", str(tmp_path / "pretrained.py"))
-    with pytest.raises(ValueError, match=rf"{name}: got SHA-256 [0-9a-f]{{64}}, expected [0-9a-f]{{64}} for the bundled"):
+    with pytest.raises(
+        ValueError, match=rf"{name}: got SHA-256 [0-9a-f]{{64}}, expected [0-9a-f]{{64}} for the bundled"
+    ):
         load_teacher("resnet18", "")
 
 
