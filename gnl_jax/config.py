@@ -213,7 +213,7 @@ def default_config() -> ConfigDict:
     train.feature_budget_mb = (
         0.0  # MiB that the teacher's features of views that never change may take; 0: none are kept
     )
-    train.devices = 1  # that share each batch; 0: all there are, as several processes need
+    train.devices = 1  # that share each batch, or a bank's rows; 0: all there are, as several processes need
     train.remat = False  # compute the student's blocks again for their gradients instead of keeping what they saw
     train.checkpoint_seconds = 120.0  # between checkpoints; one is always written at the end
 

@@ -354,9 +354,9 @@ def test_no_teacher_stops_fitting_at_once_with_what_to_do(tmp_path, capsys, monk
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("gnl_jax.nn.pretrained.is_cached", lambda arch: False)
     (tmp_path / "good").mkdir()
-    assert run("fit", tmp_path / "good", "--out", tmp_path / "x.gnl") == 2
+    assert run("fit", tmp_path / "good", "--out", tmp_path / "x.gnl", "--arch", "wide_resnet50_2") == 2
     err = capsys.readouterr().err
-    assert "gnl-jax weights fetch resnet18" in err
+    assert "gnl-jax weights fetch wide_resnet50_2" in err
     assert "--teacher random" in err
 
 

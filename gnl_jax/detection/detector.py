@@ -11,6 +11,7 @@ from gnl_jax.detection import inspection
 from gnl_jax.detection.forks import check_not_forked, note_use
 from gnl_jax.detection.inspection import Inspected
 from gnl_jax.detection.record import Decision, Record, describe_rules
+from gnl_jax.detection.sharding import bank_mesh, shard_banks
 from gnl_jax.methods.base import Method, Prediction
 
 PyTree = Any
@@ -88,16 +89,25 @@ class Detector:
 
 
 def make_detector(
-    method: Method, state: PyTree, images: np.ndarray, *, size: int, batch_size: int = 32, precision: str = "float32"
+    method: Method,
+    state: PyTree,
+    images: np.ndarray,
+    *,
+    size: int,
+    batch_size: int = 32,
+    precision: str = "float32",
+    devices: int = 1,
 ) -> Detector:
     """A detector from a trained state and the training images uint8 [n s s 3] (for the anchors of matching).
 
     precision: JAX's setting for products of float32 arrays (`matmul_precision`).
+    devices: that share the rows of a memory bank, at most; 0 for all there are.
     """
     if batch_size < 1:
         raise ValueError(f"eval.batch_size: got {batch_size}, expected at least 1")
     with jax.default_matmul_precision(precision):
         variables = method.finish(method.frozen, state, images)
+    variables = shard_banks(variables, bank_mesh(devices))
     return Detector(variables, compiled_score(method, precision=precision), size, batch_size)
 
 

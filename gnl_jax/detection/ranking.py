@@ -26,6 +26,9 @@ def predict_as_new(
 
     Returns:
         score [n], map [n s s], drift [n] or None.
+
+    Raises:
+        ValueError: an image that was learned from, where all of them show the same part: without it there is nothing.
     """
     record = detector.require_record()
     method = detector.method or build_method(
@@ -36,6 +39,8 @@ def predict_as_new(
     place = {digest: i for i, digest in enumerate(record.manifest["data"]["fit"])}
     parts = np.asarray(detector.variables["parts"])
     own = np.array([parts[place[digest]] if digest in place else -1 for digest in good.hashes], np.int32)
+    if (own >= 0).any() and len(np.unique(parts)) < 2:
+        raise ValueError("images: the detector learned from one part alone, expected two or more to leave one out")
 
     @jax.jit
     def program(variables, images, without):

@@ -60,6 +60,7 @@ def restore_detector(
         size=config.dataset.size,
         batch_size=config.eval.batch_size,
         precision=matmul_precision(config),
+        devices=config.train.devices,
     )
     return detector, steps
 

@@ -87,6 +87,16 @@ def embed(stages: tuple[jax.Array, ...], chosen: tuple[int, ...], bank: PyTree) 
     return embedding
 
 
+def patches_within(region: jax.Array, grid: tuple[int, int]) -> jax.Array:
+    """Which patches of a grid (h, w) see a pixel of a region bool [s s]: bool [h w]."""
+    rows, columns = (jnp.arange(n) * cells // n for n, cells in zip(region.shape, grid, strict=True))
+    return jnp.zeros(grid, bool).at[rows[:, None], columns[None]].max(region)
+
+
+def _reweighted(embedding, distances, rows, norms, *, bank: jax.Array, neighbours: int) -> jax.Array:
+    return reweighted_score(embedding, distances, rows, bank, neighbours=neighbours, half_norms=norms)
+
+
 def score_batch(
     variables: PyTree,
     images: jax.Array,
@@ -150,10 +160,15 @@ def score_batch(
             z = (distances - bank["location"]) / bank["scale"] if len(options.sizes) > 1 else distances
             total = total + distance_map(z.reshape(b, h, w), size=size)
         if options.score == "patches":
-            of_image = functools.partial(reweighted_score, bank=bank["rows"], neighbours=options.neighbours)
-            score = jax.vmap(of_image)(patches, distances, rows)
+            if region is not None:
+                distances = jnp.where(patches_within(region, (h, w)).reshape(1, h * w), distances, 0)
+            of_image = functools.partial(_reweighted, bank=bank["rows"], neighbours=options.neighbours)
+            score = jax.vmap(of_image, in_axes=(0, 0, 0, None if norms.ndim == 1 else 0))(
+                patches, distances, rows, norms
+            )
     if region is not None:
-        total = jnp.where(region[None], total, jnp.minimum(total.min((1, 2), keepdims=True), 0))
+        lowest = jnp.minimum(total.min((1, 2), keepdims=True), 0)  # of each image: rows stay independent
+        total = jnp.where(region[None], total, lowest)
     spreads = [drift["spread"][str(stage)][0] for stage in DRIFT_STAGES] if deviations else []
     return Prediction(
         image_score(total) if score is None else score,

@@ -45,7 +45,13 @@ def half_squared_norms(bank: jax.Array) -> jax.Array:
 
 
 def reweighted_score(
-    embedding: jax.Array, distances: jax.Array, rows: jax.Array, bank: jax.Array, *, neighbours: int
+    embedding: jax.Array,
+    distances: jax.Array,
+    rows: jax.Array,
+    bank: jax.Array,
+    *,
+    neighbours: int,
+    half_norms: jax.Array | None = None,
 ) -> jax.Array:
     """PatchCore's image score: the largest distance, less where the bank is sparse around its nearest row.
 
@@ -57,6 +63,7 @@ def reweighted_score(
         distances, rows: of `nearest`, [n].
         bank: [m c].
         neighbours: the size of N, at most m.
+        half_norms: as `nearest` was given them, [m]; rows with infinity are no neighbours. None: all rows count.
 
     Returns:
         A scalar.
@@ -68,6 +75,11 @@ def reweighted_score(
     count = min(neighbours, len(bank))
     if count < 2:
         return distances[worst]
-    _, support = lax.top_k(-jnp.sum(jnp.square(bank - bank[rows[worst]][None]), axis=-1), count)
+    apart = jnp.sum(jnp.square(bank - bank[rows[worst]][None]), axis=-1)
+    if half_norms is not None:
+        apart = jnp.where(jnp.isinf(half_norms), jnp.inf, apart)
+    nearness, support = lax.top_k(-apart, count)
     away = jnp.sqrt(jnp.sum(jnp.square(bank[support] - embedding[worst][None]), axis=-1))
-    return (1 - jax.nn.softmax(away)[0]) * distances[worst]
+    counts = jnp.isfinite(nearness)
+    weight = 1 - jax.nn.softmax(jnp.where(counts, away, -jnp.inf))[0]
+    return jnp.where(counts.sum() < 2, 1, weight) * distances[worst]

@@ -37,6 +37,14 @@ RULES = {name: RowRule((name,), "none") for name in METHODS} | {
     "atta": RowRule(("rd4ad", "atta"), "efdm"),
     "dinl": RowRule(("gnl", "dinl"), "none"),
     "gnl": RowRule(("gnl", "dinl"), "efdm"),
+    "matched_bank": RowRule(("matched_bank",), "efdm"),
+    "augmented_bank": RowRule(("augmented_bank",), "efdm"),
+}
+# Keys of `RULES` that the paper does not have, to their labels: lines of their own below those of its comparisons.
+NOT_IN_PAPER = {
+    "patchcore": "PatchCore (not in the paper)",
+    "matched_bank": "Matched bank (not in the paper)",
+    "augmented_bank": "Augmented bank (not in the paper)",
 }
 
 

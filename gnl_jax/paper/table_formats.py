@@ -40,8 +40,8 @@ def measured_words(cell: TableCell, table: Table) -> str:
 
 
 def grid(table: Table) -> tuple[list[str], list[list[list[str]]], list[str]]:
-    """Header, blocks of lines, and numbered notes; a cell reads "ours (the paper's) [note]"."""
-    columns, labels = table.paper.columns, table.paper.labels
+    """Header, blocks of lines, and numbered notes; a cell reads "ours (the paper's) [note]", or ours alone."""
+    columns, labels = table.paper.columns, table.labels
     normals = list(dict.fromkeys(normal for normal, _ in columns))
     if len(columns) <= WIDEST:
         groups = [("", columns)]
@@ -50,9 +50,11 @@ def grid(table: Table) -> tuple[list[str], list[list[list[str]]], list[str]]:
     else:
         groups = [(normal, [column for column in columns if column[0] == normal]) for normal in normals]
         names = [title(test) for _, test in groups[0][1]]
-    notes = list(dict.fromkeys(note for cell in table.cells.values() for note in cell.paper.notes))
+    notes = list(dict.fromkeys(note for cell in table.cells.values() if cell.paper for note in cell.paper.notes))
 
     def words(cell: TableCell) -> str:
+        if cell.paper is None:
+            return measured_words(cell, table)
         marks = "".join(f" [{notes.index(note) + 1}]" for note in cell.paper.notes)
         return f"{measured_words(cell, table)} ({cell.paper.printed}){marks}"
 
@@ -112,7 +114,7 @@ def _csv_fields(table: Table, name: str, normal: str, test: str) -> dict[str, An
     return {
         "table": table.paper.number,
         "method": name,
-        "label": table.paper.labels[name],
+        "label": table.labels[name],
         "class": normal,
         "test": test,
         "mean": scale * mean.value if mean else "",
@@ -120,8 +122,8 @@ def _csv_fields(table: Table, name: str, normal: str, test: str) -> dict[str, An
         "seeds": len(mean.seeds) if mean else 0,
         "classes": len(mean.classes) if mean else 0,
         "of_classes": cell.of_classes,
-        "paper": cell.paper.printed,
-        "paper_note": " ".join(cell.paper.notes),
+        "paper": cell.paper.printed if cell.paper else "",
+        "paper_note": " ".join(cell.paper.notes) if cell.paper else "",
     }
 
 

@@ -1,19 +1,22 @@
 """The paper's tables from rows of results.json, the paper's numbers beside ours."""
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from gnl_jax.paper.published import MEAN, PaperCell, PaperTable, paper_table
-from gnl_jax.paper.rules import CLASSES, Mean, Row, mean_of, select, values_on
+from gnl_jax.paper.rules import CLASSES, NOT_IN_PAPER, Mean, Row, mean_of, select, values_on
 
 TIMING = 7  # the table that is measured, not collected
+COMPARED = "deep_svdd"  # has a line in every table that compares detectors, and in no ablation
 
 
 class TableCell(NamedTuple):
-    """Our number, None where there is no result, and the paper's; of how many classes ours should be."""
+    """Our number, None where there is no result, and the paper's, None where it has none; of how many classes ours
+    should be."""
 
     measured: Mean | None
-    paper: PaperCell
+    paper: PaperCell | None
     of_classes: int
 
 
@@ -21,7 +24,8 @@ class Table(NamedTuple):
     """A table with both numbers.
 
     Fields:
-        paper: caption, columns and labels.
+        paper: caption, columns and the paper's own lines.
+        labels: name of a row to its label: the paper's, then those of `NOT_IN_PAPER` that have a result.
         cells: (row name, normal class or `MEAN`, test set) to both numbers.
         scale: what ours are multiplied with to have the paper's unit: 100 for fractions, 1 for seconds.
         decimals: to show.
@@ -29,6 +33,7 @@ class Table(NamedTuple):
     """
 
     paper: PaperTable
+    labels: dict[str, str]
     cells: dict[tuple[str, str, str], TableCell]
     scale: float
     decimals: int
@@ -46,12 +51,14 @@ def build_table(number: int, rows: Sequence[Row], *, anchor: str | None = None) 
     paper = paper_table(number)
     if number == TIMING:
         raise ValueError("table 7: its numbers are timings of this device, expected `time_table`")
-    chosen = {name: select(rows, name, dataset=paper.dataset, anchor=anchor) for name in paper.labels}
+    others = NOT_IN_PAPER if COMPARED in paper.labels else {}
+    chosen = {name: select(rows, name, dataset=paper.dataset, anchor=anchor) for name in (*paper.labels, *others)}
+    labels = paper.labels | {name: label for name, label in others.items() if chosen[name]}
     cells, used = {}, []
-    for name, normal, test in paper.cells:
+    for name, (normal, test) in itertools.product(labels, paper.columns):
         classes = CLASSES[paper.dataset] if normal == MEAN else (normal,)
         mean = mean_of(values_on(chosen[name], test), classes)
-        cells[name, normal, test] = TableCell(mean, paper.cells[name, normal, test], len(classes))
+        cells[name, normal, test] = TableCell(mean, paper.cells.get((name, normal, test)), len(classes))
         if mean:
             used += [row for row in chosen[name] if row["normal"] in mean.classes and row["seed"] in mean.seeds]
     if not used:
@@ -59,7 +66,7 @@ def build_table(number: int, rows: Sequence[Row], *, anchor: str | None = None) 
             f"table {number}: none of {len(rows)} rows of results belongs in it, expected dataset {paper.dataset!r} "
             f"and methods {', '.join(paper.labels)}; rows are made by experiments/train.py and experiments/evaluate.py"
         )
-    return Table(paper, cells, 100, 2, (*_provenance(used), *_left_out(cells, paper.labels)))
+    return Table(paper, labels, cells, 100, 2, (*_provenance(used), *_left_out(cells, labels)))
 
 
 def time_table(seconds: Mapping[tuple[str, str], float], *, notes: Sequence[str]) -> Table:
@@ -69,7 +76,7 @@ def time_table(seconds: Mapping[tuple[str, str], float], *, notes: Sequence[str]
         (name, normal, column): TableCell(Mean(seconds[name, column], None, (), (normal,)), printed, 1)
         for (name, normal, column), printed in paper.cells.items()
     }
-    return Table(paper, cells, 1, 4, tuple(notes))
+    return Table(paper, paper.labels, cells, 1, 4, tuple(notes))
 
 
 def _provenance(rows: Sequence[Row]) -> list[str]:

@@ -148,8 +148,8 @@ def test_missing_teacher_weights_are_refused_before_an_image_is_read(monkeypatch
     monkeypatch.delenv("GNL_JAX_TEACHER", raising=False)
     monkeypatch.setattr("gnl_jax.detection.fit.good_images", lambda *_, **__: pytest.fail("it read images"))
     missing = config()
-    missing.teacher.weights = ""
-    with pytest.raises(ValueError, match=r"teacher\.weights: got nothing"):
+    missing.teacher.arch, missing.teacher.weights = "resnet50", ""
+    with pytest.raises(ValueError, match=r"teacher\.weights: got nothing for resnet50"):
         fit(digits()[0], missing)
     missing.teacher.weights = "/no/such/file.safetensors"
     with pytest.raises(ValueError, match="no such file"):

@@ -19,6 +19,7 @@ OTHERS = {
     "deep_svdd": [("autoencoder", 150, 200), ("svdd", 150, 200)],
     "f_anogan": [("wgan_gp", 200, 64), ("encoder", 200, 64)],
 }
+BANKS = ("patchcore", "matched_bank", "augmented_bank")  # of images as they are: nothing is trained
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -27,8 +28,10 @@ def test_all_methods_build(name):
     method = build_method(config, frozen=NO_TEACHER)
     assert method.name == name
     phases = [(phase.name, phase.epochs, phase.batch_size) for phase in method.phases]
-    assert phases == OTHERS.get(name, [("distillation", 20, 16)])
-    assert config.method.system == (name if name in OTHERS else "reverse_distillation")
+    expected = OTHERS | dict.fromkeys(BANKS, [])
+    assert phases == expected.get(name, [("distillation", 20, 16)])
+    systems = {name: name for name in OTHERS} | dict.fromkeys(BANKS, "memory_bank")
+    assert config.method.system == systems.get(name, "reverse_distillation")
 
 
 @pytest.mark.parametrize("name", ["gnl", "jigsaw", *OTHERS])
@@ -104,7 +107,11 @@ def test_one_matching_may_be_given_as_text():
 def test_teacher_is_found_or_not(monkeypatch):
     monkeypatch.delenv("GNL_JAX_TEACHER", raising=False)
     config = default_config()
-    with pytest.raises(ValueError, match=r"teacher.weights: got nothing, expected 'imagenet', 'random', or a path"):
+    assert build_method(config).frozen["params"].keys() >= {"conv1", "layer1_0", "layer3_1"}  # those in the package
+    config.teacher.arch = "wide_resnet50_2"
+    with pytest.raises(
+        ValueError, match=r"teacher.weights: got nothing for wide_resnet50_2, expected 'bundled', 'imag"
+    ):
         build_method(config)
     monkeypatch.setenv("GNL_JAX_TEACHER", "/no/such.safetensors")
     with pytest.raises(ValueError, match=r"/no/such.safetensors: No such file"):

@@ -12,7 +12,7 @@ from safetensors.numpy import save, save_file
 
 from gnl_jax.nn import pretrained
 from gnl_jax.nn.blocks import ARCHITECTURES
-from gnl_jax.nn.pretrained import CATALOGUE, Published, load_state_dict, load_teacher
+from gnl_jax.nn.pretrained import BUNDLED, CATALOGUE, Published, load_state_dict, load_teacher, resolve_source
 from gnl_jax.nn.resnet import init_teacher
 from gnl_jax.nn.torch_keys import torch_shapes
 from gnl_jax.nn.vgg import init_source
@@ -103,13 +103,58 @@ def test_random_vgg_is_its_initialisation_from_the_seed(monkeypatch):
     assert load_teacher("vgg16", "random", seed=5) == jax.random.key(5)
 
 
-def test_environment_names_a_default(weights, tmp_path, monkeypatch):
-    with pytest.raises(ValueError, match=r"teacher.weights: got nothing, expected 'imagenet', 'random', or a path .*"):
-        load_teacher("resnet18", "")
+def test_where_weights_come_from(weights, tmp_path, monkeypatch):
+    """The flag, else the environment, else those in the package; never the random ones."""
+    with pytest.raises(
+        ValueError, match=r"teacher.weights: got nothing for resnet50, expected 'bundled', 'imagenet', "
+    ):
+        load_teacher("resnet50", "")
+    assert [resolve_source("", arch) for arch in BUNDLED] == ["bundled"]
     np.savez(tmp_path / "w.npz", **weights)
     monkeypatch.setenv("GNL_JAX_TEACHER", str(tmp_path / "w.npz"))
     kernel = load_teacher("resnet18", "")["params"]["conv1"]["kernel"]
     np.testing.assert_array_equal(kernel, weights["conv1.weight"].transpose(2, 3, 1, 0))
+    assert resolve_source("bundled", "resnet18") == "bundled"
+    assert resolve_source("random", "resnet18") == "random"
+    assert resolve_source("", "resnet50") == str(tmp_path / "w.npz")
+
+
+def test_bundled_weights_are_torchvisions_with_every_norm_folded():
+    """The first values of `conv1.weight` in torchvision's file, up to the scale of the norm behind it."""
+    variables = load_teacher("resnet18", "bundled")
+    state_dict, name = load_state_dict("resnet18", "bundled")
+    assert Path(name).is_relative_to(Path(pretrained.__file__).parent)
+    kernel = variables["params"]["conv1"]["kernel"]
+    assert kernel.dtype == jnp.float32
+    np.testing.assert_array_equal(kernel, state_dict["conv1.weight"].transpose(2, 3, 1, 0))
+    assert len(jax.tree.leaves(variables)) == 75
+    first = np.asarray(kernel[0, :3, 0, 0], np.float64)
+    np.testing.assert_allclose(first / first[0], np.array([-1.0419e-2, -6.1356e-3, -1.8098e-3]) / -1.0419e-2, rtol=1e-4)
+    norm = variables["params"]["layer3_1"]["bn2"], variables["batch_stats"]["layer3_1"]["bn2"]
+    np.testing.assert_array_equal(norm[0]["scale"], 1)
+    np.testing.assert_array_equal(norm[1]["mean"], 0)
+
+
+def test_bundled_weights_are_of_one_network():
+    for arch in ("resnet50", "wide_resnet50_2", "vgg16"):
+        with pytest.raises(
+            ValueError, match=rf"teacher\.weights: got 'bundled' for {arch}, expected it for resnet18 al"
+        ):
+            load_teacher(arch, "bundled")
+
+
+def test_damaged_bundled_weights_are_refused(tmp_path, monkeypatch):
+    """One bit of them, read where the package lies."""
+    name, _ = BUNDLED["resnet18"]
+    data = bytearray((Path(pretrained.__file__).parent / "weights" / name).read_bytes())
+    data[-1] ^= 1
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / name).write_bytes(data)
+    monkeypatch.setattr(pretrained, "__file__", str(tmp_path / "pretrained.py"))
+    with pytest.raises(
+        ValueError, match=rf"{name}: got SHA-256 [0-9a-f]{{64}}, expected [0-9a-f]{{64}} for the bundled"
+    ):
+        load_teacher("resnet18", "")
 
 
 def test_another_architecture_is_named(weights, tmp_path):
@@ -180,8 +225,8 @@ def test_paths_that_are_no_weights(tmp_path):
     for path, message in (
         (tmp_path / "absent.npz", r"absent\.npz: No such file or directory, expected a file of weights"),
         (tmp_path / "folder.npz", r"folder\.npz: Is a directory, expected a file of weights"),
-        (tmp_path / "w.onnx", r"w\.onnx': expected 'imagenet', 'random', or a path to a \.safetensors"),
-        ("imagnet", "teacher weights 'imagnet': expected 'imagenet'"),
+        (tmp_path / "w.onnx", r"w\.onnx': expected 'bundled', 'imagenet', 'random', or a path to a \.safetensors"),
+        ("imagnet", "teacher weights 'imagnet': expected 'bundled', 'imagenet'"),
     ):
         with pytest.raises(ValueError, match=message):
             load_teacher("resnet18", str(path))

@@ -30,6 +30,8 @@ def test_a_line_is_a_training_and_a_matching():
         "atta": [("rd4ad", "efdm", 0.9), ("atta", "efdm", 0.9)],
         "dinl": [("gnl", "none", None), ("dinl", "none", None)],
         "gnl": [("gnl", "efdm", 0.9), ("dinl", "efdm", 0.9)],
+        "matched_bank": [("matched_bank", "efdm", 0.9)],
+        "augmented_bank": [("augmented_bank", "efdm", 0.9)],
     }
     assert RULES.keys() == expected.keys()
     for name, keys in expected.items():

@@ -127,6 +127,27 @@ def test_latex_escapes_what_it_must():
     assert eight.count("\\midrule") == 10  # beneath the header, and between the digits
 
 
+def test_what_the_paper_does_not_have_stands_below_and_says_so():
+    banks = rows("pacs", PACS, method="matched_bank") + rows("pacs", PACS, method="patchcore", matching=NONE)
+    unmatched = rows("pacs", PACS, method="matched_bank", matching=NONE, seeds=(7,))
+    table = build_table(4, rows("pacs", PACS) + banks + unmatched)
+    text = to_markdown(table)
+    assert list(lines(text))[-3:] == [
+        *(("GNL (Ours)",), ("PatchCore (not in the paper)",), ("Matched bank (not in the paper)",)),
+    ]
+    assert lines(text)[("Matched bank (not in the paper)",)] == [
+        *("53.50 ± 0.71", "54.50 ± 0.71", "55.50 ± 0.71", "56.50 ± 0.71"),
+    ]
+    found = [line for line in csv.DictReader(io.StringIO(to_csv(table))) if line["method"] == "patchcore"]
+    assert [(line["test"], line["paper"], line["paper_note"]) for line in found] == [
+        (test, "", "") for test in ("id", *PACS)
+    ]
+    assert "not in the paper" in to_latex(build_table(4, banks))
+    per_class = to_markdown(build_table(10, banks))
+    assert per_class.count("Matched bank (not in the paper)") == per_class.count("GNL") > 1
+    assert "not in the paper" not in to_markdown(build_table(5, rows("pacs", PACS) + banks))  # an ablation
+
+
 def test_times_are_seconds_with_four_decimals():
     seconds = {(name, column): 1.5 for name in ("rd4ad", "gnl") for column in ("training", "inference")}
     seconds["gnl", "inference"] = 0.04567

@@ -1,0 +1,387 @@
+"""The memory bank: the whole of it again in NumPy, what leaving a part out means, and what does not matter."""
+
+import re
+import types
+from fractions import Fraction
+
+import jax
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter, map_coordinates, uniform_filter
+from scipy.spatial.distance import cdist
+from tiny_bank import (
+    EVERYTHING,
+    MATCHED,
+    PLAIN,
+    TEACHER,
+    VARIABLES,
+    defective,
+    fitted,
+    make,
+    pictures,
+    preprocess,
+    score,
+)
+
+from gnl_jax.config import default_config, set_method
+from gnl_jax.methods.bank_options import BankOptions, BankSize
+from gnl_jax.methods.base import GroupedImages
+from gnl_jax.methods.build import build_method
+from gnl_jax.methods.drift import make_drift
+from gnl_jax.methods.scoring import Scoring
+
+WHOLE, HALF = BankSize(Fraction(1), (2, 3)), BankSize(Fraction(1, 2), (2,))
+GOOD, TEST = pictures(5), pictures(3, seed=1)
+TEST[2] = defective(TEST[2])
+ALL = BankOptions(rows=EVERYTHING)
+
+
+# --- the whole method in NumPy, float64 ---
+
+
+def stages_of(x, references=None, *, alpha=0.0, last_alpha=0.0, matched=()):
+    """Three stages of the tiny teacher; those matched get the distribution of a reference [h*w c]."""
+    kernels = [np.asarray(VARIABLES["params"][f"Conv_{i}"]["kernel"], np.float64) for i in range(2)]
+    found = []
+    for stage in (1, 2, 3):
+        if stage < 3:
+            x = np.maximum(blocks(x, kernels[stage - 1].shape[0], kernels[stage - 1]), 0)
+        else:
+            x = blocks(x, 2, None)
+        if references is not None and stage in matched:
+            weight = last_alpha if stage == 3 else alpha
+            x = np.stack([efdm(image, references[stage], weight) for image in x])
+        found.append(x)
+    return found
+
+
+def blocks(x, k, kernel):
+    n, h, w, c = x.shape
+    cut = x.reshape(n, h // k, k, w // k, k, c)
+    return cut.mean((2, 4)) if kernel is None else np.einsum("nhiwjc,ijcd->nhwd", cut, kernel)
+
+
+def efdm(image, reference, alpha):
+    flat = image.reshape(-1, image.shape[-1])
+    ranks = np.argsort(np.argsort(flat, axis=0, kind="stable"), axis=0, kind="stable")
+    return ((1 - alpha) * flat + alpha * np.take_along_axis(reference, ranks, 0)).reshape(image.shape)
+
+
+def like(images, mean, sigma):
+    """Pixel values [0, 255] with this mean in each channel and this deviation over all of them."""
+    centred = images - images.mean((1, 2), keepdims=True)
+    return centred / np.sqrt((centred**2).mean((1, 2, 3), keepdims=True)) * sigma + mean
+
+
+def moments(images):
+    centred = images - images.mean((1, 2), keepdims=True)
+    return images.mean((1, 2)).mean(0), np.sqrt((centred**2).mean((1, 2, 3))).mean()
+
+
+def embedding_of(stages):
+    pooled = [uniform_filter(stage, (1, 3, 3, 1), mode="constant") for stage in stages]
+    n, h, w, _ = pooled[0].shape
+    for i, stage in enumerate(pooled):
+        at = [(np.arange(big) + 0.5) * small / big - 0.5 for big, small in zip((h, w), stage.shape[1:3])]
+        grid = np.meshgrid(np.arange(n), *at, np.arange(stage.shape[3]), indexing="ij")
+        pooled[i] = map_coordinates(stage, grid, order=1, mode="nearest")
+    return np.concatenate(pooled, -1)
+
+
+def map_of(distances, size):
+    at = (np.arange(size) + 0.5) * distances.shape[1] / size - 0.5
+    grid = np.meshgrid(at, at, indexing="ij")
+    return np.stack([gaussian_filter(map_coordinates(d, grid, order=1, mode="nearest"), 4) for d in distances])
+
+
+def in_numpy(good, test, *, chosen, scoring, options):
+    """Maps of the test images from a bank of every patch of the good ones."""
+    good, test = good.astype(np.float64), test.astype(np.float64)
+    matching = {}
+    if scoring.matching != "none":
+        if options.pixels:
+            mean, sigma = moments(good)
+            good, test = like(good, mean, sigma), like(test, mean, sigma)
+        plain = stages_of(good / 255)
+        references = {
+            k: np.sort(stage.reshape(len(good), -1, stage.shape[-1]), axis=1).mean(0)
+            for k, stage in enumerate(plain, start=1)
+        }
+        matching = {"references": references, "matched": options.matched}
+        matching |= {"alpha": scoring.alpha, "last_alpha": options.last_alpha}
+    bank, asked = (
+        embedding_of([stages_of(images / 255, **matching)[k - 1] for k in chosen]) for images in (good, test)
+    )
+    distances = cdist(asked.reshape(-1, asked.shape[-1]), bank.reshape(-1, bank.shape[-1])).min(1)
+    return map_of(distances.reshape(asked.shape[:3]), test.shape[1])
+
+
+@pytest.mark.parametrize(
+    ("chosen", "scoring", "changes"),
+    [
+        ((2, 3), PLAIN, {}),
+        ((1, 2), MATCHED, {}),
+        ((2, 3), MATCHED, {"pixels": True, "matched": (1, 2, 3), "last_alpha": 0.6}),
+    ],
+)
+def test_equals_numpy(chosen, scoring, changes):
+    options = ALL._replace(sizes=(BankSize(Fraction(1), chosen),), **changes)
+    method = make(options, scoring)
+    found = score(method, fitted(method, GOOD), TEST)
+    expected = in_numpy(GOOD, TEST, chosen=chosen, scoring=scoring, options=options)
+    np.testing.assert_allclose(found.map, expected, rtol=2e-3, atol=1e-4 * expected.max())
+    np.testing.assert_allclose(found.score, expected.max((1, 2)), rtol=2e-3)
+    assert found.score.argmax() == 2
+    assert np.unravel_index(found.map[2].argmax(), (32, 32)) in {(y, x) for y in range(13, 27) for x in range(5, 19)}
+
+
+# --- what the rows are ---
+
+
+def test_a_bank_of_everything_is_at_distance_zero_from_its_own_images():
+    method = make(ALL)
+    variables = fitted(method, GOOD)
+    assert variables["banks"]["0"]["rows"].shape == (5 * 16, 12)
+    np.testing.assert_array_equal(variables["banks"]["0"]["owners"], np.arange(5).repeat(16))
+    np.testing.assert_allclose(score(method, variables, GOOD).map, 0, atol=1e-3)
+
+
+def test_of_fewer_patches_than_rows_all_are_taken_and_a_share_is_a_share():
+    everything = np.asarray(fitted(make(ALL), GOOD)["banks"]["0"]["rows"])
+    for coreset in ("random", "k_center"):
+        found = fitted(make(BankOptions(rows=81, coreset=coreset)), GOOD)["banks"]["0"]["rows"]
+        np.testing.assert_array_equal(found, everything)
+        found = fitted(make(BankOptions(rows=0.25, coreset=coreset)), GOOD)["banks"]["0"]["rows"]
+        assert len(np.unique(found, axis=0)) == 20
+        assert set(map(bytes, np.asarray(found))) <= set(map(bytes, everything))
+
+
+def test_a_coreset_is_spread_further_than_a_draw():
+    """The farthest patch from a bank of ten is nearer where the ten were chosen greedily."""
+    method, farthest = make(ALL), {}
+    everything = np.asarray(fitted(method, GOOD)["banks"]["0"]["rows"])
+    for coreset in ("random", "k_center"):
+        rows = fitted(make(BankOptions(rows=10, coreset=coreset, projection=0)), GOOD)["banks"]["0"]["rows"]
+        farthest[coreset] = cdist(everything, rows).min(1).max()
+    assert farthest["k_center"] < farthest["random"]
+
+
+def test_degraded_views_are_candidates_beside_the_images():
+    bank = fitted(make(ALL._replace(views=("degraded",))), GOOD)["banks"]["0"]
+    np.testing.assert_array_equal(bank["owners"], np.tile(np.arange(5).repeat(16), 2))
+    clean, views = np.split(np.asarray(bank["rows"]), 2)
+    np.testing.assert_array_equal(clean, fitted(make(ALL), GOOD)["banks"]["0"]["rows"])
+    changed = [not np.array_equal(a, b) for a, b in zip(clean.reshape(5, -1), views.reshape(5, -1))]
+    assert any(changed)
+
+
+def test_the_same_bits_again_and_another_bank_from_another_seed():
+    options = BankOptions(rows=20, coreset="k_center", projection=4, views=("degraded",))
+    first, again, other = (fitted(make(options, MATCHED._replace(seed=seed)), GOOD) for seed in (0, 0, 1))
+    jax.tree.map(np.testing.assert_array_equal, first, again)
+    assert not np.array_equal(first["banks"]["0"]["rows"], other["banks"]["0"]["rows"])
+
+
+class Streamed:
+    """Images that are only had by asking for some of them."""
+
+    def __init__(self, images):
+        self.images = images
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, indices):
+        assert len(indices) <= 8
+        return self.images[indices]
+
+
+def test_images_read_as_they_are_needed_give_the_same_bits():
+    images = pictures(19)  # two batches and three more
+    method = make(BankOptions(rows=50, pixels=True, views=("degraded",)), MATCHED)
+    jax.tree.map(np.testing.assert_array_equal, fitted(method, images), fitted(method, Streamed(images)))
+
+
+def test_components_are_principal_and_measured_in():
+    method = make(ALL._replace(components=3))
+    bank = fitted(method, GOOD)["banks"]["0"]
+    whole = np.asarray(fitted(make(ALL), GOOD)["banks"]["0"]["rows"], np.float64)
+    assert bank["rows"].shape == (80, 3)
+    singular = np.linalg.svd(whole - whole.mean(0))[1][:3]
+    np.testing.assert_allclose(np.linalg.norm(bank["rows"], axis=0), singular, rtol=1e-3)
+    np.testing.assert_allclose(bank["components"].T @ bank["components"], np.eye(3), atol=1e-5)
+    found = score(method, fitted(method, GOOD), np.concatenate([GOOD[:1], TEST[2:]]))
+    assert found.score[1] > 0.01 > 1e-3 > found.score[0]
+
+
+# --- as if a part were new ---
+
+
+@pytest.mark.parametrize("how", ["map", "patches"])
+def test_leaving_a_part_out_is_a_bank_without_its_rows(how):
+    method = make(ALL._replace(score=how, neighbours=5), MATCHED)
+    parts = ["a", "b", "b", "c", "d"]
+    variables = fitted(method, GroupedImages(GOOD, parts))
+    found = score(method, variables, GOOD, variables["parts"])
+    bank = variables["banks"]["0"]
+    of_rows = np.asarray(variables["parts"])[np.asarray(bank["owners"])]
+    for part, images in ((1, [1, 2]), (3, [4])):
+        kept = of_rows != part
+        less = {**bank, **{name: bank[name][kept] for name in ("rows", "half_norms", "owners")}}
+        alone = score(method, {**variables, "banks": {"0": less}}, GOOD[images])
+        np.testing.assert_allclose(found.score[images], alone.score, rtol=1e-5)
+        np.testing.assert_allclose(found.map[images], alone.map, rtol=1e-4, atol=1e-6)
+        assert found.score[images].min() > 1e-3
+    nothing = score(method, variables, GOOD, [-1] * 5)
+    np.testing.assert_array_equal(nothing.score, score(method, variables, GOOD).score)
+
+
+def test_two_sizes_are_standardised_by_distances_to_other_parts_and_added():
+    good, test = pictures(4, size=64), pictures(2, seed=1, size=64)
+    both = make(ALL._replace(sizes=(WHOLE, HALF)))
+    variables = fitted(both, GroupedImages(good, ["a", "a", "b", "c"]))
+    total = 0
+    for i, spec in enumerate((WHOLE, HALF)):
+        bank = variables["banks"][str(i)]
+        owner = np.array([0, 0, 1, 2])[np.asarray(bank["owners"])]
+        apart = cdist(np.asarray(bank["rows"], np.float64), np.asarray(bank["rows"], np.float64))
+        apart[owner[:, None] == owner[None]] = np.inf
+        assert bank["location"] == pytest.approx(apart.min(1).mean(), rel=1e-4)
+        assert bank["scale"] == pytest.approx(apart.min(1).std(), rel=1e-3)
+        alone = score(make(ALL._replace(sizes=(spec,))), {**variables, "banks": {"0": bank}}, test).map
+        total = total + (alone - bank["location"]) / bank["scale"]
+    found = score(both, variables, test)
+    np.testing.assert_allclose(found.map, total, atol=1e-3)
+    np.testing.assert_allclose(found.score, total.max((1, 2)), atol=1e-3)
+
+
+# --- region, drift, independence ---
+
+
+def test_outside_the_region_nothing_counts():
+    region = np.zeros((32, 32), bool)
+    region[:, :12] = True  # half of the second column of patches
+    for how in ("map", "patches"):
+        method = make(ALL._replace(score=how))
+        variables = {**fitted(method, np.where(region[..., None], GOOD, np.uint8(128))), "region": region}
+        other = TEST.copy()
+        other[:, :, 12:] = 255 - other[:, :, 12:]
+        found, changed = score(method, variables, TEST), score(method, variables, other)
+        np.testing.assert_array_equal(found.score, changed.score)
+        np.testing.assert_array_equal(found.map, changed.map)
+        assert np.all(found.map[:, ~region] <= found.map.min((1, 2))[:, None])
+    whole = score(method, {**variables, "region": np.ones((32, 32), bool)}, TEST)
+    plain = score(method, {k: v for k, v in variables.items() if k != "region"}, TEST)
+    np.testing.assert_allclose(whole.score, plain.score, rtol=1e-6)
+
+
+def test_rows_of_a_batch_do_not_influence_each_other():
+    """With two sizes values are below zero as well, and outside a region a map has its image's own lowest."""
+    good, test = pictures(3, size=64), pictures(3, seed=1, size=64)
+    method = make(ALL._replace(sizes=(WHOLE, HALF), pixels=True), MATCHED)
+    region = np.zeros((64, 64), bool)
+    region[:40] = True
+    variables = {**fitted(method, good), "region": region}
+    first = score(method, variables, test)
+    others = score(method, variables, np.stack([test[0], defective(test[1]), np.zeros_like(test[2])]))
+    for a, b in zip(first, others):
+        np.testing.assert_array_equal(a[0], b[0])
+    assert first.map.min() < 0
+
+
+@pytest.mark.parametrize("scoring", [PLAIN, MATCHED])
+def test_drift_is_measured_as_by_the_other_detectors(scoring):
+    method = make(ALL, scoring)
+    variables = fitted(method, GOOD)
+    model = types.SimpleNamespace(teacher=TEACHER, dtype=np.float32)
+    matched = {}
+    if scoring is MATCHED:
+        references = variables["banks"]["0"]["references"]
+        matched = {"references": (references["1"][None], references["2"][None]), "alpha": scoring.alpha}
+        matched["matching"] = "efdm"
+    expected = make_drift(VARIABLES, GOOD, model=model, preprocess=preprocess, **matched)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), variables["drift"], expected)
+    darker = (GOOD * 0.6).astype(np.uint8)
+    found = score(method, variables, np.concatenate([GOOD, darker])).drift
+    assert found[:5].mean() == pytest.approx(1, abs=0.1)
+    assert found[5:].min() > 2 * found[:5].max()
+
+
+# --- what is odd and still works ---
+
+
+@pytest.mark.parametrize("scoring", [PLAIN, MATCHED])
+def test_images_of_one_value_and_images_twice(scoring):
+    options = BankOptions(rows=8, coreset="k_center", sizes=(WHOLE, HALF), pixels=True)
+    flat = np.full((3, 64, 64, 3), 77, np.uint8)
+    twice = pictures(1, size=64).repeat(3, 0)
+    for images in (flat, twice):
+        method = make(options, scoring)
+        found = score(method, fitted(method, images), np.concatenate([images, pictures(1, seed=3, size=64)]))
+        for field in found:
+            assert np.isfinite(field).all()
+        np.testing.assert_array_equal(found.score[0], found.score[1])
+
+
+def test_one_image_makes_a_bank_without_drift():
+    method = make(ALL)
+    variables = fitted(method, GOOD[:1])
+    assert "drift" not in variables
+    found = score(method, variables, TEST)
+    assert found.drift is None
+    assert found.score.argmax() == 2
+
+
+# --- what is refused ---
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("sizes", (), "sizes: got none, expected one or more such as '1:2+3'"),
+        ("sizes", ("1:2+4",), "sizes: got '1:2+4', expected stages of 1, 2 and 3: the teacher has no others"),
+        ("sizes", ("1:",), "sizes: got '1:', expected SCALE:STAGES such as '1:2+3' or '1/2:3'"),
+        ("sizes", ("1/0:2",), "sizes: got '1/0:2', expected SCALE:STAGES"),
+        ("sizes", ("1/2:3",), "sizes: got '1/2:3', expected a share of dataset.size, 32, that is a multiple of 32"),
+        ("sizes", ("2:3",), "sizes: got '2:3', expected a share of dataset.size, 32"),
+        ("rows", 0.0, "rows: got 0.0, expected a whole number, or a share of all between 0 and 1"),
+        ("rows", 10.5, "rows: got 10.5, expected a whole number"),
+        ("rows", float("nan"), "rows: got nan, expected a whole number"),
+        ("coreset", "best", "coreset: got 'best', expected one of random, k_center"),
+        ("candidates", 0, "candidates: got 0, expected 1 or more"),
+        ("projection", -1, "projection: got -1, expected 0 or more"),
+        ("components", -1, "components: got -1, expected 0 or more"),
+        ("neighbours", 0, "neighbours: got 0, expected 1 or more"),
+        ("views", ("blur",), "views: got 'blur', expected one of augmix, degraded"),
+        ("matched", (4,), "matched: got (4,), expected some of 1, 2 and 3"),
+        ("last_alpha", 1.5, "last_alpha: got 1.5, expected 0 to 1"),
+        ("score", "mean", "score: got 'mean', expected one of map, patches"),
+    ],
+)
+def test_wrong_options(field, value, message):
+    config = set_method(default_config(), "matched_bank")
+    config.method.memory_bank[field] = value
+    with pytest.raises(ValueError, match="^" + re.escape(f"method.memory_bank.{message}")):
+        build_method(config, frozen=VARIABLES)
+
+
+def test_wrong_options_of_other_groups():
+    config = set_method(default_config(), "matched_bank")
+    config.eval.alpha = 1.5
+    with pytest.raises(ValueError, match=r"^eval\.alpha: got 1\.5, expected 0 to 1"):
+        build_method(config, matching="efdm", frozen=VARIABLES)
+    config = set_method(default_config(), "patchcore")
+    config.dataset.size, config.method.memory_bank.sizes = 64, ("1:2", "1/2:3")
+    with pytest.raises(ValueError, match=r"^method\.memory_bank\.score: got 'patches' with 2 sizes, expected 'map'"):
+        build_method(config, frozen=VARIABLES)
+    config = set_method(default_config(), "patchcore")
+    config.teacher.arch = "vgg16"
+    with pytest.raises(ValueError, match=r"^teacher\.arch: got 'vgg16', expected one of resnet18"):
+        build_method(config, frozen=VARIABLES)
+
+
+def test_wrong_options_that_only_the_images_show():
+    with pytest.raises(ValueError, match=r"memory_bank\.components: got 13, expected at most 12, the channels"):
+        fitted(make(ALL._replace(components=13)), GOOD)
+    with pytest.raises(ValueError, match=r"eval\.anchors: got 6, expected 1 to 5, the number of training images"):
+        fitted(make(ALL, Scoring("efdm", anchor="random", anchors=6)), GOOD)
