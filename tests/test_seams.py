@@ -1,6 +1,5 @@
 """Methods, a teacher and a loss that the package does not know: all of them through its public functions."""
 
-import functools
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -22,6 +21,7 @@ from gnl_jax.methods.distillation import distillation_method
 from gnl_jax.methods.losses import gnl_losses
 from gnl_jax.methods.reverse_distillation import Model, init_state, make_train_step
 from gnl_jax.methods.scoring import Scoring
+from gnl_jax.nn.batch_norm import BatchNorm
 from gnl_jax.nn.decoder import Student
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (24, 32, 32, 3), np.uint8)
@@ -148,7 +148,8 @@ def test_it_becomes_a_detector_that_is_saved_and_loaded(case, tmp_path):
     unseen = IMAGES[::-1][:6] ^ 255
     assert_same_bits(detector(unseen), loaded(unseen))
     assert detector.decide(detector(unseen)) == loaded.decide(loaded(unseen))
-    with pytest.raises(ArtifactError, match=rf"own.gnl: got 'no method', expected load\(\.\.\., method=\) of '{case.method.name}'"):
+    needed = rf"own.gnl: got 'no method', expected load\(\.\.\., method=\) of '{case.method.name}'"
+    with pytest.raises(ArtifactError, match=needed):
         gnl_jax.load(tmp_path / "own.gnl")
     with pytest.raises(ArtifactError, match=f"got 'other', expected .* of '{case.method.name}'"):
         gnl_jax.load(tmp_path / "own.gnl", method=Method("other", {}, (), lambda *_: {}, lambda *_: None))
@@ -161,31 +162,66 @@ def test_options_of_training_have_no_meaning_for_it(options):
         gnl_jax.fit(IMAGES, config(), options=FitOptions(**options), method=deviation_method())
 
 
-@pytest.mark.parametrize(
-    ("stride", "least"),
-    [(2, 1), (4, 1), (8, 2)],  # the embedding of 32 pixels is 2x2, 2x2... and 1x1
-)
-def test_a_batch_of_one_is_left_out_where_the_embedding_is_one_value(stride, least):
-    model = Model(Pyramid(stride=stride // 2 * 2), Student("resnet18"))
-    method = distillation_method(model, {}, size=64 if stride == 4 else 32, make_views=views, tx=optax.sgd(0.1))
+@pytest.mark.parametrize(("size", "stride", "least"), [(16, 2, 2), (32, 2, 1), (32, 4, 2), (64, 4, 1)])
+def test_a_batch_of_one_is_left_out_where_the_embedding_is_one_value(size, stride, least):
+    model = Model(Pyramid(stride=stride), Student("resnet18"))
+    method = distillation_method(model, {}, size=size, make_views=views, tx=optax.sgd(0.1))
     assert method.phases[0].min_valid == least
 
 
 @pytest.mark.parametrize(
     ("teacher", "found"),
-    [(Pyramid(channels=(6, 10)), r"\[16, 16, 6\], \[8, 8, 10\] of"), (Pyramid(stride=3), r"\[11, 11, 6\], \[6, 6, 10\]")],
+    [
+        (Pyramid(channels=(6, 10)), r"\[16, 16, 6\], \[8, 8, 10\] of"),
+        (Pyramid(stride=3), r"\[11, 11, 6\], \[6, 6, 10\]"),
+    ],
 )
 def test_a_teacher_that_no_student_can_learn(teacher, found):
     with pytest.raises(ValueError, match=f"teacher: got stages {found}.*expected three"):
         distillation_method(Model(teacher, Student("resnet18")), {}, size=32, make_views=views, tx=optax.sgd(0.1))
 
 
-class Linear(nn.Module):
-    """A student small enough for transformations of its step."""
+class Norm(nn.Module):
+    """A student small enough for every transformation of its step."""
 
     @nn.compact
     def __call__(self, stages, valid=None):
-        self.variable("statistics", "mean", lambda: jnp.zeros(20))
-        embedding = nn.Dense(20, name="bottleneck")(stages[-1])
-        parts = [nn.Dense(s.shape[-1], name=f"decoder{i}")(s) for i, s in enumerate(stages)]
-        return embedding, tuple(parts)
+        decoded = [BatchNorm(name=f"decoder{i}")(stage, valid) for i, stage in enumerate(stages)]
+        return BatchNorm(name="bottleneck")(stages[-1], valid), tuple(decoded)
+
+
+def test_a_step_is_a_function_like_any_other():
+    """Jitted, over keys, over steps, and differentiated: what plain calls give."""
+    model, tx = Model(Pyramid(), Norm()), optax.sgd(0.1)
+    step = gnl_jax.make_train_step(model=model, tx=tx, teacher=TEACHER, make_views=views, **LOSSES)
+    state = init_state(KEY, model=model, tx=tx, size=32)
+    images, valid = jnp.asarray(IMAGES[:4]), jnp.array([True, True, True, False])
+    once, metrics = jax.jit(step)(KEY, state, images, valid)
+    twice, _ = jax.jit(step)(KEY, once, images, valid)
+    assert metrics.keys() == {"loss", "ori", "abs", "lowf", "spread"}
+
+    def close(one, other):
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), one, other)
+
+    scanned, losses = jax.jit(
+        lambda state: jax.lax.scan(lambda s, _: step(KEY, s, images, valid), state, None, length=2)
+    )(state)
+    close(scanned, twice)
+    assert losses["loss"].shape == (2,)
+    keys = jax.random.split(KEY, 2)
+    states, _ = jax.jit(jax.vmap(step, in_axes=(0, None, None, None)))(keys, state, images, valid)
+    close(jax.tree.map(lambda leaf: leaf[1], states), jax.jit(step)(keys[1], state, images, valid)[0])
+
+    def loss(params):
+        return step(KEY, state._replace(params=params), images, valid)[1]["loss"]
+
+    gradient = jax.jit(jax.grad(loss))(state.params)
+    close(jax.tree.map(lambda p, g: p - 0.1 * g, state.params, gradient), once.params)  # what gradient descent did
+
+
+def test_each_loss_has_its_weight():
+    model, tx = Model(Pyramid(), Norm()), optax.sgd(0.1)
+    step = make_train_step(model=model, tx=tx, teacher=TEACHER, make_views=views, losses=LOSSES["losses"])
+    state = init_state(KEY, model=model, tx=tx, size=32)
+    with pytest.raises(ValueError, match=r"loss_weights: got weights of \['abs', 'lowf', 'ori'\], expected .*'spread'"):
+        step(KEY, state, jnp.asarray(IMAGES[:4]), jnp.ones(4, bool))
