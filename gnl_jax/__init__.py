@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from gnl_jax.detection.options import FitOptions
     from gnl_jax.detection.record import Decision
     from gnl_jax.images.augmix import augmix
+    from gnl_jax.methods.bank_method import bank_method
     from gnl_jax.methods.base import Method, Phase, Prediction
-    from gnl_jax.methods.losses import reconstruction_loss, similarity_loss
+    from gnl_jax.methods.distillation import distillation_method
+    from gnl_jax.methods.losses import LossWeights, Outputs, gnl_losses, reconstruction_loss, similarity_loss
+    from gnl_jax.methods.reverse_distillation import make_train_step
     from gnl_jax.nn.decoder import Student
     from gnl_jax.nn.pretrained import load_teacher
     from gnl_jax.nn.resnet import ResNet
@@ -32,17 +35,23 @@ _PUBLIC = {
     "Detector": "detection.detector",
     "FitOptions": "detection.options",
     "Inspected": "detection.inspection",
+    "LossWeights": "methods.losses",
     "Method": "methods.base",
+    "Outputs": "methods.losses",
     "Phase": "methods.base",
     "Prediction": "methods.base",
     "ResNet": "nn.resnet",
     "Student": "nn.decoder",
     "augmix": "images.augmix",
+    "bank_method": "methods.bank_method",
+    "distillation_method": "methods.distillation",
     "efdm": "ops.matching",
     "fit": "detection.fit",
+    "gnl_losses": "methods.losses",
     "image_score": "ops.scoremap",
     "load": "detection.artifact",
     "load_teacher": "nn.pretrained",
+    "make_train_step": "methods.reverse_distillation",
     "mixstyle": "ops.matching",
     "predict": "detection.detector",
     "reconstruction_loss": "methods.losses",
@@ -58,18 +67,24 @@ __all__ = [
     "Detector",
     "FitOptions",
     "Inspected",
+    "LossWeights",
     "Method",
+    "Outputs",
     "Phase",
     "Prediction",
     "ResNet",
     "Student",
     "__version__",
     "augmix",
+    "bank_method",
+    "distillation_method",
     "efdm",
     "fit",
+    "gnl_losses",
     "image_score",
     "load",
     "load_teacher",
+    "make_train_step",
     "mixstyle",
     "predict",
     "reconstruction_loss",

@@ -1,6 +1,7 @@
 """A run folder as training leaves it, made without training: an untrained student of a small ResNet."""
 
 import contextlib
+import functools
 from pathlib import Path
 
 import jax
@@ -10,6 +11,8 @@ from gnl_jax.config_io import save_config
 from gnl_jax.methods.build import build_method
 from gnl_jax.nn.blocks import ARCHITECTURES, Architecture
 from gnl_jax.nn.pretrained import load_teacher
+from gnl_jax.nn.resnet import ResNet, init_teacher
+from gnl_jax.nn.teachers import TEACHERS
 from gnl_jax.training.arrays import save_arrays
 from gnl_jax.training.checkpoint import Checkpoints
 from gnl_jax.training.metrics_log import MetricsLog
@@ -21,10 +24,14 @@ STEP = 7
 def small_architecture():
     """Within the block there is a "resnet10": one residual block to a stage compiles in a third of ResNet-18's time."""
     ARCHITECTURES["resnet10"] = Architecture(False, (1, 1, 1, 1), 1, 64)
+    init = functools.partial(init_teacher, arch="resnet10")
+    TEACHERS["resnet10"] = TEACHERS["resnet18"]._replace(
+        module=ResNet("resnet10"), init=init, student="resnet10", bundled=None
+    )
     try:
         yield
     finally:
-        del ARCHITECTURES["resnet10"]
+        del ARCHITECTURES["resnet10"], TEACHERS["resnet10"]
 
 
 def small_config():

@@ -48,9 +48,11 @@ class Detector:
         versions = ", ".join(f"{name} {made['versions'][name]}" for name in ("gnl_jax", "jax"))
         parent = manifest["parent"]
         again = f"; recalibrated {parent['date']} for {parent['condition']!r}" if parent else ""
+        learned = f"{config['method']['name']}, teacher {config['teacher']['arch']} ({config['teacher']['weights']})"
+        if self.method is not None:
+            learned = self.method.name
         return (
-            f"Detector: {config['method']['name']}, teacher {config['teacher']['arch']} "
-            f"({config['teacher']['weights']}), {self.size}x{self.size}, matching {self.record.matching}\n"
+            f"Detector: {learned}, {self.size}x{self.size}, matching {self.record.matching}\n"
             f"  {describe_rules(self.record)}\n"
             f"  made {made['date']} on {made['device']} with {versions}, from {images} images{again}"
         )

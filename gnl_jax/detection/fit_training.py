@@ -40,18 +40,36 @@ def trained_student(
 
     Returns:
         (the configuration with its number of epochs and batch size, the finished run). Arguments as for `fit`.
+
+    Raises:
+        ValueError: an option about training, with a method of one's own, whose phases say how it is trained.
     """
+    if method is not None:
+        _check_own(method, options)
     if options.student:
         say(f"student of {options.student}, not trained; references of matching from {len(images)} images")
         return config, _published(config, options.student)
     with _folder(workdir) as folder:
-        if config.train.devices == 1:  # else each batch is divided over them as it is
-            config.train.batch_size = even_batch(len(images), at_most=config.train.batch_size)
-        if bool(method.phases) if method is not None else system_of(config).trains:
-            config = _schedule(config, options, images, folder, say)
+        if method is not None:
+            for phase in method.phases:
+                size = phase.batch_size
+                say(f"training: {phase.name}, {phase.epochs} epochs of {len(images)} images, batches of {size}")
+        else:
+            if config.train.devices == 1:  # else each batch is divided over them as it is
+                config.train.batch_size = even_batch(len(images), at_most=config.train.batch_size)
+            if system_of(config).trains:
+                config = _schedule(config, options, images, folder, say)
         check_same_run(folder, images, names, config, region)
         task = Task("good images", config.dataset.normal, images, {}, tuple(names))
         return config, train(config, folder, task=task, method=method)
+
+
+def _check_own(method: Method, options: FitOptions) -> None:
+    for name in ("epochs", "time_budget", "student"):
+        if value := getattr(options, name):
+            raise ValueError(
+                f"{name}: got {value!r} with method={method.name!r}, expected none: its phases say how it is trained"
+            )
 
 
 def _published(config: ConfigDict, path: str) -> Trained:

@@ -16,10 +16,9 @@ from gnl_jax.methods.choices import PRECISIONS, check_choice, choose
 from gnl_jax.methods.memory_bank import score_batch
 from gnl_jax.methods.options import augmix_options, scoring_options
 from gnl_jax.methods.scoring import Scoring
-from gnl_jax.nn.blocks import ARCHITECTURES
 from gnl_jax.nn.folding import fold
 from gnl_jax.nn.pretrained import load_teacher
-from gnl_jax.nn.resnet import ResNet
+from gnl_jax.nn.teachers import TEACHERS, pyramid_teachers
 
 PyTree = Any
 _IMAGENET = functools.partial(normalise, kind="imagenet")
@@ -97,14 +96,14 @@ def bank_options(config: ConfigDict, *, size: int) -> BankOptions:
 def build_memory_bank(config: ConfigDict, *, matching: str, frozen: PyTree | None) -> Method:
     """The configuration's memory bank; arguments and errors as for `build_method`."""
     arch = config.teacher.arch
-    check_choice(ARCHITECTURES, arch, "teacher.arch")
+    check_choice(pyramid_teachers(), arch, "teacher.arch")
     options = bank_options(config.method.memory_bank, size=config.dataset.size)
     options = options._replace(augmix=augmix_options(config.method.augmix))
     dtype, _ = choose(PRECISIONS, config.precision, "precision")
     if frozen is None:
         frozen = load_teacher(arch, config.teacher.weights, seed=config.teacher.seed)
     return bank_method(
-        ResNet(arch),
+        TEACHERS[arch].module,
         frozen if config.precision == "float32" else fold(frozen),
         options=options,
         scoring=scoring_options(config, matching=matching),

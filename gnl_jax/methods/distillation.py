@@ -17,12 +17,20 @@ from gnl_jax.methods.fixed_views import fixed_features, split_views
 from gnl_jax.methods.jigsaw import Jigsaw
 from gnl_jax.methods.losses import GNL_WEIGHTS, Loss, LossWeights, gnl_losses
 from gnl_jax.methods.options import augmix_options, jigsaw_options, mixing_options, scoring_options
-from gnl_jax.methods.reverse_distillation import Model, TrainState, init_state, teacher_stages, torch_adam, train_step
+from gnl_jax.methods.reverse_distillation import (
+    Model,
+    TrainState,
+    init_state,
+    stage_shapes,
+    teacher_stages,
+    torch_adam,
+    train_step,
+)
 from gnl_jax.methods.scoring import Scoring, make_references, score_batch
-from gnl_jax.nn.blocks import ARCHITECTURES
 from gnl_jax.nn.folding import fold
 from gnl_jax.nn.live_kernels import Live, live_parts, optimise_live
 from gnl_jax.nn.pretrained import load_teacher
+from gnl_jax.nn.teachers import pyramid_teachers
 from gnl_jax.ops.mixing import Mixing
 
 PyTree = Any
@@ -53,7 +61,8 @@ def distillation_method(
     """Reverse distillation from any teacher with three stages, each half the side of the one before.
 
     Args:
-        model: the networks; `Model(teacher, student)` with modules of your own, or `Model.create`.
+        model: the networks; `Model(teacher, student)` with modules of your own, or `Model.create`. `Student` fits any
+            teacher of this kind, whatever its strides and channels.
         teacher: variables of `model.teacher`, in the form that scoring uses.
         size: side of the images in pixels.
         make_views: `(key, images uint8 [b s s 3]) -> float32 [v b s s 3]`; where `views` is given also `positions`.
@@ -66,7 +75,11 @@ def distillation_method(
         scoring: which matching, and to which images.
         fold_for_scoring: applied to the student's variables when training is over.
         name: how results are labelled.
+
+    Raises:
+        ValueError: a teacher with other stages; they are listed.
     """
+    last_side = stage_shapes(model.teacher, size)[-1].shape[1]
     split = split_views(views or ())
     unchanged = bool(split.fixed) and mixing is None and jigsaw is None
 
@@ -132,7 +145,7 @@ def distillation_method(
         batch_size=batch_size,
         init=init,
         step=step,
-        min_valid=2 if size == 32 else 1,  # the embedding is 1x1 there: one image is one value per channel
+        min_valid=2 if last_side == 2 else 1,  # the embedding is 1x1 then: one image is one value per channel
         precompute=precompute if unchanged else None,
     )
     score = functools.partial(score_batch, model=model, preprocess=preprocess, matching=scoring.matching)
@@ -142,7 +155,7 @@ def distillation_method(
 def build_distillation(config: ConfigDict, *, matching: str, frozen: PyTree | None) -> Method:
     """The configuration's reverse distillation; arguments and errors as for `build_method`."""
     size, arch = config.dataset.size, config.teacher.arch
-    check_choice(ARCHITECTURES, arch, "teacher.arch")
+    check_choice(pyramid_teachers(), arch, "teacher.arch")
     if size % 32:
         raise ValueError(f"dataset.size: got {size}, expected a multiple of 32 for reverse distillation")
     model = Model.create(arch, choose(PRECISIONS, config.precision, "precision")[0], remat=config.train.remat)
@@ -182,6 +195,5 @@ def build_distillation(config: ConfigDict, *, matching: str, frozen: PyTree | No
 @functools.cache
 def _live_parts(arch: str, size: int) -> Live:
     """The student's kernels of which a part meets no data in images of this size."""
-    model, image = Model.create(arch), jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
-    stages = jax.eval_shape(lambda image: model.teacher.init_with_output(jax.random.key(0), image)[0], image)
-    return live_parts(model.student, stages)
+    model = Model.create(arch)
+    return live_parts(model.student, stage_shapes(model.teacher, size))

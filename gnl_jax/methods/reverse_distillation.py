@@ -4,9 +4,11 @@ Which views, which loss weights, which mixing of features, jigsaw or not: traini
 (`methods/scoring.py`).
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
@@ -17,7 +19,8 @@ from gnl_jax.methods.jigsaw import Jigsaw, init_head, jigsaw_loss
 from gnl_jax.methods.losses import GNL_WEIGHTS, Loss, LossWeights, Outputs, gnl_losses, masked_mean
 from gnl_jax.nn.batch_norm import fold_statistics
 from gnl_jax.nn.decoder import Student
-from gnl_jax.nn.resnet import Match, ResNet
+from gnl_jax.nn.resnet import Match
+from gnl_jax.nn.teachers import teacher_record
 from gnl_jax.ops.mixing import Mixing, make_mixer
 
 PyTree = Any
@@ -34,21 +37,47 @@ class TrainState(NamedTuple):
 
 
 class Model(NamedTuple):
-    """The networks: teacher and student of one architecture, and the dtype convolutions run in."""
+    """The networks, and the dtype convolutions run in.
 
-    teacher: ResNet
-    student: Student
+    Attributes:
+        teacher: images [b s s 3] and `match` -> three stages, called as `ResNet` is; hashable, as flax modules are.
+        student: as `Student`: stages and `valid` -> (embedding, stages), with the parts "bottleneck" and "decoder".
+        dtype: of the convolutions.
+    """
+
+    teacher: nn.Module
+    student: nn.Module
     dtype: Any = jnp.float32
 
     @classmethod
     def create(cls, arch: str, dtype: Any = jnp.float32, *, remat: bool = False) -> "Model":
-        """`remat`: as `nn.blocks.stage`, for the student; the teacher has no gradient."""
-        return cls(ResNet(arch), Student(arch, remat), dtype)
+        """Teacher and student of a record of `TEACHERS`; `remat` of the student, as for `nn.blocks.stage`."""
+        teacher = teacher_record(arch)
+        return cls(teacher.module, Student(teacher.student, remat), dtype)
 
 
 def torch_adam(learning_rate: float, *, b1: float, b2: float) -> optax.GradientTransformation:
     """torch.optim.Adam without weight decay (epsilon 1e-8 outside the root)."""
     return optax.adam(learning_rate, b1=b1, b2=b2, eps=1e-8)
+
+
+@functools.cache
+def stage_shapes(teacher: nn.Module, size: int) -> tuple[jax.ShapeDtypeStruct, ...]:
+    """The teacher's stages of one image [1 s s 3], as shapes. Raises ValueError unless a student can learn them.
+
+    There are three, each half the side of the one before, and the last one's side is even.
+    """
+    image = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
+    stages = jax.eval_shape(lambda image: teacher.init_with_output(jax.random.key(0), image)[0], image)
+    sides = [stage.shape[1] for stage in stages]
+    square = all(stage.shape[1] == stage.shape[2] for stage in stages)
+    if not (square and len(sides) == 3 and sides[0] == 2 * sides[1] == 4 * sides[2] and sides[2] % 2 == 0):
+        found = ", ".join(str(list(stage.shape[1:])) for stage in stages)
+        raise ValueError(
+            f"teacher: got stages {found} of images of {size} pixels, expected three [h h c], [h/2 h/2 c], [h/4 h/4 c] "
+            "with h/4 even"
+        )
+    return tuple(stages)
 
 
 def init_state(
@@ -57,8 +86,7 @@ def init_state(
     """A fresh student for images [s s 3], the published initialisation, and its optimiser."""
 
     def init(key):
-        images = jnp.zeros((1, size, size, 3))
-        stages = jax.eval_shape(lambda k: model.teacher.init_with_output(k, images)[0], key)
+        stages = stage_shapes(model.teacher, size)
         variables = model.student.init(key, tuple(jnp.zeros(s.shape) for s in stages))
         params = variables["params"]
         if jigsaw is not None:

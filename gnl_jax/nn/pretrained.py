@@ -1,100 +1,50 @@
-"""Teacher weights: the catalogue of published files, the readers, and what is checked on every load."""
+"""Teacher weights: where they come from, and what is checked on every load."""
 
 import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import logging
 
-from gnl_jax.nn.blocks import ARCHITECTURES
-from gnl_jax.nn.resnet import init_teacher
+from gnl_jax.nn.teachers import TEACHERS, Published, Teacher, teacher_record
 from gnl_jax.nn.torch_keys import from_torch, torch_shapes
-from gnl_jax.nn.vgg import init_source
 from gnl_jax.nn.weight_files import READERS, read_bytes
 
 CHOICES = "'bundled', 'imagenet', 'random', or a path to a .safetensors, .npz or .pth file"
 
-# Beginnings of a file's keys that are of no use here. The published vgg16 file has the classifier of torchvision's as
-# `pre_logits` and `head`.
-UNUSED_BY_RESNET = ("layer4.", "fc.")
-UNUSED_BY_VGG = ("classifier.", "pre_logits.", "head.")
-
-
-class Published(NamedTuple):
-    """Where the hub keeps `model.safetensors`, and the SHA-256 it must have."""
-
-    repository: str
-    revision: str
-    sha256: str
-
-
-# torchvision's IMAGENET1K_V1 weights under torchvision's keys (BSD-3-Clause by their model cards).
-CATALOGUE = {
-    "resnet18": Published(
-        "timm/resnet18.tv_in1k",
-        "a987fd6b60f845221bfff84b6f0191273ba56ead",
-        "694f673df6520a3158624e8a89af086f59923ee4cd7436fe5bc3bc71d295ad81",
-    ),
-    "resnet50": Published(
-        "timm/resnet50.tv_in1k",
-        "aa6c2d36d56bc0209040c02b5a7b7d7bf11d57b8",
-        "5d061a3c593d795bfe682d9b152bafbcf550579873492def3515b46db1189888",
-    ),
-    # Only the short form a616519 of the revision is known and the hub wants whole ones; `main` holds the same
-    # file, and the SHA-256 pins it.
-    "wide_resnet50_2": Published(
-        "timm/wide_resnet50_2.tv_in1k",
-        "main",
-        "df6fb6c4824769769de18e14088475fd6ee94236849aa4e5d8022ba9d9a9a16c",
-    ),
-    "vgg16": Published(
-        "timm/vgg16.tv_in1k",
-        "3394518cba29aee1ea82a49d971be90d2dd1dab7",
-        "57b026918159a6bf9faf8405c3a551903768e7138989d9c6224a14227203fad8",
-    ),
-}
-
-
-# Weights inside this package, with their licence and origin beside them: architecture -> (file, SHA-256).
-BUNDLED = {
-    "resnet18": (
-        "resnet18_imagenet_layers1-3.safetensors",
-        "c598fc015ca0d0be21cc2a280d59231181d49c2c2e2824e30583799e16d6b99a",
-    )
-}
+# The files that "imagenet" names, by teacher.
+CATALOGUE = {name: teacher.published for name, teacher in TEACHERS.items() if teacher.published}
 
 
 def load_teacher(arch: str, source: str, *, seed: int = 0) -> dict[str, Any]:
-    """Variables of `ResNet(arch)`, float32: {"params", "batch_stats"}; for vgg16 of `Source()`: {"params"}.
+    """Variables of the module of `TEACHERS[arch]`, float32: {"params", "batch_stats"}; vgg16 has {"params"} alone.
 
     Args:
-        arch: resnet18, resnet50, wide_resnet50_2 or vgg16.
-        source: "bundled" (resnet18 alone: ImageNet weights inside this package), "imagenet" (downloaded once), "random"
-            (the initialisation, for tests), a path (torchvision's keys, with or without layer4, fc and classifier), or
-            "" as `resolve_source` says. The SHA-256 of bundled and downloaded weights is checked on every load.
+        arch: a key of `TEACHERS`.
+        source: "bundled" (ImageNet weights inside this package, of resnet18 alone), "imagenet" (downloaded once),
+            "random" (the initialisation, for tests), a path (torchvision's keys, with or without layer4, fc and
+            classifier), or "" as `resolve_source` says. The SHA-256 of bundled and downloaded weights is checked on
+            every load.
         seed: of "random".
 
     Raises:
         ValueError: naming the source and what is wrong with it. Random weights are never substituted.
     """
-    choices = (*ARCHITECTURES, "vgg16")
-    if arch not in choices:
-        raise ValueError(f"arch: got {arch!r}, expected one of {', '.join(choices)}")
+    teacher = teacher_record(arch)
     source = resolve_source(source, arch)
     if source == "random":
-        return _init(jax.random.key(seed), arch)
+        return teacher.init(jax.random.key(seed))
     state_dict, name = load_state_dict(arch, source)
     try:
-        ignore = UNUSED_BY_VGG if arch == "vgg16" else UNUSED_BY_RESNET
-        variables = from_torch(state_dict, _expected(arch), ignore=ignore, source=name)
+        variables = from_torch(state_dict, _expected(teacher), ignore=teacher.ignore, source=name)
     except ValueError as error:
-        for other in choices:
-            if other != arch and _fits(state_dict, _expected(other)):
+        for other in TEACHERS:
+            if other != arch and _fits(state_dict, _expected(TEACHERS[other])):
                 raise ValueError(f"{name}: got the weights of {other}, expected {arch}") from error
         raise ValueError(f"{error} (expected the weights of {arch})") from error
     return jax.tree.map(jnp.asarray, variables)
@@ -106,7 +56,7 @@ def resolve_source(source: str, arch: str) -> str:
     Raises:
         ValueError: nothing says where, and none are bundled for this architecture; the choices are listed.
     """
-    source = source or os.environ.get("GNL_JAX_TEACHER", "") or ("bundled" if arch in BUNDLED else "")
+    source = source or os.environ.get("GNL_JAX_TEACHER", "") or ("bundled" if teacher_record(arch).bundled else "")
     if not source:
         raise ValueError(
             f"teacher.weights: got nothing for {arch}, expected {CHOICES} (or set GNL_JAX_TEACHER to one of them)"
@@ -120,6 +70,9 @@ def load_state_dict(arch: str, source: str) -> tuple[dict[str, np.ndarray], str]
     Raises ValueError naming the file if it is missing, unreadable, damaged or not the published one.
     """
     if source == "imagenet":
+        if arch not in CATALOGUE:
+            able = ", ".join(CATALOGUE)
+            raise ValueError(f"teacher.weights: got 'imagenet' for {arch}, expected it for one of {able}")
         path, data = read_published(CATALOGUE[arch], meant_for=arch, option="teacher.weights=imagenet")
     elif source == "bundled":
         path, data = _read_bundled(arch)
@@ -152,19 +105,17 @@ def _checked(path: Path, sha256: str, meant_for: str) -> bytes:
 
 
 def _read_bundled(arch: str) -> tuple[Path, bytes]:
-    if arch not in BUNDLED:
-        raise ValueError(f"teacher.weights: got 'bundled' for {arch}, expected it for {', '.join(BUNDLED)} alone")
-    name, sha256 = BUNDLED[arch]
+    bundled = teacher_record(arch).bundled
+    if bundled is None:
+        able = ", ".join(name for name, teacher in TEACHERS.items() if teacher.bundled)
+        raise ValueError(f"teacher.weights: got 'bundled' for {arch}, expected it for {able} alone")
+    name, sha256 = bundled
     path = Path(__file__).parent / "weights" / name
     return path, _checked(path, sha256, f"the bundled {arch}; install the package again")
 
 
-def _init(key: jax.Array, arch: str) -> dict[str, Any]:
-    return init_source(key) if arch == "vgg16" else init_teacher(key, arch)
-
-
-def _expected(arch: str) -> dict[str, Any]:
-    return jax.eval_shape(lambda: _init(jax.random.key(0), arch))
+def _expected(teacher: Teacher) -> dict[str, Any]:
+    return jax.eval_shape(lambda: teacher.init(jax.random.key(0)))
 
 
 def _fits(state_dict: Mapping[str, np.ndarray], expected: Mapping[str, Any]) -> bool:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from gnl_jax.nn.decoder import Student
-from gnl_jax.nn.resnet import ResNet
+from gnl_jax.nn.teachers import teacher_record
 from gnl_jax.nn.torch_keys import from_torch
 from gnl_jax.nn.weight_files import NETWORKS, READERS, read_bytes
 
@@ -42,11 +42,10 @@ def load_student(arch: str, path: str | Path) -> dict[str, Any]:
 
 
 def student_shapes(arch: str) -> Mapping[str, Any]:
-    """The tree of `Student(arch)`'s variables as ShapeDtypeStruct."""
-
-    def init(key):
-        images = jnp.zeros((1, 32, 32, 3))
-        stages = jax.eval_shape(lambda k: ResNet(arch).init_with_output(k, images)[0], key)
-        return Student(arch).init(key, tuple(jnp.zeros(stage.shape) for stage in stages))
-
-    return jax.eval_shape(init, jax.random.key(0))
+    """The variables of the student that learns the teacher `arch`, as ShapeDtypeStruct."""
+    teacher = teacher_record(arch)
+    sides = [32 // stride for stride in teacher.strides]
+    stages = tuple(
+        jax.ShapeDtypeStruct((1, side, side, channels), jnp.float32) for side, channels in zip(sides, teacher.channels)
+    )
+    return jax.eval_shape(Student(teacher.student).init, jax.random.key(0), stages)

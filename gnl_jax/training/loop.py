@@ -58,7 +58,6 @@ def train(
     `task`: the images, by default those of `config.dataset`. `method`: one of your own instead of the configuration's;
     `config` still says seed, precision and how to train. A method without phases is trained at once.
 
-
     Writes config.json, frozen.safetensors (the teacher), metrics.jsonl and checkpoints/. Several processes
     (`parallel.join`) call it alike, on a folder that all of them see. Raises ValueError for a configuration or folder
     that cannot be used, TrainingError for a loss that is not finite; SystemExit(128 + signal) after a checkpoint when

@@ -47,5 +47,6 @@ def runs_that_fit(config: ConfigDict, *, images_bytes: int, budget: int | None =
     group = steps_per_dispatch(config.train.steps_per_dispatch)
     shared = sum(leaf.nbytes for leaf in jax.tree.leaves(method.frozen))
     with jax.default_matmul_precision(matmul_precision(config)):
-        each = max(run_bytes(p, method.frozen, size=config.dataset.size, group=group) for p in method.phases)
+        phases = (run_bytes(p, method.frozen, size=config.dataset.size, group=group) for p in method.phases)
+        each = max(phases, default=0)
     return max(1, int((budget - shared) // (each + images_bytes)))

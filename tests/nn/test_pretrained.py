@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save, save_file
 
-from gnl_jax.nn import pretrained
 from gnl_jax.nn.blocks import ARCHITECTURES
 from gnl_jax.nn.pretrained import BUNDLED, CATALOGUE, Published, load_state_dict, load_teacher, resolve_source
 from gnl_jax.nn.resnet import init_teacher
+from gnl_jax.nn.teachers import TEACHERS
 from gnl_jax.nn.torch_keys import torch_shapes
 from gnl_jax.nn.vgg import init_source
 
@@ -76,11 +76,8 @@ def test_other_precisions_become_float32(weights, tmp_path, dtype):
 
 
 def test_random_is_the_initialisation_from_the_seed(monkeypatch):
-    drawn = []
-    monkeypatch.setattr(pretrained, "init_teacher", lambda key, arch: drawn.append((key, arch)))
-    load_teacher("resnet50", "random", seed=5)
-    ((key, arch),) = drawn
-    assert (key, arch) == (jax.random.key(5), "resnet50")
+    monkeypatch.setitem(TEACHERS, "resnet50", TEACHERS["resnet50"]._replace(init=lambda key: key))
+    assert load_teacher("resnet50", "random", seed=5) == jax.random.key(5)
 
 
 @pytest.mark.parametrize("classifier", [("classifier.0", "classifier.6"), ("pre_logits.fc1", "head.fc")])
@@ -99,7 +96,7 @@ def test_vgg_without_its_classifier(classifier, vgg_weights, tmp_path):
 
 
 def test_random_vgg_is_its_initialisation_from_the_seed(monkeypatch):
-    monkeypatch.setattr(pretrained, "init_source", lambda key: key)
+    monkeypatch.setitem(TEACHERS, "vgg16", TEACHERS["vgg16"]._replace(init=lambda key: key))
     assert load_teacher("vgg16", "random", seed=5) == jax.random.key(5)
 
 

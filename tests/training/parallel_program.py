@@ -22,7 +22,6 @@ from gnl_jax.data.feed import device_feed, make_schedule
 from gnl_jax.methods.losses import LossWeights
 from gnl_jax.methods.reverse_distillation import Model, init_state, train_step
 from gnl_jax.nn.resnet import init_teacher
-from gnl_jax.training import jobs
 from gnl_jax.training.checkpoint import Checkpoints
 from gnl_jax.training.dispatch import make_dispatch
 from gnl_jax.training.features import with_features
@@ -76,9 +75,9 @@ def train_six(folder: str, count: int) -> dict[str, np.ndarray]:
     configs = [tiny_method.make_config(devices=count) for _ in range(6)]
     for seed, config in enumerate(configs):
         config.seed = seed
-    jobs.build_method = lambda config, frozen: tiny_method.make_method(config, phases=("first", "second"))
+    method = tiny_method.make_method(configs[0], phases=("first", "second"))
     tasks = [tiny_method.make_task(5 + seed, seed=seed) for seed in range(6)]
-    return {"steps": np.array(train_jobs(configs, [f"{folder}/{i}" for i in range(6)], tasks=tasks))}
+    return {"steps": np.array(train_jobs(configs, [f"{folder}/{i}" for i in range(6)], tasks=tasks, method=method))}
 
 
 def run(out: str, cases: list[str]) -> None:

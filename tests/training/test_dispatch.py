@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from run_folders import small_architecture
 
 from gnl_jax.config import default_config
 from gnl_jax.data.digits import digits_task
 from gnl_jax.data.feed import device_feed, make_schedule
 from gnl_jax.methods.build import build_method
-from gnl_jax.nn.blocks import ARCHITECTURES, Architecture
 from gnl_jax.training.dispatch import make_dispatch, steps_per_dispatch
 
 QUICK = {"xla_backend_optimization_level": 0}  # to compile, in a fifth of the time
@@ -48,13 +48,13 @@ def test_state_and_metrics_of_every_step(group):
 
 
 @pytest.fixture
-def method(monkeypatch):
+def method():
     """Reverse distillation of one view, by a ResNet with one block to a stage: a third of the time to compile."""
-    monkeypatch.setitem(ARCHITECTURES, "resnet10", Architecture(False, (1, 1, 1, 1), 1, 64))
     config = default_config()
     config.teacher.update(arch="resnet10", weights="random")
     config.method.views = ("clean",)
-    return build_method(config)
+    with small_architecture():
+        yield build_method(config)
 
 
 def trained(method, state, images, *, group):

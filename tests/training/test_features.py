@@ -44,13 +44,12 @@ def test_nothing_to_compute_or_no_room(caplog):
     assert features is None
 
 
-def test_training_is_the_same(tmp_path, monkeypatch):
+def test_training_is_the_same(tmp_path):
     """Also across the end of an epoch, with several steps to a dispatch."""
-    monkeypatch.setattr(loop, "build_method", lambda config, frozen: tiny_method.make_method(config))
     runs = []
     for name, budget in (("without", 0.0), ("with", 1.0)):
         config = make_config(steps_per_dispatch=3, feature_budget_mb=budget)
-        runs.append(train(config, tmp_path / name, task=make_task(7)).state)
+        runs.append(train(config, tmp_path / name, task=make_task(7), method=tiny_method.make_method(config)).state)
     for a, b in zip(*map(jax.tree.leaves, runs), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
     losses = [
@@ -63,9 +62,10 @@ def test_training_is_the_same(tmp_path, monkeypatch):
 
 def test_what_was_computed_is_what_is_used(tmp_path, monkeypatch):
     """Features of black images train another model."""
-    monkeypatch.setattr(loop, "build_method", lambda config, frozen: tiny_method.make_method(config))
-    right = train(make_config(feature_budget_mb=1.0), tmp_path / "right", task=make_task(6)).state
+    config = make_config(feature_budget_mb=1.0)
+    given = {"task": make_task(6), "method": tiny_method.make_method(config)}
+    right = train(config, tmp_path / "right", **given).state
     black = {"x": jnp.zeros((6, 1024))}
     monkeypatch.setattr(loop, "compute_features", lambda *_, **__: black)
-    wrong = train(make_config(feature_budget_mb=1.0), tmp_path / "wrong", task=make_task(6)).state
+    wrong = train(config, tmp_path / "wrong", **given).state
     assert (np.asarray(right["weights"]) != np.asarray(wrong["weights"])).any()

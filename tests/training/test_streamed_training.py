@@ -37,14 +37,13 @@ def step(key, state, frozen, images, valid, features):
     return State(state.step + 1, weights), {"loss": loss}
 
 
-def tiny_method(config, **_):
+def tiny_method(config):
     phase = Phase("tiny", config.train.epochs, config.train.batch_size, init, step)
     return Method("tiny", {"scale": jnp.float32(1 / 255)}, (phase,), lambda *_: {}, lambda *_: None)
 
 
-@pytest.fixture(autouse=True)
-def tiny(monkeypatch):
-    monkeypatch.setattr(loop, "build_method", tiny_method)
+def train(config, folder, *, task):
+    return loop.train(config, folder, task=task, method=tiny_method(config))
 
 
 @pytest.fixture
@@ -85,7 +84,7 @@ def test_twice_the_budget_is_streamed_to_the_same_bits(folder, tmp_path, caplog,
         task = task_of(folder, memory_mb=memory_mb, cache_dir=str(tmp_path / "cache"))
         assert isinstance(task.train, np.ndarray) == (name != "files")
         config = config_of(steps_per_dispatch=steps_per_dispatch, device_budget_mb=float(device_mb))
-        trained = loop.train(config, tmp_path / name, task=task)
+        trained = train(config, tmp_path / name, task=task)
         assert words in caplog.text
         caplog.clear()
         assert trained.steps == 12
@@ -96,14 +95,14 @@ def test_twice_the_budget_is_streamed_to_the_same_bits(folder, tmp_path, caplog,
 def test_a_file_that_breaks_while_training_is_named_and_training_goes_on_once_it_is_back(folder, tmp_path):
     config = config_of(feed="stream")
     options = {"memory_mb": 0.0, "cache_dir": ""}
-    whole = loop.train(config, tmp_path / "whole", task=task_of(folder, **options))
+    whole = train(config, tmp_path / "whole", task=task_of(folder, **options))
     task = task_of(folder, **options)
     broken = folder / "11.png"
     broken.rename(tmp_path / "11.png")
     with pytest.raises(ValueError, match=r"good/11\.png': No such file"):
-        loop.train(config, tmp_path / "run", task=task)
+        train(config, tmp_path / "run", task=task)
     (tmp_path / "11.png").rename(broken)
     steps_before = len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines())
     assert steps_before < 6  # each image is seen in the first epoch
-    again = loop.train(config, tmp_path / "run", task=task)
+    again = train(config, tmp_path / "run", task=task)
     assert outcome(again, tmp_path / "run") == outcome(whole, tmp_path / "whole")

@@ -20,10 +20,10 @@ from gnl_jax import console
 from gnl_jax.training import loop, parallel
 
 workdir, images, faults, train, *limit = sys.argv[1:]
-loop.build_method = lambda config, frozen: tiny_method.make_method(config, **json.loads(faults))
 if limit:
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit[0]), resource.RLIM_INFINITY))
 if "JOIN" in os.environ:
     parallel.join(os.environ["JOIN"])
 config, task = tiny_method.make_config(**json.loads(train)), tiny_method.make_task(int(images))
-console.run(lambda: print(loop.train(config, workdir, task=task).steps))
+method = tiny_method.make_method(config, **json.loads(faults))
+console.run(lambda: print(loop.train(config, workdir, task=task, method=method).steps))

@@ -22,12 +22,11 @@ def test_images_that_exist_when_looked_at():
 
 
 def test_every_class_is_trained_over_its_images(monkeypatch):
-    monkeypatch.setattr(loop, "build_method", lambda config, frozen: tiny_method.make_method(config))
     trained = []
 
     def train(config, workdir, task):
         trained.append((config.seed, len(task.train), config.train.feed))
-        return loop.train(config, workdir, task=task)
+        return loop.train(config, workdir, task=task, method=tiny_method.make_method(config))
 
     monkeypatch.setattr(cost, "train", train)
     one = training_cost(cost_config(size=32), images=20)
