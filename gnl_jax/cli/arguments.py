@@ -44,6 +44,12 @@ def check_out(path: str | None) -> None:
         raise UsageError(f"--out: no folder {Path(path).absolute().parent}")
 
 
+def check_new_file(path: str, old: str) -> None:
+    """Raises UsageError where --out is the old detector's file."""
+    if Path(path).exists() and Path(old).exists() and Path(path).samefile(old):
+        raise UsageError("--out: got the old detector, expected another file")
+
+
 def rate(text: str) -> "Fraction":
     """A rate, for argparse."""
     from gnl_jax.detection.threshold import parse_rate

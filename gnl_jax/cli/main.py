@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from gnl_jax import console
-from gnl_jax.cli import export, fit, info, recalibrate, score, shift, weights
+from gnl_jax.cli import add, export, fit, info, recalibrate, remove, score, shift, weights
 from gnl_jax.cli.arguments import FAILED, REFUSED, USAGE, UsageError
 from gnl_jax.version import __version__
 
@@ -18,6 +18,8 @@ COMMANDS = {
     "score": score,
     "shift": shift,
     "recalibrate": recalibrate,
+    "add": add,
+    "remove": remove,
     "export": export,
     "info": info,
     "weights": weights,

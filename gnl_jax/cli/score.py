@@ -6,6 +6,7 @@ error.
 
 import argparse
 import contextlib
+import dataclasses
 import os
 import sys
 from collections import Counter
@@ -13,7 +14,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from gnl_jax.cli.arguments import DONE, FOUND_NG, GROUPS, UNREADABLE, check_out, group_by, listed, open_detector
+from gnl_jax.cli.arguments import (
+    DONE,
+    FOUND_NG,
+    GROUPS,
+    UNREADABLE,
+    UsageError,
+    check_out,
+    group_by,
+    listed,
+    open_detector,
+)
 from gnl_jax.text import printable
 
 _LONGEST = 230  # bytes of a file's name that its overlay keeps
@@ -28,6 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--group-by", metavar="REGEX|FILE.csv", help=f"for the folder's drift: {GROUPS}; by default as when fitted"
     )
+    parser.add_argument(
+        "--threshold", type=float, metavar="SCORE", help="NG above it; for a detector of too few images to state a rate"
+    )
     parser.add_argument("--fail-on", choices=("ng", "review"), help="exit status 10 if a part is NG (or REVIEW)")
 
 
@@ -40,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
 
     files = listed(args.inputs)
     check_out(args.out)
-    detector = open_detector(args.detector).detector
+    detector = with_threshold(open_detector(args.detector).detector, args)
     results, said, taken = [], Counter(), set()
     with _output(args.out) as out, progress_bar("images", len(files)) as advance:
         write = WRITERS[args.format](out)
@@ -57,6 +71,19 @@ def run(args: argparse.Namespace) -> int:
     if said[NG] + (said[REVIEW] if args.fail_on == "review" else 0) and args.fail_on:
         return FOUND_NG
     return UNREADABLE if said[ERROR] else DONE
+
+
+def with_threshold(detector, args: argparse.Namespace):
+    """The detector with --threshold; UsageError where it does not go together with the detector or --fail-on."""
+    record = detector.require_record()
+    if args.threshold is not None:
+        try:
+            return dataclasses.replace(detector, record=record.with_threshold(args.threshold))
+        except ValueError as error:
+            raise UsageError(f"--{error}") from error
+    if args.fail_on and record.rules.review is None:
+        raise UsageError("--fail-on: the detector states no rate and decides nothing, expected --threshold as well")
+    return detector
 
 
 @contextlib.contextmanager
@@ -78,7 +105,12 @@ def summary(detector, files, results, said: Counter, *, groups: str | None = Non
     from gnl_jax.detection.parts import largest_by_part
     from gnl_jax.detection.record import folder_drift
 
-    lines = [f"{sum(said.values())} images: " + ", ".join(f"{n} {what}" for what, n in sorted(said.items()))]
+    lines = [
+        f"{sum(said.values())} images: " + ", ".join(f"{n} {what or 'not decided'}" for what, n in sorted(said.items()))
+    ]
+    if said[""]:
+        n = len(detector.require_record().manifest["data"]["fit"])
+        lines.append(f"nothing is decided: no rate can be guaranteed from {n} images; --threshold SCORE decides")
     scored = [(file, result) for file, result in zip(files, results) if result.drift is not None]
     try:
         groups = group_by(groups, detector)

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from gnl_jax.detection.record import Decision, Record, describe_rules
+from gnl_jax.detection.record import Decision, Record, describe_parent, describe_rules
 from gnl_jax.methods.base import Method, Prediction
 
 PyTree = Any
@@ -39,7 +39,7 @@ class Detector:
         config, made, images = manifest["config"], manifest["made"], len(manifest["data"]["fit"])
         versions = ", ".join(f"{name} {made['versions'][name]}" for name in ("gnl_jax", "jax"))
         parent = manifest["parent"]
-        again = f"; recalibrated {parent['date']} for {parent['condition']!r}" if parent else ""
+        again = f"; {describe_parent(parent)}" if parent else ""
         return (
             f"Detector: {config['method']['name']}, teacher {config['teacher']['arch']} "
             f"({config['teacher']['weights']}), {self.size}x{self.size}, matching {self.record.matching}\n"

@@ -26,7 +26,7 @@ class Inspected(NamedTuple):
 
     Fields:
         path: as it was given.
-        decision: "OK", "REVIEW", "NG" or "ERROR".
+        decision: "OK", "REVIEW", "NG" or "ERROR"; "" without a threshold.
         reason: "score" or "drift" for a part that is stopped, the error's message, else "".
         score, p_value, drift, drift_p_value: numbers, None where there are none.
         boxes: (x, y, width, height) of what is anomalous, in pixels of the file.
@@ -156,7 +156,9 @@ def _inspected(
         said.p_value,
         None if drift is None else float(drift),
         said.drift_p_value,
-        tuple(defect_boxes(score_map, threshold, source=decoded.source, geometry=geometry)),
+        ()
+        if threshold is None
+        else tuple(defect_boxes(score_map, threshold, source=decoded.source, geometry=geometry)),
         decoded.image if keep else None,
         score_map if keep else None,
     )

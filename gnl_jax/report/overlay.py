@@ -10,6 +10,7 @@ from PIL import Image
 from gnl_jax.detection.boxes import defect_boxes
 from gnl_jax.detection.detector import Detector
 from gnl_jax.detection.inspection import Inspected
+from gnl_jax.detection.record import Record
 from gnl_jax.images.resize import Geometry
 
 OPACITY = 0.55  # of the map where it is far above the threshold
@@ -36,9 +37,15 @@ def overlay(image: np.ndarray, score_map: np.ndarray, threshold: float) -> np.nd
     return result
 
 
+def shown_threshold(record: Record, maps: np.ndarray) -> float:
+    """The review threshold that pictures are coloured by; without one, half the largest value of the maps shown."""
+    _, threshold = record.thresholds
+    return float(np.max(maps)) / 2 if threshold is None else threshold
+
+
 def write_overlay(path: Path, detector: Detector, result: Inspected) -> None:
     """Writes image and overlay side by side as a PNG; `result` holds image and map."""
-    _, threshold = detector.require_record().thresholds
+    threshold = shown_threshold(detector.require_record(), result.map)
     both = np.concatenate([result.image, overlay(result.image, result.map, threshold)], axis=1)
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(both).save(path)
