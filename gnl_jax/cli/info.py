@@ -56,7 +56,8 @@ def describe(manifest: dict) -> list[str]:
     parent = manifest["parent"]
     while parent:
         lines.append(
-            f"{describe_parent(parent)} ({parent['reason'] or 'no reason given'}) from the detector {parent['sha256'][:12]}"
+            f"{describe_parent(parent)} ({parent['reason'] or 'no reason given'}) from "
+            f"the detector {parent['sha256'][:12]}"
         )
         parent = parent["parent"]
     return lines

@@ -131,10 +131,11 @@ def divide(
     check_order(options.ng, options.review)
     n = len(set(good.parts))
     if not trains and n < LEAST_FIT + LEAST_CALIBRATION and not requests_rate(options):
+        of_parts = "" if n == len(good.parts) else f" of {n} parts"
         say(
-            f"{len(good.names)} good images, all of them to learn from: no rate can be guaranteed from "
-            f"{len(good.names)} images{'' if n == len(good.parts) else f' of {n} parts'}, so nothing is decided without "
-            f"a threshold of yours; a rate takes {LEAST_FIT + LEAST_CALIBRATION} parts"
+            f"all {len(good.names)} images are learned from: no rate can be guaranteed from {len(good.names)} images"
+            f"{of_parts}; that takes {LEAST_FIT + LEAST_CALIBRATION} parts. Images are ranked, and nothing is decided "
+            "without a threshold of yours (gnl-jax score --threshold)"
         )
         return good, good.take([]), Rules(None, None), None
     asked = [rate for rate in (options.ng, options.review, options.drift) if rate is not None]

@@ -58,6 +58,6 @@ def warn_of_near_copies(fitting: GoodImages, calibrating: GoodImages, *, say: Ca
     more = f" and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
     say(
         f"WARNING: {len(found)} of {len(calibrating.names)} calibration images are almost the same picture as one that "
-        f"is learned from: {named}{more}. If they show the same parts, more good parts will be flagged than the target: "
+        f"is learned from: {named}{more}. If they show the same parts, more good parts than intended will be flagged: "
         "name the parts with group_by (--group-by), or leave one of each out with exclude (--exclude)"
     )

@@ -80,7 +80,7 @@ class Record:
         if self.rules.review is None:
             raise ValueError(
                 f"detector: it states no false-alarm rate, because it was fitted to all of its "
-                f"{len(self.manifest['data']['fit'])} images; expected one with calibration images (gnl-jax recalibrate)"
+                f"{len(self.manifest['data']['fit'])} images; expected a calibrated one (gnl-jax recalibrate)"
             )
         return self.rules
 
