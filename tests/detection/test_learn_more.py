@@ -14,7 +14,7 @@ from tiny_bank import config, fit_bank, fitted, images, make_method
 from gnl_jax.cli.main import main
 from gnl_jax.config import set_method
 from gnl_jax.data.pixels import pixel_hash
-from gnl_jax.deploy.export import export
+from gnl_jax.deploy.export import export_detector
 from gnl_jax.detection import artifact
 from gnl_jax.detection.artifact import load, save, shared_variables
 from gnl_jax.detection.container import read_container
@@ -250,7 +250,7 @@ def test_eighteen_images_are_enough_for_a_rate_and_a_rate_that_is_asked_for_is_r
 def test_without_a_rate_export_and_shift_refuse_and_recalibration_gives_one(tmp_path):
     detector, _ = fit_bank(images(12), make_method())
     with pytest.raises(ValueError, match="states no false-alarm rate"):
-        export(detector, tmp_path / "e.gnlx", images=list(MORE))
+        export_detector(detector, tmp_path / "e.gnlx", images=list(MORE))
     with pytest.raises(ValueError, match="states no false-alarm rate"):
         shift_report(detector, good="nowhere", options=ShiftOptions())
     with pytest.raises(ValueError, match="calibration images set the thresholds"):
