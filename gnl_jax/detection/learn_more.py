@@ -66,8 +66,8 @@ def add_images(
     methods = _methods(detector, "add")
     check_new(more, data)
     if calibration is not None:
-        _check_parts(more, calibration, group_by)
         learned, anew = more, old_calibration(record, calibration, none=more.take([]), say=say)
+        _check_parts(more, anew.images, group_by)
     else:
         learned, anew = set_aside(
             record, more, count=count, ng=ng, review=review, confidence=confidence, seed=record.config.seed

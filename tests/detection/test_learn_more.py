@@ -178,7 +178,7 @@ def test_images_of_the_fit_can_be_taken_back_where_only_rows_came_from_them():
         (lambda: add(calibration=of_use("fit")), "got 0 of the 19 images that calibrate the detector among 21"),
         (lambda: add(calibration=ALL._replace(parts=("one",) * 40)), "got images of 1 parts, expected 19 as before"),
         (
-            lambda: add(good(MORE, parts=ALL.parts[:7]), group_by="(.*)"),
+            lambda: add(good(MORE, parts=of_use("calibration").parts[:7]), group_by="(.*)"),
             "7 of 7 show parts that calibrate: 'new 0', .* and 2 more",
         ),
         (
