@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from gnl_jax.detection.options import FitOptions
     from gnl_jax.detection.record import Decision
     from gnl_jax.images.augmix import augmix
+    from gnl_jax.methods.array_step import make_train_step
     from gnl_jax.methods.bank_method import bank_method
     from gnl_jax.methods.base import Method, Phase, Prediction
     from gnl_jax.methods.distillation import distillation_method
     from gnl_jax.methods.losses import LossWeights, Outputs, gnl_losses, reconstruction_loss, similarity_loss
-    from gnl_jax.methods.reverse_distillation import make_train_step
     from gnl_jax.nn.decoder import Student
     from gnl_jax.nn.pretrained import load_teacher
     from gnl_jax.nn.resnet import ResNet
@@ -51,7 +51,7 @@ _PUBLIC = {
     "image_score": "ops.scoremap",
     "load": "detection.artifact",
     "load_teacher": "nn.pretrained",
-    "make_train_step": "methods.reverse_distillation",
+    "make_train_step": "methods.array_step",
     "mixstyle": "ops.matching",
     "predict": "detection.detector",
     "reconstruction_loss": "methods.losses",

@@ -16,10 +16,11 @@ from gnl_jax.detection.container import ArtifactError
 from gnl_jax.detection.options import FitOptions
 from gnl_jax.evaluation.restore import restore_detector
 from gnl_jax.images.views import normalise
+from gnl_jax.methods.array_step import make_train_step
 from gnl_jax.methods.base import Method, Prediction
 from gnl_jax.methods.distillation import distillation_method
 from gnl_jax.methods.losses import gnl_losses
-from gnl_jax.methods.reverse_distillation import Model, init_state, make_train_step
+from gnl_jax.methods.reverse_distillation import Model, init_state
 from gnl_jax.methods.scoring import Scoring
 from gnl_jax.nn.batch_norm import BatchNorm
 from gnl_jax.nn.decoder import Student

@@ -83,6 +83,12 @@ def check_usable(read: "Read", paths: Sequence[str], *, skip: bool) -> tuple[str
     return tuple(path for path, _ in found)
 
 
+def check_new_file(path: str, old: str) -> None:
+    """Raises UsageError where --out is the old detector's file."""
+    if Path(path).exists() and Path(old).exists() and Path(path).samefile(old):
+        raise UsageError("--out: got the old detector, expected another file")
+
+
 def rate(text: str) -> "Fraction":
     """A rate, for argparse."""
     from gnl_jax.detection.threshold import parse_rate

@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
 
 def describe(manifest: dict) -> list[str]:
     """Lines for a reader."""
-    from gnl_jax.detection.record import read_rule
+    from gnl_jax.detection.record import describe_parent, read_rule
 
     config, data, made = manifest["config"], manifest["data"], manifest["made"]
     lines = [
@@ -56,7 +56,7 @@ def describe(manifest: dict) -> list[str]:
     parent = manifest["parent"]
     while parent:
         lines.append(
-            f"recalibrated {parent['date']} for {parent['condition']!r} ({parent['reason'] or 'no reason given'}) from "
+            f"{describe_parent(parent)} ({parent['reason'] or 'no reason given'}) from "
             f"the detector {parent['sha256'][:12]}"
         )
         parent = parent["parent"]

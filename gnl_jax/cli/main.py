@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from gnl_jax import console
-from gnl_jax.cli import export, fit, fit_all, info, recalibrate, score, shift, weights
+from gnl_jax.cli import add, export, fit, fit_all, info, recalibrate, remove, score, shift, weights
 from gnl_jax.cli.arguments import FAILED, REFUSED, UNREADABLE, USAGE, UsageError
 from gnl_jax.version import __version__
 
@@ -26,6 +26,8 @@ COMMANDS = {
     "score": score,
     "shift": shift,
     "recalibrate": recalibrate,
+    "add": add,
+    "remove": remove,
     "export": export,
     "info": info,
     "weights": weights,

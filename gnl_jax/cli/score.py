@@ -7,6 +7,7 @@ scores the files that arrive in a folder, each once it is whole; started again, 
 
 import argparse
 import contextlib
+import dataclasses
 import os
 import sys
 from collections import Counter
@@ -49,6 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--group-by", metavar="REGEX|FILE.csv", help=f"for the folder's drift: {GROUPS}; by default as when fitted"
     )
+    parser.add_argument(
+        "--threshold", type=float, metavar="SCORE", help="NG above it; for a detector of too few images to state a rate"
+    )
     parser.add_argument("--fail-on", choices=("ng", "review"), help="exit status 10 if a part is NG (or REVIEW)")
 
 
@@ -88,7 +92,7 @@ def run_watch(args: argparse.Namespace) -> Counter:
     from gnl_jax.detection.arrivals import Arrivals
     from gnl_jax.detection.journal import Journal
 
-    detector = open_detector(args.detector).detector
+    detector = with_threshold(open_detector(args.detector).detector, args)
     with Journal(args.out) as journal:
         folder = os.path.abspath(args.watch)  # so that a name stays the same, wherever the command is started again
         arrivals = Arrivals(folder, done=journal.done, settle=args.settle)
@@ -103,7 +107,7 @@ def run_names(args: argparse.Namespace) -> Counter:
     """Scores the files whose names come on standard input."""
     from gnl_jax.detection.rows import WRITERS
 
-    detector = open_detector(args.detector).detector
+    detector = with_threshold(open_detector(args.detector).detector, args)
     show = overlay_writer(args, detector, below=lambda result: os.path.basename(result.path))
     with _output(args.out) as out:
         write = WRITERS[args.format or "jsonl"](out)
@@ -143,7 +147,7 @@ def run_files(args: argparse.Namespace) -> Counter:
     from gnl_jax.report.overlay import write_overlay
 
     files = listed(args.inputs)
-    detector = open_detector(args.detector).detector
+    detector = with_threshold(open_detector(args.detector).detector, args)
     results, said, taken = [], Counter(), set()
     with _output(args.out) as out, progress_bar("images", len(files)) as advance:
         write = WRITERS[args.format or "csv"](out)
@@ -160,6 +164,19 @@ def run_files(args: argparse.Namespace) -> Counter:
         lines = [*lines, f"{said[ERROR]} of {len(results)} images cannot be used:", *reasons]
     print(printable("\n".join(lines), keep="\n"), file=sys.stderr)
     return said
+
+
+def with_threshold(detector, args: argparse.Namespace):
+    """The detector with --threshold; UsageError where it does not go together with the detector or --fail-on."""
+    record = detector.require_record()
+    if args.threshold is not None:
+        try:
+            return dataclasses.replace(detector, record=record.with_threshold(args.threshold))
+        except ValueError as error:
+            raise UsageError(f"--{error}") from error
+    if args.fail_on and record.rules.review is None:
+        raise UsageError("--fail-on: the detector states no rate and decides nothing, expected --threshold as well")
+    return detector
 
 
 @contextlib.contextmanager
@@ -183,7 +200,13 @@ def summary(detector, files, results, said: Counter, *, groups: str | None = Non
     from gnl_jax.detection.record import folder_drift, folder_rule
     from gnl_jax.detection.verdict import Batch, fewest_for_drift, judge_batch
 
-    lines = [f"{sum(said.values())} images: " + ", ".join(f"{n} {what}" for what, n in sorted(said.items()))]
+    lines = [
+        f"{sum(said.values())} images: " + ", ".join(f"{n} {what or 'not decided'}" for what, n in sorted(said.items()))
+    ]
+    if said[""]:
+        n = len(detector.require_record().manifest["data"]["fit"])
+        lines.append(f"nothing is decided: no rate can be guaranteed from {n} images; --threshold SCORE decides")
+        return lines
     scored = [(file, result) for file, result in zip(files, results) if result.decision != ERROR]
     if not scored:
         return lines

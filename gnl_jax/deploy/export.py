@@ -53,10 +53,12 @@ def export_detector(
         ExportError: the export resizes, scores or decides other than the detector, or no image near a threshold could
             be made, so that this cannot be known.
         runtime.ArtifactError: it does not run on this device.
-        ValueError: a detector without a record, no images, images of another kind or size than the program takes.
+        ValueError: a detector without a record or a false-alarm rate, no images, images of another kind or size than
+            the program takes.
         OSError: naming the file.
     """
     record, images = detector.require_record(), [np.asarray(image) for image in images]
+    record.require_rules()
     if not images:
         raise ValueError("images: got none, expected good images to check the export on")
     program, outputs, leaves = make_program(detector, input_size=input_size, platforms=platforms)

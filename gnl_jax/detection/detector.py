@@ -10,7 +10,7 @@ import numpy as np
 from gnl_jax.detection import inspection
 from gnl_jax.detection.forks import check_not_forked, note_use
 from gnl_jax.detection.inspection import Inspected
-from gnl_jax.detection.record import Decision, Record, describe_rules
+from gnl_jax.detection.record import Decision, Record, describe_parent, describe_rules
 from gnl_jax.detection.sharding import bank_mesh, shard_banks
 from gnl_jax.methods.base import Method, Prediction
 
@@ -47,7 +47,7 @@ class Detector:
         config, made, images = manifest["config"], manifest["made"], len(manifest["data"]["fit"])
         versions = ", ".join(f"{name} {made['versions'][name]}" for name in ("gnl_jax", "jax"))
         parent = manifest["parent"]
-        again = f"; recalibrated {parent['date']} for {parent['condition']!r}" if parent else ""
+        again = f"; {describe_parent(parent)}" if parent else ""
         learned = f"{config['method']['name']}, teacher {config['teacher']['arch']} ({config['teacher']['weights']})"
         if self.method is not None:
             learned = self.method.name

@@ -14,8 +14,17 @@ from gnl_jax.detection.artifact import build_detector
 from gnl_jax.detection.calibrate import calibrated, matching_methods, provenance, scoring_variables
 from gnl_jax.detection.detector import Detector
 from gnl_jax.detection.fit_training import trained_student
+from gnl_jax.detection.near_copies import warn_of_near_copies
 from gnl_jax.detection.options import FitOptions, inspection_config
-from gnl_jax.detection.parts import GoodImages, ImagesLike, calibration_parts, good_images, split_parts
+from gnl_jax.detection.parts import (
+    LEAST_CALIBRATION,
+    LEAST_FIT,
+    GoodImages,
+    ImagesLike,
+    calibration_parts,
+    good_images,
+    split_parts,
+)
 from gnl_jax.detection.record import Record, rule_record
 from gnl_jax.detection.region import place_region
 from gnl_jax.detection.threshold import (
@@ -61,6 +70,9 @@ def fit(
     Raises:
         ValueError: too few images, a rate they cannot support (RateError), missing teacher weights, a field or file
             that cannot be used; before anything is trained.
+
+    A method that trains nothing, such as a memory bank, takes 1 to 17 images too: it learns from all of them, and its
+    detector ranks images without deciding on them (`Record.with_threshold`).
     """
     config = (config or inspection_config()).copy_and_resolve_references()
     if size is not None:
@@ -69,7 +81,9 @@ def fit(
     good = good_images(images, config.dataset, group_by=options.group_by, exclude=options.exclude)
     placed = options.region and place_region(options.region, images, config.dataset, names=good.names)
     region = placed and placed.inside
-    fitting, calibrating, rules, drift_rule = divide(good, options, seed=config.seed, say=say)
+    trains = bool(method.phases) if method is not None else system_of(config).trains
+    fitting, calibrating, rules, drift_rule = divide(good, options, seed=config.seed, say=say, trains=trains)
+    warn_of_near_copies(fitting, calibrating, say=say)
     train_images = fitting.images if region is None else np.asarray(hold_region(fitting.images, region))
     config, trained = trained_student(
         config,
@@ -113,12 +127,23 @@ def fit(
 
 
 def divide(
-    good: GoodImages, options: FitOptions, *, seed: int, say: Callable[[str], None]
+    good: GoodImages, options: FitOptions, *, seed: int, say: Callable[[str], None], trains: bool = True
 ) -> tuple[GoodImages, GoodImages, Rules, Rule | None]:
-    """(images that train, images that calibrate, rules, drift rule); RateError, before training, where n is small."""
+    """(images that train, images that calibrate, rules, drift rule); RateError, before training, where n is small.
+
+    Of so few parts that they cannot do both, none calibrates where nothing is trained and no rate is requested.
+    """
     check_confidence(options.confidence)
     check_order(options.ng, options.review)
     n = len(set(good.parts))
+    if not trains and n < LEAST_FIT + LEAST_CALIBRATION and not requests_rate(options):
+        of_parts = "" if n == len(good.parts) else f" of {n} parts"
+        say(
+            f"all {len(good.names)} images are learned from: no rate can be guaranteed from {len(good.names)} images"
+            f"{of_parts}; that takes {LEAST_FIT + LEAST_CALIBRATION} parts. Images are ranked, and nothing is decided "
+            "without a threshold of yours (gnl-jax score --threshold)"
+        )
+        return good, good.take([]), Rules(None, None), None
     asked = [rate for rate in (options.ng, options.review, options.drift) if rate is not None]
     needed = max((parts_needed(rate, confidence=options.confidence) for rate in asked), default=0)
     count = calibration_parts(n, wanted=options.calibration, needed=needed, confidence=options.confidence)
@@ -134,6 +159,11 @@ def divide(
     for note in (*notes, drift_note):
         say(note)
     return fitting, calibrating, rules, drift_rule
+
+
+def requests_rate(options: FitOptions) -> bool:
+    """Whether anything is requested that takes calibration images."""
+    return any(value is not None for value in (options.ng, options.review, options.drift, options.calibration))
 
 
 def _check_config(config: ConfigDict, *, own_method: bool) -> None:

@@ -38,7 +38,7 @@ class Inspected(NamedTuple):
 
     Attributes:
         path: as it was given; "image N" (from 0) for an image that is no path.
-        decision: "OK", "REVIEW", "NG" or "ERROR".
+        decision: "OK", "REVIEW", "NG" or "ERROR"; "" where nothing is decided, for want of a threshold.
         reason: "score" or "drift" for a part that is flagged, the error's message, else "".
         score, p_value, drift, drift_p_value: numbers, None where there are none.
         boxes: (x, y, width, height) of what is anomalous, in pixels of the image as it came.
@@ -203,7 +203,9 @@ def _inspected(
         said.p_value,
         None if drift is None else float(drift),
         said.drift_p_value,
-        tuple(defect_boxes(score_map, threshold, source=decoded.source, geometry=geometry)),
+        ()
+        if threshold is None
+        else tuple(defect_boxes(score_map, threshold, source=decoded.source, geometry=geometry)),
         decoded.image if keep else None,
         score_map if keep else None,
         decoded.source,

@@ -48,6 +48,13 @@ class GoodImages(NamedTuple):
 def good_images(
     source: ImagesLike, dataset: ConfigDict, *, group_by: str = "", exclude: Sequence[str] = ()
 ) -> GoodImages:
+    """As `read_good`, with every picture once: copies of one are left out, with a warning."""
+    return _without_copies(read_good(source, dataset, group_by=group_by, exclude=exclude))
+
+
+def read_good(
+    source: ImagesLike, dataset: ConfigDict, *, group_by: str = "", exclude: Sequence[str] = ()
+) -> GoodImages:
     """Reads all images below a folder, or takes images that are arrays already.
 
     Args:
@@ -84,8 +91,7 @@ def good_images(
         images, names = loaded.images, tuple(names[i] for i in loaded.kept)
         if warning := range_warning(loaded.report.peak, name=root):
             logging.warning("%s", warning)
-    good = GoodImages(images, names, part_names(names, group_by, root=root), tuple(map(pixel_hash, images)))
-    return _without_copies(good)
+    return GoodImages(images, names, part_names(names, group_by, root=root), tuple(map(pixel_hash, images)))
 
 
 def check_arrays(images: np.ndarray | Sequence[np.ndarray]) -> None:

@@ -12,7 +12,7 @@ from gnl_jax.methods.build import build_method, matmul_precision
 
 
 def predict_as_new(
-    detector: Detector, good: GoodImages, *, advance: Callable[[int], None] = lambda n: None
+    detector: Detector, good: GoodImages, *, maps: bool = True, advance: Callable[[int], None] = lambda n: None
 ) -> Prediction:
     """Scores and maps of good images, leaving out of the detector what it learned from an image's own part.
 
@@ -22,10 +22,11 @@ def predict_as_new(
     Args:
         detector: a calibrated one.
         good: images as it sees them; those it learned from are known by their hashes.
+        maps: whether maps are wanted; 256 KiB an image at 256x256.
         advance: is called with the number of images after each batch.
 
     Returns:
-        score [n], map [n s s], drift [n] or None.
+        score [n], map [n s s] or None, drift [n] or None.
 
     Raises:
         ValueError: an image that was learned from, where all of them show the same part: without it there is nothing.
@@ -35,7 +36,7 @@ def predict_as_new(
         record.config, matching=record.matching, frozen=detector.variables.get("teacher")
     )
     if method.score_without is None:
-        return predict(detector, good.images, advance=advance)
+        return predict(detector, good.images, maps=maps, advance=advance)
     place = {digest: i for i, digest in enumerate(record.manifest["data"]["fit"])}
     parts = np.asarray(detector.variables["parts"])
     own = np.array([parts[place[digest]] if digest in place else -1 for digest in good.hashes], np.int32)
@@ -52,6 +53,7 @@ def predict_as_new(
         rows = np.resize(np.arange(start, min(start + detector.batch_size, len(own))), detector.batch_size)
         count = min(detector.batch_size, len(own) - start)
         result = program(detector.variables, good.images[rows], own[rows])
+        result = result if maps else result._replace(map=None)
         found.append([None if field is None else np.asarray(field)[:count] for field in result])
         advance(count)
     return Prediction(*(None if field[0] is None else np.concatenate(field) for field in zip(*found)))

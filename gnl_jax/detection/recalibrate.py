@@ -147,12 +147,13 @@ def recalibrate(
         notes.append(
             f"drift is still measured against the old condition: a new reference takes {WITH_OWN_REFERENCE} parts"
         )
-    clean_maximum = record.manifest.get("clean_maximum", float(record.calibration.score[-1]))
+    clean = {} if record.rules.review is None else {"clean_maximum": float(record.calibration.score[-1])}
     old_drift = record.drift_rule
     drift_rule, drift_note = make_drift_rule(len(parts) - half, confidence=rules.review.confidence)
     if drift_rule is None or (old_drift and drift_rule.rate != old_drift.rate):
         notes.append(drift_note)
     manifest = {
+        **clean,
         **record.manifest,
         "rules": {
             "ng": rule_record(rules.ng),
@@ -167,7 +168,6 @@ def recalibrate(
             "excluded": [],
         },
         "made": provenance() | {"steps": record.manifest["made"].get("steps")},
-        "clean_maximum": clean_maximum,
         "parent": {
             "sha256": parent,
             "condition": condition,
@@ -183,6 +183,7 @@ def recalibrate(
             say(f"{name}: good parts stopped {rule.describe()}")
     for note in notes:
         say(note)
+    clean_maximum = manifest.get("clean_maximum", np.inf)  # none where nothing calibrated before
     blind = fresh.record.thresholds[1] > clean_maximum
     if blind:
         say(
@@ -208,8 +209,8 @@ def _sides(parts: list[str], half: int) -> tuple[set[str], set[str]]:
 
 def _rules(old: Rules, n: int, *, ng: Fraction | None, review: Fraction | None, confidence: float | None):
     """The rules that were asked for; else the old rates if n parts support them, else the defaults, which is said."""
-    asked = (ng, review) if ng or review else (old.ng and old.ng.rate, old.review.rate)
-    confidence = old.review.confidence if confidence is None else confidence
+    asked = (ng, review) if ng or review else (old.ng and old.ng.rate, old.review and old.review.rate)
+    confidence = old.review and old.review.confidence if confidence is None else confidence
     try:
         return make_rules(n, ng=asked[0], review=asked[1], confidence=confidence)
     except RateError as error:

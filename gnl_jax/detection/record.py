@@ -1,7 +1,7 @@
 """What a detector knows beside its weights: how it decides, what it was made from, and how to check it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -17,11 +17,14 @@ PyTree = Any
 
 
 class Decision(NamedTuple):
-    """What happens to a part, why ("score", "drift" or ""), and the two p-values (None without drift)."""
+    """What happens to a part ("" where nothing was decided), why ("score", "drift" or ""), and the two p-values.
+
+    Without calibration images there are no p-values, without drift no second one: None.
+    """
 
     decision: str
     reason: str
-    p_value: float
+    p_value: float | None
     drift_p_value: float | None
 
 
@@ -65,10 +68,34 @@ class Record:
         return read_rule(self.manifest["rules"]["drift"])
 
     @property
-    def thresholds(self) -> tuple[float | None, float]:
-        """Scores above which a part is rejected (None: never) and reviewed."""
+    def thresholds(self) -> tuple[float | None, float | None]:
+        """Scores above which a part is rejected (None: never) and reviewed (None where nothing is decided)."""
         rules = self.rules
+        if rules.review is None:
+            return (self.manifest.get("threshold"),) * 2
         return rules.ng and rules.ng.threshold(self.calibration.score), rules.review.threshold(self.calibration.score)
+
+    def require_rules(self) -> Rules:
+        """The rules; ValueError for a detector of so few images that none of them calibrates."""
+        if self.rules.review is None:
+            raise ValueError(
+                f"detector: it states no false-alarm rate, because it was fitted to all of its "
+                f"{len(self.manifest['data']['fit'])} images; expected a calibrated one (gnl-jax recalibrate)"
+            )
+        return self.rules
+
+    def with_threshold(self, threshold: float) -> "Record":
+        """The record of a detector without calibration images that rejects (NG) scores above a threshold.
+
+        Raises ValueError where calibration images set the thresholds, or for a threshold that is not finite.
+        """
+        if self.rules.review is not None:
+            raise ValueError(
+                "threshold: got one, expected none: calibration images set the thresholds of this detector"
+            )
+        if not np.isfinite(threshold):
+            raise ValueError(f"threshold: got {threshold}, expected a finite number")
+        return replace(self, manifest={**self.manifest, "threshold": float(threshold)})
 
     @property
     def config(self) -> ml_collections.ConfigDict:
@@ -79,7 +106,16 @@ class Record:
         return f"Record(matching {self.matching}, {describe_rules(self)})"
 
     def decide(self, prediction: Prediction) -> list[Decision]:
-        """The decision on each of b parts: that of `rules` by score; drift alone turns OK into REVIEW, nothing else."""
+        """The decision on each of b parts: that of `rules` by score; drift alone turns OK into REVIEW, nothing else.
+
+        Without calibration images, by the threshold that was given (`with_threshold`), or none at all.
+        """
+        if self.rules.review is None:
+            _, threshold = self.thresholds
+            if threshold is None:
+                return [Decision("", "", None, None)] * len(prediction.score)
+            said = [NG if score > threshold else OK for score in prediction.score]
+            return [Decision(decision, _REASON[decision], None, None) for decision in said]
         scores = p_counts(self.calibration.score, prediction.score)
         p_values = scores / (len(self.calibration.score) + 1)
         rule, drifted, drift_p = self.drift_rule, [False] * len(scores), [None] * len(scores)
@@ -102,6 +138,8 @@ def describe_rules(record: Record) -> str:
     """Thresholds and rates in words, such as "19 calibration parts: NG never, REVIEW above 0.52 (5 % on ...)"."""
     if record.matching not in record.calibrations:
         return "not calibrated"
+    if record.rules.review is None:
+        return f"no false-alarm rate can be guaranteed from {len(record.manifest['data']['fit'])} images"
     calibration, rules = record.calibration, record.rules
     named = (
         ("NG", rules.ng, calibration.score),
@@ -123,6 +161,12 @@ def rule_record(rule: Rule | None) -> dict[str, Any] | None:
 def read_rule(record: Mapping[str, Any] | None) -> Rule | None:
     """What `rule_record` wrote."""
     return record and Rule(Fraction(record["rate"]), record["k"], record["n"], record["confidence"])
+
+
+def describe_parent(parent: Mapping[str, Any]) -> str:
+    """What was done to another detector, when and why, such as "recalibrated 2026-01-31 for 'exposure 6'"."""
+    change = parent.get("change")  # absent where only the condition changed
+    return f"{change} {parent['date']}" if change else f"recalibrated {parent['date']} for {parent['condition']!r}"
 
 
 class FolderDrift(NamedTuple):

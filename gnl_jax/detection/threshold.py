@@ -59,10 +59,10 @@ class Rule(NamedTuple):
 
 
 class Rules(NamedTuple):
-    """The rule of each decision; `ng` is None where too few images calibrate it."""
+    """The rule of each decision; `ng` is None where too few images calibrate it, `review` too where none does."""
 
     ng: Rule | None
-    review: Rule
+    review: Rule | None
 
     def decide(self, counts: np.ndarray) -> list[str]:
         """OK, REVIEW or NG for the counts (`p_counts`) of b parts."""

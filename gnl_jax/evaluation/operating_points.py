@@ -101,6 +101,7 @@ def operating_points(
     Raises:
         ValueError: images that the detector was fitted or calibrated with; no good or no defective ones.
     """
+    detector.require_record().require_rules()
     names = test.names or tuple(f"image {i}" for i in range(len(test.images)))
     check_unseen(test.images, names, detector.require_record().manifest["data"])
     defects, kinds = np.array(defects), sorted(set(defects) - {""})

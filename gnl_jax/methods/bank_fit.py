@@ -5,7 +5,7 @@ against.
 """
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -15,6 +15,8 @@ import numpy as np
 
 from gnl_jax.images.augmix import augmix
 from gnl_jax.images.degrade import degrade
+from gnl_jax.methods.bank_candidates import Candidates, bank_rows, candidate_count
+from gnl_jax.methods.bank_memory import BankNeed, check_memory
 from gnl_jax.methods.bank_options import BankOptions
 from gnl_jax.methods.bank_rows import make_bank
 from gnl_jax.methods.base import parts_of
@@ -66,7 +68,16 @@ def make_banks(networks: Networks, images, *, options: BankOptions, scoring: Sco
         if options.pixels:
             variables["pixels"] = _pixels(images, chosen)
         references = _references(networks, images, chosen, variables.get("pixels"), options=options)
-    drawn, ranks = _patches(networks, images, references, variables.get("pixels"), options=options, scoring=scoring)
+    drawn, ranks = draw_patches(
+        networks,
+        images,
+        references,
+        variables.get("pixels"),
+        options=options,
+        scoring=scoring,
+        rows=lambda i, total: bank_rows(total, rows=options.rows),
+        ranked=np.random.default_rng([scoring.seed, 4]).permutation(len(images))[:DRIFT_IMAGES],
+    )
     parts = np.unique(parts_of(images), return_inverse=True)[1].astype(np.int32)
     banks = {
         str(i): make_bank(candidates, owners, parts, rows=rows, options=options, seed=scoring.seed)
@@ -116,7 +127,7 @@ def _references(
     return jax.tree.map(lambda a: jnp.asarray(a / len(chosen), jnp.float32), total)
 
 
-def _patches(
+def draw_patches(
     networks: Networks,
     images,
     references: list[PyTree],
@@ -124,25 +135,55 @@ def _patches(
     *,
     options: BankOptions,
     scoring: Scoring,
-):
-    """([(candidates float32 [m c], owners int32 [m], rows) of each bank], {stage: ranks float32 [k r c]} for drift)."""
-    seen_at = np.random.default_rng([scoring.seed, 4]).permutation(len(images))[:DRIFT_IMAGES]
-    wanted, ranks = set(seen_at.tolist()), {str(stage): [] for stage in DRIFT_STAGES}
+    rows: Callable[[int, int], int],
+    ranked: Sequence[int] | np.ndarray = (),
+    first: int = 0,
+) -> tuple[list[tuple[np.ndarray, np.ndarray, int]], dict[str, np.ndarray]]:
+    """Candidates for the rows of each bank, from images and their views, drawn before the images are looked at.
+
+    Args:
+        networks, options, scoring: as for `make_banks`.
+        images: uint8 [n s s 3], or any source of them.
+        references: sorted features that stages are matched to, one entry a bank; empty without a matching.
+        pixels: moments that images are matched to first, or None.
+        rows: (number of the bank, number of patches) -> how many of them its rows will be.
+        ranked: positions of the images whose middle ranks are returned, for drift.
+        first: how many images the banks hold already; their draws and views are not repeated.
+
+    Returns:
+        ([(candidates float32 [m c], owners int32 [m], rows) of each bank], {stage: ranks float32 [k r c]}); owners are
+        positions in `images`.
+
+    Raises:
+        ValueError: more candidates than memory holds.
+    """
+    wanted, ranks = set(np.asarray(ranked).tolist()), {str(stage): [] for stage in DRIFT_STAGES}
     program = _embedder(networks, pixels, options=options, scoring=scoring)
-    collectors, everything = None, np.arange(len(images))
+    sample = jax.ShapeDtypeStruct((CHUNK, *np.asarray(images[np.zeros(1, np.int64)]).shape[1:]), jnp.uint8)
+    shapes = jax.eval_shape(program["clean"], networks.variables, references, sample, jnp.int32(0), jnp.int32(0))[0]
+    seed = [scoring.seed, 5, first] if first else [scoring.seed, 5]
+    of_each = [e.shape[1] * e.shape[2] for e in shapes]
+    counts = [n * len(images) * (1 + len(options.views)) for n in of_each]
+    kept = [rows(i, total) for i, total in enumerate(counts)]
+    drawn = [candidate_count(total, rows=k, options=options) for total, k in zip(counts, kept)]
+    check_memory([BankNeed(*of, e.shape[3]) for *of, e in zip(kept, drawn, of_each, shapes)], chunk=CHUNK)
+    collectors = [
+        Candidates.drawn_from(total, m, rows=k, patches=n, images=len(images), seed=seed)
+        for total, m, k, n in zip(counts, drawn, kept, of_each)
+    ]
+    everything = np.arange(len(images))
     for v, view in enumerate(("clean", *options.views)):
         start = 0
         for batch, count in _chunks(images, everything):
-            embeddings, looked = program[view](networks.variables, references, batch, jnp.int32(v), jnp.int32(start))
-            if collectors is None:
-                shapes = [e.shape[1] * e.shape[2] for e in embeddings]
-                collectors = [_Collector(n, len(images), options=options, seed=scoring.seed) for n in shapes]
+            embeddings, looked = program[view](
+                networks.variables, references, batch, jnp.int32(v), jnp.int32(first + start)
+            )
             for collector, embedding in zip(collectors, embeddings, strict=True):
                 collector.take(np.asarray(embedding[:count]), view=v, start=start)
             if view == "clean":
-                kept = [i for i in range(count) if start + i in wanted]
+                seen = [i for i in range(count) if start + i in wanted]
                 for stage, values in looked.items():
-                    ranks[stage].append(np.asarray(values)[kept])
+                    ranks[stage].append(np.asarray(values)[seen])
             start += count
     return [collector.result() for collector in collectors], {k: np.concatenate(v) for k, v in ranks.items()}
 
@@ -180,35 +221,6 @@ def _embedder(
         return embeddings, looked if view == "clean" else {}
 
     return {view: jax.jit(functools.partial(run, view=view)) for view in ("clean", *options.views)}
-
-
-class _Collector:
-    """Keeps the patches that were drawn beforehand, as the images go by: [m c] however many there are."""
-
-    def __init__(self, patches: int, images: int, *, options: BankOptions, seed: int):
-        total = patches * images * (1 + len(options.views))
-        self.rows = bank_rows(total, rows=options.rows)
-        most = self.rows if options.coreset == "random" else max(options.candidates, self.rows)
-        rng = np.random.default_rng([seed, 5])
-        self.drawn = np.sort(rng.choice(total, min(most, total), replace=False))
-        self.patches, self.images, self.found = patches, images, []
-
-    def take(self, embedding: np.ndarray, *, view: int, start: int) -> None:
-        """Patches [k h w c] of the images from `start` on."""
-        first = (view * self.images + start) * self.patches
-        flat = embedding.reshape(-1, embedding.shape[-1])
-        low, high = np.searchsorted(self.drawn, [first, first + len(flat)])
-        self.found.append(flat[self.drawn[low:high] - first])
-
-    def result(self) -> tuple[np.ndarray, np.ndarray, int]:
-        """(candidates [m c], the image of each, int32 [m], how many of them make the bank)."""
-        owners = self.drawn // self.patches % self.images
-        return np.concatenate(self.found), owners.astype(np.int32), self.rows
-
-
-def bank_rows(total: int, *, rows: float) -> int:
-    """How many of `total` patches make a bank: `rows` of them, or that share where it is below 1."""
-    return min(max(1, int(total * rows)) if rows < 1 else int(rows), total)
 
 
 def drift_entry(ranks: dict[str, np.ndarray]) -> PyTree:

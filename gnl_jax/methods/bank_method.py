@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from gnl_jax.images.views import normalise
 from gnl_jax.methods.bank_fit import BANK_VIEWS, Networks, make_banks
+from gnl_jax.methods.bank_growth import add_to_banks, drop_from_banks, shaped_by_fit
 from gnl_jax.methods.bank_options import CORESETS, SCORES, BankOptions, parse_sizes
 from gnl_jax.methods.base import Method
 from gnl_jax.methods.choices import PRECISIONS, check_choice, choose
@@ -50,10 +51,25 @@ def bank_method(
         networks = Networks(teacher, frozen, preprocess, dtype)
         return {"teacher": frozen, **make_banks(networks, images, options=options, scoring=scoring)}
 
+    def add(variables: PyTree, images) -> PyTree:
+        networks = Networks(teacher, variables["teacher"], preprocess, dtype)
+        return add_to_banks(networks, variables, images, options=options, scoring=scoring)
+
     score = functools.partial(
         score_batch, teacher=teacher, preprocess=preprocess, dtype=dtype, options=options, matching=scoring.matching
     )
-    return Method(name, variables, (), finish, score, own=("banks", "alpha", "pixels"), score_without=score)
+    return Method(
+        name,
+        variables,
+        (),
+        finish,
+        score,
+        own=("banks", "alpha", "pixels"),
+        score_without=score,
+        add=add,
+        drop=drop_from_banks,
+        shaped=shaped_by_fit,
+    )
 
 
 def bank_options(config: ConfigDict, *, size: int) -> BankOptions:

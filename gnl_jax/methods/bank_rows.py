@@ -26,7 +26,7 @@ def make_bank(
         candidates = (candidates - bank["centre"]) @ bank["components"]
     chosen = np.arange(len(candidates))
     if options.coreset == "k_center" and rows < len(candidates):
-        points = candidates @ _projection(candidates.shape[1], options.projection, seed=seed)
+        points = candidates @ projection(candidates.shape[1], options.projection, seed=seed)
         start = np.random.default_rng([seed, 6]).integers(len(candidates))
         chosen = np.sort(np.asarray(k_center(jnp.asarray(points), k=rows, start=start)))
     kept = jnp.asarray(candidates[chosen])
@@ -35,7 +35,7 @@ def make_bank(
     distances = _distances_to_others(candidates[asked], parts[owners[asked]], bank, parts)
     distances = distances[np.isfinite(distances)]  # none where all rows are of one part
     if not len(distances):
-        distances = np.zeros(1, np.float32)
+        return bank | {"location": jnp.float32(0), "scale": jnp.float32(1)}
     scale = max(float(distances.std()), LEAST_SCALE)
     return bank | {"location": jnp.float32(distances.mean()), "scale": jnp.float32(scale)}
 
@@ -69,7 +69,7 @@ def _principal(candidates: np.ndarray, components: int) -> PyTree:
     return {"centre": jnp.asarray(centre, jnp.float32), "components": jnp.asarray(axes, jnp.float32)}
 
 
-def _projection(channels: int, dimensions: int, *, seed: int) -> np.ndarray:
+def projection(channels: int, dimensions: int, *, seed: int) -> np.ndarray:
     """A seeded sparse random projection, float32 [channels dimensions]; the identity where it would not reduce."""
     if not 0 < dimensions < channels:
         return np.eye(channels, dtype=np.float32)

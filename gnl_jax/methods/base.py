@@ -54,6 +54,10 @@ class Method:
     against, from good images; None where the method measures none.
     `score_without(variables, images, parts int32 [b]) -> Prediction`: as if the images of a part had not been learned
     from, so that training images can be ranked; None where that would mean to learn anew.
+    `add(variables, images) -> variables`: those of a matching that change when more good images are learned from;
+    `drop(variables, gone bool [n]) -> variables`: when some of the n images are taken back. `shaped(variables)` names
+    what the images of the fit gave as a whole, so that they cannot be taken back one by one. None where any of this
+    would mean to learn anew.
     `score_batch(variables, images uint8 [b s s 3]) -> Prediction`: pure, each row independent of the others.
     """
 
@@ -65,6 +69,9 @@ class Method:
     own: tuple[str, ...] = ("references", "alpha")
     make_drift: Callable[[PyTree, np.ndarray], PyTree] | None = None
     score_without: Callable[[PyTree, jax.Array, jax.Array], Prediction] | None = None
+    add: Callable[[PyTree, Any], PyTree] | None = None
+    drop: Callable[[PyTree, np.ndarray], PyTree] | None = None
+    shaped: Callable[[PyTree], tuple[str, ...]] | None = None
 
 
 class GroupedImages(NamedTuple):

@@ -16,7 +16,7 @@ import optax
 from gnl_jax.images.jigsaw import shuffle_tiles
 from gnl_jax.methods.fixed_views import ViewSplit, joined_stages
 from gnl_jax.methods.jigsaw import Jigsaw, init_head, jigsaw_loss
-from gnl_jax.methods.losses import GNL_WEIGHTS, Loss, LossWeights, Outputs, gnl_losses, masked_mean
+from gnl_jax.methods.losses import Loss, LossWeights, Outputs, gnl_losses, masked_mean
 from gnl_jax.nn.batch_norm import fold_statistics
 from gnl_jax.nn.decoder import Student
 from gnl_jax.nn.resnet import Match
@@ -166,37 +166,6 @@ def view_losses(
     if order is not None:
         values["jigsaw"] = jigsaw_loss(params["jigsaw"], outputs.embedding[0], order)
     return values, statistics
-
-
-def make_train_step(
-    *,
-    model: Model,
-    tx: optax.GradientTransformation,
-    teacher: PyTree,
-    make_views: Callable[..., jax.Array],
-    losses: Mapping[str, Loss] | None = None,
-    loss_weights: LossWeights | Mapping[str, float] = GNL_WEIGHTS,
-) -> Callable[[jax.Array, TrainState, jax.Array, jax.Array], tuple[TrainState, dict[str, jax.Array]]]:
-    """A training step as a function of arrays alone: `(key, state, images, valid) -> (state, metrics)`.
-
-    `jax.jit`, `vmap`, `lax.scan` and `grad` take it as it is. Arguments as for `train_step`.
-    """
-
-    def step(key, state, images, valid):
-        return train_step(
-            key,
-            state,
-            images,
-            valid,
-            model=model,
-            tx=tx,
-            teacher=teacher,
-            make_views=make_views,
-            losses=losses,
-            loss_weights=loss_weights,
-        )
-
-    return step
 
 
 def train_step(

@@ -12,6 +12,7 @@ from gnl_jax.data.load import folder_options
 from gnl_jax.data.pixels import read_file, read_image
 from gnl_jax.detection.detector import Detector
 from gnl_jax.detection.inspection import Inspected
+from gnl_jax.detection.record import Record
 from gnl_jax.images.resize import Geometry
 
 OPACITY = 0.5  # of the map above the threshold; below, the image shows as it is
@@ -41,6 +42,12 @@ def in_source(score_map: np.ndarray, source: tuple[int, int], geometry: Geometry
     inner = Image.fromarray(np.asarray(score_map, np.float32))
     result[top:bottom, left:right] = inner.resize((right - left, bottom - top), Image.Resampling.BILINEAR)
     return result
+
+
+def shown_threshold(record: Record, maps: np.ndarray) -> float:
+    """The review threshold that pictures are coloured by; without one, half the largest value of the maps shown."""
+    _, threshold = record.thresholds
+    return float(np.max(maps)) / 2 if threshold is None else threshold
 
 
 def overlay(image: np.ndarray, score_map: np.ndarray, threshold: float) -> np.ndarray:
@@ -94,7 +101,7 @@ def geometry_of(detector: Detector) -> Geometry:
 
 def write_overlay(path: Path, detector: Detector, result: Inspected) -> None:
     """Writes the file's image with its map as a PNG, at the file's own size; `result` holds the map."""
-    _, threshold = detector.require_record().thresholds
+    threshold = shown_threshold(detector.require_record(), result.map)
     image = read_native(detector, result.path)
     shown = overlay(image, in_source(result.map, image.shape[:2], geometry_of(detector)), threshold)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -63,6 +63,7 @@ def shift_report(
     Raises:
         ValueError: images that the detector was fitted or calibrated with, which are named; folders without images.
     """
+    detector.require_record().require_rules()
     normal = good_files(good, group_by=group_by)
     defective = defect_files(bad, group_by=group_by) if bad else Files((), (), (), ())
     own = {name: own_files(folder, group_by=group_by) for name, folder in (shifted or {}).items()}

@@ -12,7 +12,7 @@ from gnl_jax.detection.parts import good_images
 from gnl_jax.detection.ranking import predict_as_new
 from gnl_jax.files import write_atomic
 from gnl_jax.progress import progress_bar
-from gnl_jax.report.overlay import overlay, picture
+from gnl_jax.report.overlay import overlay, picture, shown_threshold
 from gnl_jax.text import printable
 
 SHOWN, SIDE = 10, 256
@@ -41,14 +41,16 @@ def write_unusual(detector: Detector, folder: str | os.PathLike, path: Path, *, 
     data = record.manifest["data"]
     good = good_images(folder, record.config.dataset, group_by=options.group_by, exclude=options.exclude)
     with progress_bar("looking for unusual images", len(good.images)) as advance:
-        prediction = predict_as_new(detector, good, advance=advance)
-    top = np.argsort(-prediction.score, kind="stable")[:SHOWN]
-    maps, (_, threshold) = prediction.map[top], record.thresholds
+        scores = predict_as_new(detector, good, maps=False, advance=advance).score
+    top = np.argsort(-scores, kind="stable")[:SHOWN]
+    maps, (_, review) = predict_as_new(detector, good.take(top)).map, record.thresholds
+    threshold = shown_threshold(record, maps)
+    of_review = "" if review is None else f" (review above {review:.4g})"
     learned = set(data["fit"])
     figures = [
         f'<figure><img alt="" src="{picture(good.images[i], SIDE)}">'
         f'<img alt="score map" src="{picture(overlay(good.images[i], score_map, threshold), SIDE)}">'
-        f"<figcaption>{_text(good.names[i])}<br>score {prediction.score[i]:.4g} (review above {threshold:.4g}), "
+        f"<figcaption>{_text(good.names[i])}<br>score {scores[i]:.4g}{of_review}, "
         f"{'learned from' if good.hashes[i] in learned else 'calibrates'}</figcaption></figure>"
         for i, score_map in zip(top, maps)
     ]

@@ -28,7 +28,7 @@ def test_all_methods_build(name):
     method = build_method(config, frozen=NO_TEACHER)
     assert method.name == name
     phases = [(phase.name, phase.epochs, phase.batch_size) for phase in method.phases]
-    expected = OTHERS | dict.fromkeys(BANKS, [])
+    expected = OTHERS | {key: [] for key in BANKS}
     assert phases == expected.get(name, [("distillation", 20, 16)])
     systems = {name: name for name in OTHERS} | dict.fromkeys(BANKS, "memory_bank")
     assert config.method.system == systems.get(name, "reverse_distillation")

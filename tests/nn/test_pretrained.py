@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save, save_file
 
+from gnl_jax.nn import pretrained
 from gnl_jax.nn.blocks import ARCHITECTURES
 from gnl_jax.nn.pretrained import BUNDLED, CATALOGUE, Published, load_state_dict, load_teacher, resolve_source
 from gnl_jax.nn.resnet import init_teacher
