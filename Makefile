@@ -6,7 +6,7 @@ PROCESSES ?= 2
 # Training is faster where the C library keeps its memory (docs/performance.md; `gnl-jax fit` sees to it by itself).
 demo speed: export GLIBC_TUNABLES ?= glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1099511627776:glibc.malloc.arena_max=1:glibc.malloc.hugetlb=1
 
-.PHONY: demo test test-prepare test-browser lint speed clean
+.PHONY: demo test test-all test-prepare test-browser lint speed clean
 
 .venv/installed: pyproject.toml requirements/dev.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
@@ -20,9 +20,17 @@ demo: .venv/installed
 	$(PY) experiments/train.py --config=configs/digits.py:0,gnl --workdir=runs/digits/gnl
 	$(PY) experiments/evaluate.py --workdir=runs/digits/rd4ad,runs/digits/gnl --out=runs/digits
 
-# Mostly compiling, which keeps one core busy: a process for each of two cores. Each takes 5 to 9 GB.
+# Mostly compiling, which keeps one core busy: a process for each of two cores. Each runs whole groups of tests, in the
+# order of tests/conftest.py.
+PYTEST := $(PY) -m pytest -n $(PROCESSES) --dist loadgroup --no-loadscope-reorder
+
+# What is told in minutes; the rest (marked `slow`) is the widest network, gradients of whole networks, several
+# processes, and stops at every point.
 test: .venv/installed
-	$(PY) -m pytest -n $(PROCESSES) --dist loadfile
+	$(PYTEST) -m "not slow"
+
+test-all: .venv/installed
+	$(PYTEST)
 
 # The tests of what only TensorFlow can do (building datasets through its own code), in an environment of their own.
 .venv-prepare/installed: pyproject.toml requirements/prepare.txt

@@ -16,9 +16,9 @@ NATIVE = (40, 48)  # height and width of image files
 
 
 def config():
-    """GNL at 32 pixels with a random teacher."""
+    """GNL at 32 pixels with a random teacher, on the small ResNet that conftest.py's `small_network` makes known."""
     config = default_config()
-    config.teacher.weights = "random"
+    config.teacher.update(arch="resnet10", weights="random")
     config.dataset.name, config.dataset.normal, config.dataset.cache = "folder", "", ""
     config.eval.batch_size = 8
     config.eval.anchor = "barycentre"

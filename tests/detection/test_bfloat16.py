@@ -17,7 +17,7 @@ from gnl_jax.detection.options import FitOptions
 @pytest.fixture(scope="module")
 def detector():
     narrow = config()
-    narrow.precision = "bfloat16"
+    narrow.precision, narrow.teacher.arch = "bfloat16", "resnet18"
     return fit(digits()[0], narrow, options=FitOptions(epochs=2))
 
 

@@ -71,7 +71,7 @@ def test_what_cannot_be_evaluated(trained, tmp_path):
             "error: out: missing, expected a folder for results with other dataset.severity, alphas",
         ),
     ):
-        done = programs.run("evaluate", *arguments)
+        done = programs.run_quickly("evaluate", *arguments)
         assert done.returncode == 1
         assert done.stdout == ""
         assert done.stderr.startswith(line)
