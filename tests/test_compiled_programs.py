@@ -59,7 +59,8 @@ def test_a_killed_writer_leaves_no_program(tmp_path):
         "    def __init__(self, handle, mode): self.file = open(handle, mode)\n"
         "    def __enter__(self): return self\n"
         "    def __exit__(self, *_): self.file.close()\n"
-        "    def write(self, data): self.file.write(data[:100]); self.file.flush(); print('half', flush=True); input()\n"
+        "    def write(self, data):\n"
+        "        self.file.write(data[:100]); self.file.flush(); print('half', flush=True); input()\n"
         "os.fdopen = Slow\n"
         "compiled_programs.put(Path(sys.argv[1]), 'a', bytes(200))\n"
     )

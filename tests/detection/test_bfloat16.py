@@ -13,11 +13,13 @@ from gnl_jax.detection.detector import predict
 from gnl_jax.detection.fit import fit
 from gnl_jax.detection.options import FitOptions
 
+pytestmark = pytest.mark.usefixtures("small_network")
+
 
 @pytest.fixture(scope="module")
 def detector():
     narrow = config()
-    narrow.precision, narrow.teacher.arch = "bfloat16", "resnet18"
+    narrow.precision = "bfloat16"
     return fit(digits()[0], narrow, options=FitOptions(epochs=2))
 
 
