@@ -295,12 +295,15 @@ def test_the_shift_report_refuses_images_that_it_was_fitted_to(line, tmp_path, c
     assert "were used for" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("precision", ["float32", pytest.param("tf32", marks=pytest.mark.slow)])
-def test_fitting_from_a_folder(tmp_path, capsys, monkeypatch, precision):
+@pytest.mark.parametrize(
+    ("precision", "arch"), [("float32", "resnet10"), pytest.param("tf32", "resnet18", marks=pytest.mark.slow)]
+)
+def test_fitting_from_a_folder(tmp_path, capsys, monkeypatch, precision, arch):
+    monkeypatch.setattr(cli_fit, "ARCHITECTURES", ("resnet10", "resnet18"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     write_images(tmp_path / "good", digits()[0])
     options = ("--size", 32, "--epochs", 1, "--exclude", "005.png", "--group-by", r"\d+", "--time-budget", 600)
-    options += ("--precision", precision)
+    options += ("--precision", precision, "--arch", arch)
     assert run("fit", tmp_path / "good", "--out", tmp_path / "part.gnl", "--teacher", "random", *options) == 0
     out, err = capsys.readouterr()
     assert "THE TEACHER IS RANDOM" in out

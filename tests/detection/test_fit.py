@@ -109,6 +109,7 @@ def test_a_student_of_elsewhere_takes_the_place_of_training(tmp_path):
     assert again.record.manifest["made"]["steps"] == 0
 
 
+@pytest.mark.slow
 def test_outside_the_region_nothing_counts(tmp_path):
     mask = np.zeros((32, 32), np.uint8)
     mask[:, :20] = 255

@@ -8,6 +8,8 @@ import pytest
 from gnl_jax.evaluation.results import read_results
 from gnl_jax.evaluation.scores import read_scores
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):

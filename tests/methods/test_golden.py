@@ -91,7 +91,10 @@ def check_tree(values, prefix, tree, tolerance, view=summary):
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize(("dtype", "forward", "gradient"), [("float64", 1e-8, 1e-8), ("float32", 1e-4, 1e-2)])
+@pytest.mark.parametrize(
+    ("dtype", "forward", "gradient"),
+    [("float64", 1e-8, 1e-8), pytest.param("float32", 1e-4, 1e-2, marks=pytest.mark.slow)],
+)
 def test_training_matches_published_networks(case, dtype, forward, gradient):
     model, teacher, student, (views, _, _), values = networks(case)
     with jax.enable_x64(dtype == "float64"):
@@ -147,7 +150,9 @@ def test_training_matches_published_networks(case, dtype, forward, gradient):
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-8), ("float32", 1e-4)])
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [("float64", 1e-8), pytest.param("float32", 1e-4, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize(("matching", "alphas"), [("none", (0.0,)), ("efdm", (0.5, 0.9)), ("mixstyle", (0.5, 0.9))])
 def test_scoring_matches_published_networks(case, dtype, tolerance, matching, alphas):
     model, teacher, student, (_, test, anchor), values = networks(case)
