@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from gnl_jax.detection.artifact import load, save
     from gnl_jax.detection.detector import Detector, predict
     from gnl_jax.detection.fit import fit
+    from gnl_jax.detection.inspection import Inspected
     from gnl_jax.detection.options import FitOptions
     from gnl_jax.detection.record import Decision
     from gnl_jax.images.augmix import augmix
@@ -30,6 +31,7 @@ _PUBLIC = {
     "Decision": "detection.record",
     "Detector": "detection.detector",
     "FitOptions": "detection.options",
+    "Inspected": "detection.inspection",
     "Method": "methods.base",
     "Phase": "methods.base",
     "Prediction": "methods.base",
@@ -55,6 +57,7 @@ __all__ = [
     "Decision",
     "Detector",
     "FitOptions",
+    "Inspected",
     "Method",
     "Phase",
     "Prediction",

@@ -16,8 +16,8 @@ _MATCHED_BANK = {
     "memory_bank.pixels": True,
     "memory_bank.matched": (1, 2, 3),
     "memory_bank.coreset": "k_center",
-    "memory_bank.rows": 2000.0,
     "memory_bank.candidates": 50_000,
+    "memory_bank.projection": 64,
     "memory_bank.views": ("degraded",),
 }
 _PLAIN, _BOTH = ("none",), ("none", "efdm")  # two matchings from the same weights: two rows of a table
@@ -70,9 +70,14 @@ _DEEP_SVDD_COLOUR = _DEEP_SVDD | {
     "method.deep_svdd.pretrain_milestone": 250,
     "method.deep_svdd.pretrain_weight_decay": 0.5e-6,
 }
+_BARYCENTRE = {"eval.anchor": "barycentre"}
+BANKS = tuple(name for name, (fields, _) in METHODS.items() if fields.get("system") == "memory_bank")
 # (method, data whose settings these are) -> fields. Paper: PACS as MVTec AD; Published code of the loops of KDAD: one
 # epoch more than its parameter says.
 SETTINGS = {
+    # A bank has the style of all its images, not of one; at 32 pixels stage 3 is 2x2.
+    **{(name, "mnist"): _BARYCENTRE | {"method.memory_bank.sizes": ("1:1+2",)} for name in BANKS},
+    **{(name, like): _BARYCENTRE for name in BANKS for like in ("cifar10", "mvtec")},
     ("kdad", "mnist"): _KDAD | {"dataset.size": 32, "train.epochs": 52, "method.normalise": "none"},
     ("kdad", "cifar10"): _KDAD
     | {"dataset.size": 224, "dataset.resize": 256, "dataset.filter": "lanczos", "train.epochs": 202},

@@ -2,12 +2,15 @@
 
 import csv
 import json
+import pickle
 import re
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from fitted import digits, fitted, write_images
+from fitted import ARCH, digits, fitted, write_images
+from PIL import Image
 
 from gnl_jax import console
 from gnl_jax.cli import fit as cli_fit
@@ -79,6 +82,27 @@ def test_every_input_has_a_row_in_order(line, tmp_path, capsys):
     assert status == 3
 
 
+def test_every_way_in_has_the_same_scores(line, tmp_path):
+    """To the last bit, from a path, an array, a generator, threads and the command."""
+    detector, paths = load(line.detector), sorted(line.good.iterdir())
+    expected = [detector.inspect(path)[1:] for path in paths]
+    arrays = [np.asarray(Image.open(path)) for path in paths]
+    assert [detector.inspect(array)[1:] for array in arrays] == expected
+    assert [result[1:] for result in detector.inspect(array for array in arrays)] == expected
+    with ThreadPoolExecutor(4) as pool:
+        assert [result[1:] for result in pool.map(detector.inspect, paths)] == expected
+    assert run("score", line.detector, line.good, "--format", "jsonl", "--out", tmp_path / "x.jsonl") == 0
+    rows = [json.loads(text) for text in (tmp_path / "x.jsonl").read_text().splitlines()]
+    assert [(row["decision"], row["score"], row["drift"]) for row in rows] == [(e[0], e[2], e[4]) for e in expected]
+
+
+def test_a_pickled_detector_is_the_same(line):
+    one, image = load(line.detector), digits()[1][0]
+    other = pickle.loads(pickle.dumps(one))
+    assert other.inspect(image) == one.inspect(image)
+    assert other.record.manifest == one.record.manifest
+
+
 def test_exit_statuses(line, tmp_path, capsys):
     assert run("score", line.detector, line.good, "--out", tmp_path / "a.csv") == 0
     assert run("score", line.detector, line.bad, "--fail-on", "review", "--out", tmp_path / "b.csv") == 10
@@ -129,7 +153,7 @@ def test_hostile_names_are_harmless(line, tmp_path, capsys):
 def test_info_says_what_it_is(line, capsys):
     assert run("info", line.detector) == 0
     text = capsys.readouterr().out
-    assert "detector: gnl, resnet10 at 32x32, matching efdm" in text
+    assert f"detector: gnl, {ARCH} at 32x32, matching efdm" in text
     assert "learned from 41 images, calibrated with 19" in text
     assert "NG: never" in text
     assert "REVIEW: good parts stopped 5 % on average" in text
@@ -150,14 +174,16 @@ def test_recalibration_makes_a_new_file_that_names_the_old_one(line, tmp_path, c
     old = line.detector.read_bytes()
     status = run(
         *("recalibrate", line.detector, "--good", line.dark / "good", "--out", new, "--condition", "lamp at 40 %"),
-        *("--reason", "new lamp", "--bad", line.dark),
+        *("--reason", "new lamp", "--bad", line.dark, "--force"),
     )
     assert status == 0
     assert line.detector.read_bytes() == old
     text = capsys.readouterr().out
     assert "the old rates do not hold any more: " in text
     assert "REVIEW stops 10 % of good parts: 5 % takes 19 calibration images, got 16" in text
-    assert re.search(r"5 images of defective parts: \d were stopped before \(0 NG\), \d are now \(0 NG\)", text)
+    assert re.search(r"good parts flagged +\d+/16 +\d+/16", text)
+    assert re.search(r"defects caught +\d/5 +\d/5", text)
+    assert re.search(r"VERDICT: (keep|replace|refit)", text)
     assert "drift is still measured against the old condition" in text
     assert "drift stops no single part: that takes 49 images to calibrate it, got 16" in text
     record = load(new).record
@@ -206,8 +232,15 @@ def test_a_threshold_above_all_that_was_good_before_is_said(line, tmp_path, caps
     """Defective parts taken for good ones of a new condition."""
     write_images(tmp_path / "new", digits()[2][20:32])
     options = ("--out", tmp_path / "x.gnl", "--condition", "mistake")
+    assert run("recalibrate", line.detector, "--good", tmp_path / "new", *options) == 1
+    text = capsys.readouterr().out
+    assert "may be blind" in text
+    assert "VERDICT: refit" in text
+    assert "is not written; --force writes it" in text
+    assert not (tmp_path / "x.gnl").exists()
+    options += ("--force",)
     assert run("recalibrate", line.detector, "--good", tmp_path / "new", *options) == 0
-    assert "may be blind" in capsys.readouterr().out
+    capsys.readouterr()
     most = fitted()[0].record.calibration.score[-1]
     assert load(tmp_path / "x.gnl").record.thresholds[1] > most
     assert run("recalibrate", line.detector, "--good", line.dark / "good", *options) == 0
@@ -240,14 +273,20 @@ def test_the_shift_report_counts_and_shows(line, tmp_path, capsys):
     assert [row["n"] for row in report["conditions"]] == [16, 16, 6, 6, 6, 6]
     for row in report["conditions"]:
         assert row["matchings"]["efdm"] == row["baseline"] == {"stopped": row["stopped"], "rejected": row["rejected"]}
-        assert row["stopped_interval"][0] <= row["stopped"] / row["n"] <= row["stopped_interval"][1]
+        assert row["by_score"] / row["n"] <= row["alarms_bound"]
+        assert row["by_score"] + row["by_drift"] == row["stopped"]
+        assert (row["lost"] is not None) == (row["kind"] == "simulated")
         assert sum(row["histogram"]["good"]) == row["n"]
     assert {d["name"]: d["n"] for d in report["conditions"][0]["defects"]} == {"nine": 3, "six": 5}
-    assert [row["guarantee"] for row in report["conditions"]] == [True] + [False] * 5
+    assert report["schema"] == 2
+    assert {row["bad"] for row in report["conditions"]} == {4, 5, 8}
     text = page.read_text()
     assert text.count("data:image/jpeg") >= 6
-    assert "no guarantee under shift" in text.lower()
-    assert "wrote" in capsys.readouterr().out
+    assert 'class="heat"' in text
+    out = capsys.readouterr().out
+    assert out.startswith(report["verdict"]["state"].upper())
+    assert f"Next: {report['verdict']['action']}\n  {report['verdict']['command']}" in out
+    assert "wrote" in out
 
 
 def test_the_shift_report_counts_parts(line, tmp_path):
@@ -286,8 +325,6 @@ def test_a_changed_condition_has_good_parts(line, tmp_path, capsys):
 
 
 def test_the_shift_report_refuses_images_that_it_was_fitted_to(line, tmp_path, capsys):
-    from PIL import Image
-
     (tmp_path / "seen").mkdir()
     for i, image in enumerate(digits()[0][:12]):  # at the detector's own size, so that the pixels stay as they are
         Image.fromarray(image).save(tmp_path / "seen" / f"{i}.png")
@@ -303,7 +340,7 @@ def test_fitting_from_a_folder(tmp_path, capsys, monkeypatch, precision, arch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     write_images(tmp_path / "good", digits()[0])
     options = ("--size", 32, "--epochs", 1, "--exclude", "005.png", "--group-by", r"\d+", "--time-budget", 600)
-    options += ("--precision", precision, "--arch", arch)
+    options += ("--precision", precision, "--arch", arch, "--method", "gnl")
     assert run("fit", tmp_path / "good", "--out", tmp_path / "part.gnl", "--teacher", "random", *options) == 0
     out, err = capsys.readouterr()
     assert "THE TEACHER IS RANDOM" in out
@@ -348,7 +385,9 @@ def test_choices_are_those_of_the_configuration():
         (("--arch", "resnet34"), "invalid choice"),
         (("--precision", "half"), "invalid choice"),
         (("--method", "kdad"), "invalid choice"),
-        (("--student", "x.pth", "--epochs", "3"), "nothing is trained"),
+        (("--student", "x.pth", "--method", "gnl", "--epochs", "3"), "nothing is trained"),
+        (("--student", "x.pth"), "matched_bank has none"),
+        (("--epochs", "3"), "nothing is trained"),
     ],
 )
 def test_what_cannot_work_is_said_before_training(tmp_path, capsys, arguments, message):
@@ -368,7 +407,7 @@ def test_weights_of_a_file_are_verified(tmp_path, capsys):
 
 
 def test_every_command_has_help():
-    for command in ("fit", "score", "shift", "recalibrate", "export", "info", "weights"):
+    for command in ("fit", "fit-all", "score", "shift", "recalibrate", "export", "info", "weights"):
         with pytest.raises(SystemExit) as left:
             parser().parse_args([command, "--help"])
         assert left.value.code == 0

@@ -19,6 +19,7 @@ SPEED = sorted((ROOT / "experiments/speed").glob("*.py"))
 
 SHIPPED_ALONE = "gnl_jax/deploy/runtime.py"  # a whole program in one file, to be copied: two ideas by purpose
 HEAVY = ("tensorflow", "tensorflow_datasets", "grain", "matplotlib", "rich", "huggingface_hub", "torch")
+HEAVY += ("onnx", "onnxruntime", "openvino")
 # tensorflow-datasets' own classes: imported by nobody here.
 IN_ANOTHER_LIBRARY = ("gnl_jax.data.builders",)
 PROGRAMS = ("gnl_jax.console", "gnl_jax.cli")  # what runs on a command line reads its flags

@@ -4,14 +4,19 @@ import argparse
 import glob
 import hashlib
 import os
+import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+
+from gnl_jax.text import printable
 
 if TYPE_CHECKING:
     from fractions import Fraction
 
     from gnl_jax.detection.detector import Detector
+    from gnl_jax.detection.preprocess import Read
 
 DONE, FAILED, USAGE, UNREADABLE, REFUSED, FOUND_NG = 0, 1, 2, 3, 4, 10
 
@@ -39,9 +44,43 @@ def open_detector(path: str) -> Opened:
 
 
 def check_out(path: str | None) -> None:
-    """Raises UsageError, before anything is computed, for a file in a folder that does not exist."""
-    if path is not None and not Path(path).absolute().parent.is_dir():
-        raise UsageError(f"--out: no folder {Path(path).absolute().parent}")
+    """Raises UsageError, before anything is computed, for a file that cannot be written where it is to go."""
+    if path is None:
+        return
+    if not (folder := Path(path).absolute().parent).is_dir():
+        raise UsageError(f"--out: no folder {folder}")
+    if Path(path).is_dir():
+        raise UsageError(f"--out: {path} is a folder, expected the name of a file")
+    try:
+        tempfile.TemporaryFile(dir=folder).close()  # rights alone do not tell: the disk may be read-only
+    except OSError as error:
+        raise UsageError(f"--out: nothing can be written to {folder}: {error.strerror}") from error
+
+
+def add_skip(parser: argparse.ArgumentParser) -> None:
+    """--skip-unreadable."""
+    parser.add_argument(
+        "--skip-unreadable", action="store_true", help="go on without files that cannot be used; exit status 3"
+    )
+
+
+def check_usable(read: "Read", paths: Sequence[str], *, skip: bool) -> tuple[str, ...]:
+    """The files that cannot be used, to be left out; says on stderr which and why.
+
+    Raises UnusableFiles, which names all of them, unless `skip`, and where none is usable.
+    """
+    from gnl_jax.data.decode import UnusableFiles
+    from gnl_jax.detection.preprocess import unusable
+
+    if not (found := unusable(read, paths)):
+        return ()
+    some = len(found) < len(paths)
+    remedy = " (--skip-unreadable leaves them out)" if some and not skip else ""
+    error = UnusableFiles(found, total=len(paths), what="images", remedy=remedy)
+    if not (skip and some):
+        raise error
+    print("left out: " + printable(str(error), keep="\n"), file=sys.stderr)
+    return tuple(path for path, _ in found)
 
 
 def rate(text: str) -> "Fraction":

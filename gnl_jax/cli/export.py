@@ -1,26 +1,32 @@
-"""Write a detector as a compiled program that runs without this package, proven equal to it.
+"""Write a detector as a program that runs without this package, shown to be equal to it before anything is written.
 
-Beside FILE.gnlx goes gnl_runtime.py, which loads it with jax, numpy and flatbuffers alone.
+Beside FILE.gnlx goes gnl_runtime.py, which loads it with jax, numpy and flatbuffers alone. With --format onnx, beside
+FILE.onnx go its manifest and gnl_onnx.py, which loads it with onnxruntime and numpy alone.
 """
 
 import argparse
+from collections.abc import Collection
 from pathlib import Path
 
-from gnl_jax.cli.arguments import DONE, UsageError, check_out, listed, open_detector
+from gnl_jax.cli.arguments import DONE, UNREADABLE, UsageError, add_skip, check_out, check_usable, listed, open_detector
+
+FORMATS = ("stablehlo", "onnx")
+TARGETS = ("onnxruntime", "openvino", "tensorrt")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("detector", help="a .gnl file")
-    parser.add_argument("--out", required=True, metavar="FILE.gnlx")
+    parser.add_argument("--out", required=True, metavar="FILE", help="such as part.gnlx, or part.onnx")
     parser.add_argument("--images", required=True, metavar="FOLDER", help="good images that both are compared on")
+    parser.add_argument("--format", choices=FORMATS, default="stablehlo")
+    parser.add_argument("--target", choices=TARGETS, help="of --format onnx: what will run it; by default onnxruntime")
     parser.add_argument("--input-size", metavar="HxW", help="put the resize of images of this size inside the program")
     parser.add_argument("--limit", type=int, default=8, metavar="N", help="images that are compared (8)")
+    add_skip(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    from gnl_jax.data.load import folder_options
-    from gnl_jax.data.pixels import read_file, read_image
-    from gnl_jax.deploy.export import export_detector, write_runtime
+    from gnl_jax.detection.preprocess import record_reader
 
     size = None
     if args.input_size:
@@ -29,15 +35,50 @@ def run(args: argparse.Namespace) -> int:
         except ValueError:
             raise UsageError(f"--input-size: got {args.input_size!r}, expected HxW such as 480x640") from None
         size = (height, width)
+    if args.target and args.format != "onnx":
+        raise UsageError(f"--target: got {args.target!r} with --format {args.format}, expected --format onnx")
     check_out(args.out)
-    detector = open_detector(args.detector).detector
+    opened = open_detector(args.detector)
+    paths = [file.path for file in listed([args.images])[: args.limit]]
+    skipped = check_usable(record_reader(opened.detector.require_record()), paths, skip=args.skip_unreadable)
+    names, images = _images(args, opened.detector, skipped)
+    if args.format == "onnx":
+        _onnx(args, opened, names, images, size)
+        return UNREADABLE if skipped else DONE
+    from gnl_jax.deploy.export import export_detector, write_runtime
+
+    export_detector(opened.detector, args.out, images=images, input_size=size)
+    print(f"wrote {args.out} and {write_runtime(Path(args.out).absolute().parent)}")
+    return UNREADABLE if skipped else DONE
+
+
+def _images(args: argparse.Namespace, detector, skipped: Collection[str]) -> tuple[list[str], list]:
+    """Names and pixels of the first images that can be used, read as the detector's were."""
+    from gnl_jax.data.load import folder_options
+    from gnl_jax.data.pixels import read_file, read_image
+
     dataset = detector.require_record().config.dataset.copy_and_resolve_references()
     dataset.root = args.images
     reading = folder_options(dataset, seed=0)
+    files = [file for file in listed([args.images])[: args.limit] if file.path not in skipped]
     images = [
-        read_image(read_file(file.path), name=file.path, white=reading.white, alpha=reading.alpha)
-        for file in listed([args.images])[: args.limit]
+        read_image(read_file(file.path), name=file.path, white=reading.white, alpha=reading.alpha) for file in files
     ]
-    export_detector(detector, args.out, images=images, input_size=size)
-    print(f"wrote {args.out} and {write_runtime(Path(args.out).absolute().parent)}")
-    return DONE
+    return [file.name for file in files], images
+
+
+def _onnx(args: argparse.Namespace, opened, names: list[str], images: list, size: tuple[int, int] | None) -> None:
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+    except ImportError as error:
+        raise UsageError(f"--format onnx: {error}; expected the extra: pip install 'gnl-jax[onnx]'") from error
+    from gnl_jax.deploy.onnx.export import export_onnx
+
+    options = {"images": images, "names": names, "input_size": size, "target": args.target or "onnxruntime"}
+    exported = export_onnx(opened.detector, args.out, parent=opened.sha256, **options)
+    errors = ", ".join(f"{kind} {error:.1g}" for kind, error in exported.errors.items())
+    model, manifest, runtime = exported.paths
+    print(f"equal on {exported.images} images, each in batches of 1, 2 and 8; largest relative errors: {errors}")
+    print(f"REVIEW within {exported.band.score:.1g} of a threshold of the score (relative), never OK")
+    print(f"wrote {model}, {manifest} and {runtime}")

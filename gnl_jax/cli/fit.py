@@ -6,24 +6,39 @@ whether a bad part is among them, and leave it out with --exclude.
 """
 
 import argparse
+import dataclasses
+import os
 import shutil
 import sys
 from pathlib import Path
 
-from gnl_jax.cli.arguments import DONE, GROUPS, UsageError, add_rates, check_out, rate
-from gnl_jax.config import METHODS
+from gnl_jax.cli.arguments import (
+    DONE,
+    GROUPS,
+    UNREADABLE,
+    UsageError,
+    add_rates,
+    add_skip,
+    check_out,
+    check_usable,
+    rate,
+)
+from gnl_jax.config import BANKS, METHODS
 
 ARCHITECTURES = ("resnet18", "resnet50", "wide_resnet50_2")
 PRECISIONS = ("float32", "tf32", "bfloat16")
-DECIDING = ("reverse_distillation", "memory_bank")
-FITTED = tuple(name for name, (fields, _) in METHODS.items() if fields.get("system", DECIDING[0]) in DECIDING)
+FITTED = (*BANKS, *(name for name, (fields, _) in METHODS.items() if "system" not in fields))
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("good", help="folder of images of good parts, with any subfolders")
-    parser.add_argument(
-        "--out", required=True, metavar="FILE.gnl", help="the detector; training is kept in FILE.gnl.run"
-    )
+def add_arguments(
+    parser: argparse.ArgumentParser,
+    *,
+    good: str = "good",
+    good_help: str = "folder of images of good parts, with any subfolders",
+    out: str = "FILE.gnl",
+) -> None:
+    parser.add_argument(good, help=good_help)
+    parser.add_argument("--out", required=True, metavar=out, help="the detector; training is kept in FILE.gnl.run")
     add_rates(parser)
     parser.add_argument(
         "--drift-rate", type=rate, metavar="RATE", help="good parts that drift alone may stop, on top of --review"
@@ -36,7 +51,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--roi", type=roi, metavar="X,Y,W,H", help="inspect this rectangle alone, in the images' pixels"
     )
-    parser.add_argument("--mask", metavar="FILE", help="inspect where this image is not black")
+    parser.add_argument("--mask", metavar="FILE", help="inspect where this image is not black; of the images' size")
+    parser.add_argument(
+        "--region-relative",
+        action="store_true",
+        help="stretch --roi or --mask as the images are; by default images of another size than theirs are errors",
+    )
     parser.add_argument(
         "--teacher",
         default="",
@@ -52,14 +72,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of products; the others are several times as fast on a GPU, and their detectors load only where it is "
         "rounded alike",
     )
-    parser.add_argument("--method", choices=FITTED, default="gnl", help="as in the paper's tables")
-    parser.add_argument("--epochs", type=int, default=0, help="by default about 3,200 images in all")
+    parser.add_argument(
+        "--method",
+        choices=FITTED,
+        default="matched_bank",
+        help="by default matched_bank, a memory bank that needs no training; gnl and the others train a student",
+    )
+    parser.add_argument("--epochs", type=int, default=0, help="of training; by default about 3,200 images in all")
     parser.add_argument("--time-budget", type=float, metavar="MINUTES", help="train no longer than this")
     parser.add_argument("--student", default="", metavar="FILE", help="a checkpoint of the published code; no training")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--white", type=float, default=0.0, help="value that is white in images of more than 8 bits")
     parser.add_argument("--alpha", default="error", help="of transparent images: error, drop, or a background R,G,B")
-    parser.add_argument("--skip-unreadable", action="store_true", help="leave out files that cannot be used")
+    add_skip(parser)
 
 
 _TEACHER = "a file, imagenet, random (for trying out), or bundled, which is the default with resnet18"
@@ -68,6 +93,7 @@ _TEACHER = "a file, imagenet, random (for trying out), or bundled, which is the 
 def run(args: argparse.Namespace) -> int:
     from gnl_jax.detection.artifact import save
     from gnl_jax.detection.fit import fit
+    from gnl_jax.detection.verdict import next_check
     from gnl_jax.report.unusual import write_unusual
 
     if args.roi and args.mask:
@@ -75,20 +101,36 @@ def run(args: argparse.Namespace) -> int:
     check_out(args.out)
     if args.size is not None and (args.size < 32 or args.size % 32):
         raise UsageError(f"--size: got {args.size}, expected a multiple of 32")
-    if args.student and (args.epochs or args.time_budget is not None):
-        raise UsageError("--student: nothing is trained, so there are no --epochs and no --time-budget")
+    if args.student and args.method in BANKS:
+        raise UsageError(f"--student: {args.method} has none; expected --method gnl or another that trains one")
+    if (args.student or args.method in BANKS) and (args.epochs or args.time_budget is not None):
+        what = "--student" if args.student else f"--method {args.method}"
+        raise UsageError(f"{what}: nothing is trained, so there are no --epochs and no --time-budget")
     out = Path(args.out)
     if not Path(args.good).is_dir():
         raise UsageError(f"{args.good!r}: no such folder")
     config, options, workdir = configuration(args), fit_options(args), Path(f"{out}.run")
+    skipped = unreadable(args, config) if args.skip_unreadable else ()
+    options = dataclasses.replace(options, exclude=(*options.exclude, *skipped))
     detector = fit(args.good, config, options=options, workdir=workdir, say=print)
     save(detector, out)
     page = write_unusual(detector, args.good, Path(f"{out}.unusual.html"), options=options)
     if not args.student:
         shutil.rmtree(workdir)
     print(f"wrote {out}")
+    for line in next_check(detector.require_record().rules.review.rate, str(out)):
+        print(line)
     print(f"look at {page}: is one of these images of a bad part? Leave it out with --exclude", file=sys.stderr)
-    return DONE
+    return UNREADABLE if skipped else DONE
+
+
+def unreadable(args: argparse.Namespace, config) -> tuple[str, ...]:
+    """The files that cannot be used, of those that are not excluded."""
+    from gnl_jax.data.listing import list_images
+    from gnl_jax.detection.preprocess import make_reader
+
+    names = [os.path.join(args.good, name) for name in list_images(args.good) if name not in args.exclude]
+    return check_usable(make_reader(config.dataset), names, skip=True)
 
 
 def roi(text: str) -> tuple[int, int, int, int]:
@@ -108,7 +150,7 @@ def fit_options(args: argparse.Namespace):
 
     region = None
     if args.roi or args.mask:
-        region = Region(roi=args.roi, mask=args.mask)
+        region = Region(roi=args.roi, mask=args.mask, relative=args.region_relative)
     return FitOptions(
         ng=args.ng,
         review=args.review,
@@ -137,7 +179,6 @@ def configuration(args: argparse.Namespace):
     config.teacher.arch = args.arch or config.teacher.arch
     config.dataset.size = args.size or config.dataset.size
     config.dataset.white, config.dataset.alpha = args.white, args.alpha
-    config.dataset.skip_unreadable = args.skip_unreadable
     try:
         source = resolve_source(args.teacher, config.teacher.arch)
     except ValueError as error:

@@ -1,20 +1,28 @@
 """gnl-jax: from a folder of good parts to decisions.
 
-exit status: 0 done; 1 it could not be done; 2 wrong usage, or a rate that so few images cannot support; 3 done, but
-some files could not be read; 4 the detector's file was refused; 10 a part was NG (score --fail-on ng); 130 interrupted
+exit status: 0 done; 1 it could not be done; 2 wrong usage, or a rate that so few images cannot support; 3 some images
+could not be used: all are named, and none is decided on or counted; 4 the detector's file was refused; 10 a part was NG
+(score --fail-on ng); 130 interrupted
 """
 
 import argparse
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from gnl_jax import console
-from gnl_jax.cli import export, fit, info, recalibrate, score, shift, weights
-from gnl_jax.cli.arguments import FAILED, REFUSED, USAGE, UsageError
+from gnl_jax.cli import export, fit, fit_all, info, recalibrate, score, shift, weights
+from gnl_jax.cli.arguments import FAILED, REFUSED, UNREADABLE, USAGE, UsageError
 from gnl_jax.version import __version__
+
+OUT_OF_MEMORY = (
+    "not enough memory for images of this size: fitting with a smaller --size takes less; scoring takes a computer or "
+    "an accelerator with more of it; what was saved stands"
+)
 
 COMMANDS = {
     "fit": fit,
+    "fit-all": fit_all,
     "score": score,
     "shift": shift,
     "recalibrate": recalibrate,
@@ -43,21 +51,50 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command; its exit status."""
     args = parser().parse_args(argv)
-    return console.run(lambda: COMMANDS[args.command].run(args), status=exit_status)
+    return console.run(lambda: _in_one_sentence(lambda: COMMANDS[args.command].run(args)), status=exit_status)
+
+
+def _in_one_sentence(command: Callable[[], int]) -> int:
+    """Runs it; what JAX cannot do here becomes an error that says what to do."""
+    try:
+        return command()
+    except MemoryError as error:
+        raise ValueError(OUT_OF_MEMORY) from error
+    except (RuntimeError, AssertionError) as error:  # JAX raises either for a device that is not there
+        if "RESOURCE_EXHAUSTED" in str(error):
+            raise ValueError(OUT_OF_MEMORY) from error
+        if (asked := os.environ.get("JAX_PLATFORMS")) and not _has_device():
+            raise ValueError(
+                f"JAX_PLATFORMS={asked}: this computer or this installation of JAX has no such device, expected cpu, "
+                "or nothing for what there is"
+            ) from error
+        raise
+
+
+def _has_device() -> bool:
+    import jax
+
+    try:
+        return bool(jax.devices())
+    except (RuntimeError, AssertionError):
+        return False
 
 
 def script() -> int:
     """The console command: `main`, in a process that is prepared where training takes long."""
-    if sys.argv[1:2] == ["fit"]:
+    if sys.argv[1:2] in (["fit"], ["fit-all"]):
         console.keep_memory()
     return main()
 
 
 def exit_status(error: Exception) -> int:
     """What an error that was expected means to a caller."""
+    from gnl_jax.data.decode import UnusableFiles
     from gnl_jax.detection.container import ArtifactError
     from gnl_jax.detection.threshold import RateError
 
+    if isinstance(error, UnusableFiles):
+        return UNREADABLE
     if isinstance(error, ArtifactError):
         return REFUSED
     return USAGE if isinstance(error, RateError | UsageError) else FAILED

@@ -1,18 +1,37 @@
 """Fit a detector's thresholds to a new condition, from good parts that were made under it.
 
-Take consecutive parts that were verified to be good, those included that the detector stops: picking only the easy ones
-makes a promise about easy ones. The weights stay; the old file is not touched, and the new one names it. The rates are
-the old detector's, unless others are given.
+Take consecutive parts that were verified to be good, flagged ones included: with easy parts alone, the rate holds for
+easy parts alone. The weights stay; the old file is not touched, and the new one names it. The rates are the old
+detector's, unless others are given. Old and new decide on the same parts, and the verdict says which one to use; a new
+detector that is probably blind is written only with --force.
 """
 
 import argparse
+import os
+import shlex
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gnl_jax.cli.arguments import DONE, GROUPS, UsageError, add_rates, check_out, group_by, open_detector
+from gnl_jax.cli.arguments import (
+    DONE,
+    FAILED,
+    GROUPS,
+    UNREADABLE,
+    UsageError,
+    add_rates,
+    add_skip,
+    check_out,
+    check_usable,
+    group_by,
+    open_detector,
+)
+from gnl_jax.text import printable
 
 if TYPE_CHECKING:
     from gnl_jax.detection.detector import Detector
+    from gnl_jax.detection.limits import Limits
+    from gnl_jax.detection.recalibrate import Compared
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,20 +42,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reason", default="", help="why it is recalibrated, for the record")
     parser.add_argument("--bad", metavar="FOLDER", help="defective parts of the new condition: are they still found?")
     parser.add_argument("--group-by", metavar="REGEX|FILE.csv", help=f"{GROUPS}; by default as when it was fitted")
+    parser.add_argument("--force", action="store_true", help="write the new detector even if it is probably blind")
     add_rates(parser)
+    add_skip(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     from gnl_jax.detection.artifact import save
     from gnl_jax.detection.parts import good_images
-    from gnl_jax.detection.recalibrate import recalibrate
+    from gnl_jax.detection.preprocess import record_reader
+    from gnl_jax.detection.recalibrate import compare, recalibrate
 
     check_out(args.out)
     old = open_detector(args.detector)
     if Path(args.out).exists() and Path(args.out).samefile(args.detector):
         raise UsageError("--out: got the old detector, expected another file")
     groups = group_by(args.group_by, old.detector)
-    good = good_images(args.good, old.detector.require_record().config.dataset, group_by=groups)
+    record = old.detector.require_record()
+    good_files, bad_files = files_of(args.good), files_of(args.bad, defective=True) if args.bad else []
+    skipped = check_usable(record_reader(record), [*good_files, *bad_files], skip=args.skip_unreadable)
+    good = good_images(
+        args.good, record.config.dataset, group_by=groups, exclude=sorted(set(skipped).intersection(good_files))
+    )
     result = recalibrate(
         old.detector,
         good,
@@ -49,26 +76,63 @@ def run(args: argparse.Namespace) -> int:
         group_by=groups,
         say=print,
     )
+    found = compare(old.detector, result, good, **defects(args.bad, groups, skipped), limits=old_limits(old.detector))
+    lines = [f"cannot be read: {line}" for line in found.unreadable]
+    lines += report(found, args)
+    print(printable("\n".join(lines), keep="\n"))
+    if found.blind and not args.force:
+        print(f"{args.out} is not written; --force writes it")
+        return FAILED
     save(result.detector, args.out)
     print(f"wrote {args.out}")
-    if args.bad:
-        print(detection_rates(old.detector, result.detector, args.bad))
-    return DONE
+    return UNREADABLE if skipped or found.unreadable else DONE
 
 
-def detection_rates(old: "Detector", new: "Detector", folder: str) -> str:
-    """How many images of defective parts both detectors stop and reject, in words."""
-    from gnl_jax.detection.inspection import inspect
-    from gnl_jax.detection.threshold import NG, REVIEW
+def files_of(folder: str, *, defective: bool = False) -> list[str]:
+    """The image files below a folder; of defective parts, without those in good/."""
+    from gnl_jax.data.listing import list_images
     from gnl_jax.report.shift_files import defect_files
 
-    paths = defect_files(folder).paths
-    counts = []
-    for detector in (old, new):
-        said = [result.decision for result in inspect(detector, paths)]
-        counts.append((said.count(NG) + said.count(REVIEW), said.count(NG)))
-    (stopped, rejected), (now_stopped, now_rejected) = counts
-    return (
-        f"{len(paths)} images of defective parts: {stopped} were stopped before ({rejected} NG), {now_stopped} are now "
-        f"({now_rejected} NG)"
-    )
+    if defective:
+        return list(defect_files(folder).paths)
+    return [os.path.join(folder, name) for name in list_images(folder)]
+
+
+def defects(folder: str | None, groups: str, skipped: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """Files of defective parts, and the parts that they show."""
+    from gnl_jax.report.shift_files import defect_files
+
+    files = defect_files(folder, group_by=groups).without(skipped) if folder else None
+    return {"bad": files.paths, "bad_parts": files.parts} if files else {}
+
+
+def old_limits(detector: "Detector") -> "Limits":
+    """What is acceptable of the old detector: the defaults around its target."""
+    from gnl_jax.detection.limits import make_limits
+
+    return make_limits(detector.require_record().rules.review.rate)
+
+
+def report(found: "Compared", args: argparse.Namespace) -> list[str]:
+    """Old and new side by side, the verdict and the next command."""
+    from gnl_jax.detection.verdict import Choice
+
+    old, new = found.old, found.new
+    flagged = [_of(counts.by_score + counts.by_drift, counts.good) for counts in (old, new)]
+    lines = [
+        "                      old      new",
+        f"good parts flagged    {flagged[0]:<8} {flagged[1]} (new: the parts that calibrated it)",
+    ]
+    if old.bad:
+        lines.append(f"defects caught        {_of(old.caught, old.bad):<8} {_of(new.caught, new.bad)}")
+        lines.append(f"caught by old, missed by new: {new.lost}; the reverse: {new.gained}")
+    command = {
+        Choice.KEEP: f"gnl-jax score {shlex.quote(args.detector)} IMAGES --fail-on review",
+        Choice.REPLACE: f"gnl-jax score {shlex.quote(args.out)} IMAGES --fail-on review",
+        Choice.REFIT: f"gnl-jax fit {shlex.quote(args.good)} --out {shlex.quote(args.out)}",
+    }[found.choice]
+    return [*lines, f"VERDICT: {found.choice}", "Next:", f"  {command}"]
+
+
+def _of(k: int, n: int) -> str:
+    return f"{k}/{n}"

@@ -3,6 +3,7 @@
 import io
 import threading
 import warnings
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -43,6 +44,19 @@ _BITS, _PHOTOMETRIC, _SAMPLES, _PLANAR, _SAMPLE_FORMAT = 258, 262, 277, 284, 339
 
 class ImageError(ValueError):
     """A file that cannot be used as an image; the message gives the reason."""
+
+
+class UnusableFiles(ImageError):
+    """Several files that cannot be used: all of them are named, each with its reason.
+
+    Attributes:
+        files: path and reason of each.
+    """
+
+    def __init__(self, files: Sequence[tuple[str, str]], *, total: int, what: str, remedy: str = ""):
+        self.files = tuple(files)
+        reasons = "".join(f"\n  {reason}" for _, reason in self.files)
+        super().__init__(f"{len(self.files)} of {total} {what} cannot be used{remedy}:{reasons}")
 
 
 class Samples(NamedTuple):

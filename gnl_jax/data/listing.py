@@ -87,13 +87,26 @@ def _walk(
         name = f"{folder}/{entry.name}" if folder else entry.name
         if entry.name.startswith(".") or entry.name.lower() in SYSTEM_NAMES:
             skipped[HIDDEN] += 1
+        elif _leads_nowhere(entry):
+            skipped["broken link"] += 1
         elif entry.is_dir() and entry.is_symlink():
             links.append(name)
         elif entry.is_dir():
             yield from _walk(root, name, entered, links, skipped)
         elif not entry.is_file():
-            skipped["broken link" if entry.is_symlink() else "not a regular file"] += 1
+            skipped["not a regular file"] += 1
         elif (suffix := os.path.splitext(entry.name)[1].lower()) not in SUFFIXES:
             skipped[f"{suffix!r} file" if suffix else "file without a suffix"] += 1
         else:
             yield name
+
+
+def _leads_nowhere(entry: os.DirEntry) -> bool:
+    """Whether this is a link to nothing, to itself, or to what may not be seen."""
+    if not entry.is_symlink():
+        return False
+    try:
+        entry.stat()
+    except OSError:
+        return True
+    return False

@@ -65,14 +65,15 @@ def folder_options(dataset: ConfigDict, seed: int) -> FolderOptions:
     same = ("severity", "shifted", "corrupt_at", "skip_unreadable", "memory_mb")
     return FolderOptions(
         white=dataset.white or None,
-        alpha=_alpha(dataset.alpha),
+        alpha=parse_alpha(dataset.alpha),
         cache_dir=None if dataset.cache == "default" else dataset.cache,
         **{field: dataset[field] for field in same},
         **_common(dataset, seed),
     )
 
 
-def _alpha(text: str) -> Alpha:
+def parse_alpha(text: str) -> Alpha:
+    """What `dataset.alpha` says: "error", "drop" or a colour such as "255,255,255"; ValueError for anything else."""
     if text in ("error", "drop"):
         return text
     colour = tuple(int(part) if part.strip().isdecimal() else -1 for part in text.split(","))

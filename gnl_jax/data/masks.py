@@ -7,9 +7,10 @@ from typing import NamedTuple
 import numpy as np
 from absl import logging
 
-from gnl_jax.data.pixels import ImageError, read_file, read_image
+from gnl_jax.data.decode import ImageError, UnusableFiles
+from gnl_jax.data.pixels import read_file, read_image
 from gnl_jax.data.progress import progress
-from gnl_jax.data.reading import unusable
+from gnl_jax.data.reading import REMEDY
 from gnl_jax.images.resize import Geometry, resize_nearest
 
 _JPEG = b"\xff\xd8\xff"
@@ -79,7 +80,8 @@ def load_masks(
         except ImageError as error:
             errors[index] = str(error)
     if errors and not skip_unreadable:
-        raise ImageError(unusable(list(errors.values()), total=sum(map(bool, paths)), what=what))
+        files = [(os.fsdecode(paths[index][0]), reason) for index, reason in errors.items()]
+        raise UnusableFiles(files, total=sum(map(bool, paths)), what=what, remedy=REMEDY)
     for reason in errors.values():
         logging.warning("skipped: %s", reason)
     if empty := int((drawn & ~masks.any(axis=(1, 2))).sum()):

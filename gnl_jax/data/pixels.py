@@ -46,11 +46,15 @@ def read_image(
     content = isinstance(source, bytes)
     data = source if content else read_file(source)
     try:
-        samples = decode(data, max_megapixels=max_megapixels)
-        return _blended(samples, _colour(samples, white), alpha)
+        return to_rgb(decode(data, max_megapixels=max_megapixels), white=white, alpha=alpha)
     except ImageError as error:
         name = name or ("image" if content else os.fsdecode(source))
         raise ImageError(f"{name!r}: {error}") from error
+
+
+def to_rgb(samples: Samples, *, white: float | None, alpha: Alpha) -> np.ndarray:
+    """Samples as uint8 [h w 3], by the rules of `read_image`, which has the arguments; `ImageError` says why not."""
+    return _blended(samples, _colour(samples, white), alpha)
 
 
 def read_file(path: str | os.PathLike) -> bytes:
@@ -64,6 +68,8 @@ def read_file(path: str | os.PathLike) -> bytes:
         return Path(path).read_bytes()
     except OSError as error:
         raise ImageError(f"{os.fsdecode(path)!r}: {error.strerror or error}") from error
+    except ValueError as error:  # a zero byte in the name, or one that the file system's encoding lacks
+        raise error if isinstance(error, ImageError) else ImageError(f"{path!r}: no name of a file: {error}") from error
 
 
 def check_options(*, white: float | None, alpha: Alpha, max_megapixels: float) -> None:

@@ -1,4 +1,4 @@
-"""A progress bar for what takes long, and silence for what does not."""
+"""A progress bar for what takes long, lines where there is no terminal, and silence for what is quick."""
 
 import sys
 import time
@@ -7,9 +7,11 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 
+PERIOD = 30.0  # seconds between lines where there is no terminal
+
 
 def progress(items: Iterable[Item], *, total: int, what: str, patience: float = 2.0) -> Iterator[Item]:
-    """The items; if standard error is a terminal, a bar shows on it after `patience` seconds, until the end.
+    """The items; on a terminal, a bar shows after `patience` seconds, until the end; elsewhere a line each half minute.
 
     Args:
         items: passed on one by one.
@@ -18,7 +20,7 @@ def progress(items: Iterable[Item], *, total: int, what: str, patience: float = 
         patience: in seconds.
     """
     if not sys.stderr.isatty():
-        yield from items
+        yield from _with_lines(items, total=total, what=what)
         return
     from rich.console import Console
     from rich.progress import Progress
@@ -34,3 +36,13 @@ def progress(items: Iterable[Item], *, total: int, what: str, patience: float = 
             bar.update(task, completed=done)
     finally:
         bar.stop()
+
+
+def _with_lines(items: Iterable[Item], *, total: int, what: str) -> Iterator[Item]:
+    begun = last = time.monotonic()
+    for done, item in enumerate(items, start=1):
+        yield item
+        if (now := time.monotonic()) - last >= PERIOD:
+            left = (now - begun) / done * (total - done)
+            print(f"{what}: {done} of {total}; {left:.0f} s left", file=sys.stderr, flush=True)
+            last = now

@@ -13,12 +13,13 @@ import PIL
 from absl import logging
 
 from gnl_jax.data.cache import ImageCache, default_folder
+from gnl_jax.data.decode import UnusableFiles
 from gnl_jax.data.pixels import Alpha, ImageError, check_options, read_file, read_image
 from gnl_jax.data.progress import progress
 from gnl_jax.images.resize import Geometry, resize
 
 RECIPE = 1  # part of every cache key; to be raised when the meaning of a pixel changes
-MOST_NAMED = 20  # unusable files, one a line
+REMEDY = " (--skip-unreadable of gnl-jax fit, or dataset.skip_unreadable of a configuration, leaves them out)"
 
 
 class Transform(NamedTuple):
@@ -139,7 +140,7 @@ def load_images(
         what: is being read, for the progress bar and the log.
 
     Raises:
-        ImageError: unusable files, all of which are named; with `skip_unreadable` only if no file is usable.
+        UnusableFiles: files that are no usable image, all of them named; with `skip_unreadable` only if none is usable.
         ValueError: an invalid option.
     """
     check_options(white=white, alpha=alpha, max_megapixels=max_megapixels)
@@ -164,9 +165,7 @@ def load_images(
         return _Outcome(cached, int(image.max()))
 
     outcomes = _in_threads(load, len(paths), workers=workers, what=what)
-    if (broken := [str(outcome) for outcome in outcomes if isinstance(outcome, ImageError)]) and not skip_unreadable:
-        raise ImageError(unusable(broken, total=len(paths), what=what))
-    kept, report = _collected(paths, outcomes, what)
+    kept, report = _collected(paths, outcomes, what, skip_unreadable=skip_unreadable)
     if images is not None:
         return Loaded(images[kept] if report.skipped else images, kept, report)
     source = "from the cache" if cache and cache.writable else "from their files, as there is no cache"
@@ -184,17 +183,6 @@ def _key(recipe: str, name: str, data: bytes) -> str:
     return hashlib.sha256(repr((recipe, name, hashlib.sha256(data).digest())).encode()).hexdigest()
 
 
-def unusable(reasons: Sequence[str], *, total: int, what: str) -> str:
-    """The message for files that cannot be used: all of them, the first `MOST_NAMED` with their reasons."""
-    left = f"\n  and {len(reasons) - MOST_NAMED} more" if len(reasons) > MOST_NAMED else ""
-    named = "".join(f"\n  {reason}" for reason in reasons[:MOST_NAMED])
-    return (
-        f"{len(reasons)} of {total} files cannot be used ({what}):{named}{left}\n"
-        "Repair them, move them away, or leave them out: --skip-unreadable of gnl-jax fit, "
-        "--config.dataset.skip_unreadable=True of experiments"
-    )
-
-
 def _in_threads(load: Callable[[int], _Outcome | ImageError], n: int, *, workers: int | None, what: str) -> list:
     """The outcomes in order; any other error stops the rest."""
     pool = ThreadPoolExecutor(workers or usable_cores())
@@ -209,14 +197,17 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _collected(paths: Sequence[str], outcomes: Sequence[_Outcome | ImageError], what: str) -> tuple[np.ndarray, Report]:
+def _collected(
+    paths: Sequence[str], outcomes: Sequence[_Outcome | ImageError], what: str, *, skip_unreadable: bool
+) -> tuple[np.ndarray, Report]:
     skipped = tuple((os.fsdecode(paths[i]), str(o)) for i, o in enumerate(outcomes) if isinstance(o, ImageError))
     kept = np.array([i for i, o in enumerate(outcomes) if not isinstance(o, ImageError)], np.int64)
     read = [outcomes[i] for i in kept]
     cached = sum(o.cached for o in read)
     report = Report(len(read) - cached, cached, skipped, max((o.peak for o in read), default=0))
-    if skipped and not len(kept):
-        raise ImageError(f"none of the {len(paths)} {what} can be used; the first: {skipped[0][1]}")
+    if skipped and not (skip_unreadable and len(kept)):
+        remedy = REMEDY if len(kept) else ""
+        raise UnusableFiles(skipped, total=len(paths), what=what, remedy=remedy)
     for _, reason in skipped:
         logging.warning("skipped: %s", reason)
     logging.info("%s: %d decoded, %d from the cache, %d skipped", what, *report[:2], len(skipped))

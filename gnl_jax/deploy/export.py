@@ -7,7 +7,7 @@ batch size; `runtime.py`, which needs numpy, jax and flatbuffers alone, runs it.
 import functools
 import itertools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,24 +18,15 @@ from jax import export as jax_export
 from jax import lax
 
 from gnl_jax.deploy import runtime
+from gnl_jax.deploy.trials import TOLERANCE, ExportError, geometry, near, squares, three_sizes, thresholds
 from gnl_jax.detection.container import pack
 from gnl_jax.detection.detector import Detector
 from gnl_jax.files import write_atomic
-from gnl_jax.images.resize import Geometry, resize
+from gnl_jax.images.resize import Geometry
 from gnl_jax.methods.base import Prediction
 from gnl_jax.progress import progress_bar
 
 PLATFORMS = ("cpu", "cuda", "tpu")
-TOLERANCE = 1e-5  # relative, of scores, drift and the maps' largest value: the same program, compiled once more
-NEAR = 1e-3  # relative distance from a threshold at which decisions are compared
-_SHARES = (1 / 8, 1 / 4, 1 / 2, 1)  # sides of the disturbed patch in those of the image
-_CELLS = 16  # squares along a side of the image; noise of single pixels would be lost when the image shrinks
-_GOOD = 3  # good images to try per threshold
-_FINEST = 1e-7  # of the blending weight: below it no pixel changes any more
-
-
-class ExportError(ValueError):
-    """An export that could not be made, or that differs from its detector; nothing was written."""
 
 
 def export_detector(
@@ -73,11 +64,11 @@ def export_detector(
     manifest |= {"input": list(input_size or (None, None)), "outputs": outputs}
     arrays = {f"variables/{i:05d}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
     arrays |= {f"calibration/{kind}": np.sort(np.asarray(a)) for kind, a in record.calibration._asdict().items()}
-    data, various = pack(manifest, arrays, program), images if input_size else _three_sizes(images)
+    data, various = pack(manifest, arrays, program), images if input_size else three_sizes(images)
     pair = _Pair(detector, runtime.loads(data, name=os.fsdecode(path)))
-    thresholds, differences = pair.thresholds(), dict.fromkeys(outputs, 0.0)
-    checks = itertools.chain(([image] for image in various), (pair.near(images, *t) for t in thresholds))
-    with progress_bar("checking the export", len(various) + len(thresholds)) as advance:
+    limits, differences = thresholds(detector), dict.fromkeys(outputs, 0.0)
+    checks = itertools.chain(([image] for image in various), (near(detector, images, limit) for limit in limits))
+    with progress_bar("checking the export", len(various) + len(limits)) as advance:
         for some in checks:
             differences = {kind: max(differences[kind], found) for kind, found in pair.compare(some).items()}
             advance(1)
@@ -103,7 +94,7 @@ def make_program(
     outputs = []
 
     def score(leaves, images):
-        squares = images if input_size is None else resize_in_program(images, _geometry(detector))
+        squares = images if input_size is None else resize_in_program(images, geometry(detector))
         prediction = detector.score_batch(tree.unflatten(leaves), squares)
         outputs[:] = [name for name, x in zip(Prediction._fields, prediction) if x is not None]
         return tuple(x for x in prediction if x is not None)
@@ -147,18 +138,14 @@ class _Pair(NamedTuple):
     detector: Detector
     exported: runtime.Exported
 
-    def squares(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        """As the detector sees them: uint8 [n s s 3], by Pillow."""
-        return np.stack([resize(image, _geometry(self.detector)) for image in images])
-
     def compare(self, images: Sequence[np.ndarray]) -> dict[str, float]:
         """The largest relative differences. ExportError: other pixels, decisions, or numbers beyond the tolerance."""
-        squares, inputs = self.squares(images), np.stack([self.exported.resize(image) for image in images])
+        seen, inputs = squares(self.detector, images), np.stack([self.exported.resize(image) for image in images])
         inside = None not in self.exported.manifest["input"]
-        pixels = resize_in_program(inputs, _geometry(self.detector)) if inside else inputs
-        if not np.array_equal(pixels, squares):
+        pixels = resize_in_program(inputs, geometry(self.detector)) if inside else inputs
+        if not np.array_equal(pixels, seen):
             raise ExportError(f"resizing {list(images[0].shape)}: the export has other pixels than Pillow")
-        expected, got, differences = self.detector(squares), self.exported(inputs), {}
+        expected, got, differences = self.detector(seen), self.exported(inputs), {}
         for kind in self.exported.manifest["outputs"]:
             a, b = (getattr(x, kind).reshape(len(images), -1) for x in (got, expected))
             scale = np.maximum(np.abs(b).max(1), np.finfo(np.float32).tiny)
@@ -167,7 +154,7 @@ class _Pair(NamedTuple):
                 raise ExportError(f"{kind}: the export is off by {off:.2g}, expected {TOLERANCE:g} or less")
         quiet = expected._replace(score=np.full_like(expected.score, -1e30))  # below all, so that drift alone decides
         # On its own numbers the export may differ where a threshold is so near that rounding decides.
-        away = [abs(getattr(expected, kind) - t) > TOLERANCE * abs(t) for _, kind, t in self.thresholds()]
+        away = [abs(getattr(expected, kind) - t) > TOLERANCE * abs(t) for _, kind, t in thresholds(self.detector)]
         for ours, theirs, where in (expected, expected, True), (quiet, quiet, True), (expected, got, np.all(away, 0)):
             self.compare_decisions(ours, theirs, where)
         return differences
@@ -179,72 +166,3 @@ class _Pair(NamedTuple):
         for i in np.flatnonzero(differ):
             numbers = [float(x[i]) for x in ours[::2] if x is not None]
             raise ExportError(f"decision at score and drift {numbers}: got {says[i]}, expected {expected[i][:2]}")
-
-    def thresholds(self) -> list[tuple[str, str, float]]:
-        """(decision, "score" or "drift", the value of it above which a part gets that decision)."""
-        record = self.detector.require_record()
-        rules = zip(("NG", "REVIEW", "REVIEW"), ("score", "score", "drift"), (*record.rules, record.drift_rule))
-        return [(name, kind, rule.threshold(getattr(record.calibration, kind))) for name, kind, rule in rules if rule]
-
-    def near(self, images: Sequence[np.ndarray], name: str, kind: str, threshold: float) -> list[np.ndarray]:
-        """Images just below and above a threshold, between good ones and the same with a disturbed patch."""
-
-        def values(images: Sequence[np.ndarray]) -> np.ndarray:
-            return getattr(self.detector(self.squares(images)), kind)
-
-        good, found, reached = values(images), [], False
-        for i in [i for i in np.argsort(good, kind="stable")[:_GOOD] if good[i] <= threshold]:
-            candidates = disturbed(images[i])
-            for candidate in [c for c, value in zip(candidates, values(candidates)) if value > threshold]:
-                blends = _bisect(images[i], candidate, values, threshold, points=min(self.detector.batch_size, 16))
-                found, reached = max(found, blends, key=len), True
-                if len(found) == 2:
-                    break
-            if found:
-                return found
-        said = "no image is below it" if good.min() > threshold else "no disturbed image is above it"
-        said = f"no blend of images is within {NEAR:g} of it" if reached else said
-        raise ExportError(f"{name}, {kind} {threshold:.6g}: {said}, expected good images to check decisions with")
-
-
-def disturbed(image: np.ndarray, *, seed: int = 0) -> list[np.ndarray]:
-    """The image with a patch in the middle of coloured squares or inverted, ever larger: list of uint8 [h w 3]."""
-    (h, w, _), results = image.shape, []
-    squares = np.random.default_rng(seed).integers(0, 256, (_CELLS, _CELLS, 3), np.uint8)
-    squares = squares[np.arange(h) * _CELLS // h][:, np.arange(w) * _CELLS // w]
-    for share in _SHARES:
-        cut = tuple(slice(round(n * (1 - share) / 2), round(n * (1 + share) / 2)) for n in (h, w))
-        for other in (squares, 255 - image):
-            results.append(image.copy())
-            results[-1][cut] = other[cut]
-    return results
-
-
-def _bisect(good: np.ndarray, bad: np.ndarray, values: Callable, threshold: float, *, points: int) -> list[np.ndarray]:
-    """Blends within `NEAR` of the threshold, at most one on each side of it; good is below it and bad above."""
-    low, high, found = 0.0, 1.0, {}
-    while high - low > _FINEST and len(found) < 2:
-        weights = np.linspace(low, high, points + 2)
-        blends = [np.rint(good + w * (bad.astype(np.float64) - good)).astype(np.uint8) for w in weights[1:-1]]
-        scores = values(blends)
-        for blend, score in zip(blends, scores):
-            if TOLERANCE * abs(threshold) < abs(score - threshold) <= NEAR * abs(threshold):
-                found.setdefault(score > threshold, blend)
-        first = 1 + int(np.argmax([*(scores > threshold), True]))  # the first weight that is above
-        low, high = weights[first - 1], weights[first]
-    return list(found.values())
-
-
-def _geometry(detector: Detector) -> Geometry:
-    return Geometry(*(detector.require_record().manifest["image"][name] for name in ("size", "resize", "filter")))
-
-
-def _three_sizes(images: list[np.ndarray]) -> list[np.ndarray]:
-    """The images; where fewer than three sizes are among them, of every three one is cut on the right, one below."""
-    if len({image.shape for image in images}) >= 3:
-        return images
-    result = [images[i % len(images)] for i in range(max(len(images), 3))]
-    for i, image in enumerate(result):
-        h, w = image.shape[:2]
-        result[i] = (image, image[:, : w - w // 4], image[: h - h // 4])[i % 3]
-    return result

@@ -1,5 +1,6 @@
 """A detector as one file, and back: the same scores to the last bit on the same device, checked by a probe on any."""
 
+import copyreg
 import dataclasses
 import os
 from collections.abc import Mapping
@@ -10,8 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gnl_jax.detection.container import ArtifactError, Container, read_container, write_container
+from gnl_jax.detection.container import ArtifactError, Container, pack, read_container, unpack, write_container
 from gnl_jax.detection.detector import Detector, compiled_score, predict
+from gnl_jax.detection.forks import check_not_forked
 from gnl_jax.detection.record import Calibration, Record
 from gnl_jax.methods.base import Method, Prediction
 from gnl_jax.methods.build import build_method, matmul_precision
@@ -24,10 +26,28 @@ _PROBE_CELLS = 8  # patches along a side of the probe
 
 def save(detector: Detector, path: str | os.PathLike) -> None:
     """Writes a calibrated detector. Raises ValueError without a record, OSError naming the file."""
+    write_container(path, _contained(detector))
+
+
+def to_bytes(detector: Detector) -> bytes:
+    """What `save` writes. Raises ValueError without a record."""
+    return pack(*_contained(detector))
+
+
+def from_bytes(data: bytes) -> Detector:
+    """The detector of `to_bytes`, checked as by `load`."""
+    return read_detector(unpack(data, name="pickled detector"), name="pickled detector")
+
+
+# A detector holds a compiled function, which has no pickle: its file's content goes to the other process instead.
+copyreg.pickle(Detector, lambda detector: (from_bytes, (to_bytes(detector),)))
+
+
+def _contained(detector: Detector) -> Container:
     manifest = dict(detector.require_record().manifest) | {"kind": KIND}
     if "probe" not in manifest:  # as `use_matching` leaves it
         manifest["probe"] = probe(detector)
-    write_container(path, Container(manifest, _arrays(detector)))
+    return Container(manifest, _arrays(detector))
 
 
 def load(
@@ -59,6 +79,7 @@ def read_detector(
     method: Method | None = None,
 ) -> Detector:
     """`load` for a file that was read already."""
+    check_not_forked()
     manifest = container.manifest
     if manifest.get("kind") != KIND:
         raise ArtifactError(f"{name}: got kind {manifest.get('kind')!r}, expected {KIND!r}")

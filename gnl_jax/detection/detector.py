@@ -1,12 +1,15 @@
 """The one way from images to scores and decisions: used by evaluation, export, the command line and users alike."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import numpy as np
 
+from gnl_jax.detection import inspection
+from gnl_jax.detection.forks import check_not_forked, note_use
+from gnl_jax.detection.inspection import Inspected
 from gnl_jax.detection.record import Decision, Record, describe_rules
 from gnl_jax.methods.base import Method, Prediction
 
@@ -15,10 +18,11 @@ PyTree = Any
 
 @dataclass(frozen=True)
 class Detector:
-    """Arrays and the compiled function that scores with them; call it on images, or see `predict`.
+    """Scores and inspects images: `detector.inspect(image)`; called on squares, it is `predict`.
 
-    `record` is what `gnl_jax.fit` and `gnl_jax.load` add: with it a detector decides and can be saved. `method` is the
-    one that `fit` or `load` was given instead of a configuration's.
+    It may be used by several threads at once, and pickled for other processes. `record` is what `gnl_jax.fit` and
+    `gnl_jax.load` add: with it a detector decides and can be saved. `method` is the one that
+    `fit` or `load` was given instead of a configuration's.
     """
 
     variables: PyTree
@@ -27,6 +31,9 @@ class Detector:
     batch_size: int = 32
     record: Record | None = None
     method: Method | None = None
+
+    def __post_init__(self):
+        note_use()
 
     def __call__(self, images: np.ndarray) -> Prediction:
         return predict(self, images)
@@ -45,6 +52,28 @@ class Detector:
             f"({config['teacher']['weights']}), {self.size}x{self.size}, matching {self.record.matching}\n"
             f"  {describe_rules(self.record)}\n"
             f"  made {made['date']} on {made['device']} with {versions}, from {images} images{again}"
+        )
+
+    def inspect(
+        self,
+        images: Any,
+        *,
+        white: float | None = None,
+        channels: str = "rgb",
+        keep: bool = False,
+        maps: bool = False,
+        ahead: int | None = None,
+        workers: int | None = None,
+    ) -> Inspected | Iterator[Inspected]:
+        """Decides on one image of any kind and size, or on each of an iterable (`inspection.inspect`).
+
+        >>> detector.inspect("part.png").decision  # doctest: +SKIP
+        'OK'
+        >>> for result in detector.inspect(Path("incoming").glob("*.png")):  # doctest: +SKIP
+        ...     print(result.path, result.decision, result.boxes)
+        """
+        return inspection.inspect(
+            self, images, white=white, channels=channels, keep=keep, maps=maps, ahead=ahead, workers=workers
         )
 
     def decide(self, prediction: Prediction) -> list[Decision]:
@@ -103,8 +132,9 @@ def predict(
     Every batch has the full shape, the last one filled up with rows that are dropped again, so the compiled program,
     and with it every score, is the same whatever n is. With `maps=False` no map is brought to the host or kept: 256 KiB
     each at 256x256. `advance(n)` is called after each batch. Raises ValueError for other images, or naming the first
-    image whose score is not finite.
+    image whose score is not finite, ForkedError in a forked child of a process that had a detector.
     """
+    check_not_forked()
     check_images(images, detector.size)
     parts, waiting = [], None
     for start in range(0, len(images), detector.batch_size):

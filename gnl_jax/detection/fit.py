@@ -17,7 +17,7 @@ from gnl_jax.detection.fit_training import trained_student
 from gnl_jax.detection.options import FitOptions, inspection_config
 from gnl_jax.detection.parts import GoodImages, ImagesLike, calibration_parts, good_images, split_parts
 from gnl_jax.detection.record import Record, rule_record
-from gnl_jax.detection.region import make_region
+from gnl_jax.detection.region import place_region
 from gnl_jax.detection.threshold import (
     Rule,
     Rules,
@@ -67,11 +67,19 @@ def fit(
         config.dataset.size = size
     _check_config(config, own_method=method is not None)
     good = good_images(images, config.dataset, group_by=options.group_by, exclude=options.exclude)
-    region = None if options.region is None else make_region(options.region, images, config.dataset, names=good.names)
+    placed = options.region and place_region(options.region, images, config.dataset, names=good.names)
+    region = placed and placed.inside
     fitting, calibrating, rules, drift_rule = divide(good, options, seed=config.seed, say=say)
     train_images = fitting.images if region is None else np.asarray(hold_region(fitting.images, region))
     config, trained = trained_student(
-        config, train_images, fitting.names, options=options, workdir=workdir, method=method, say=say
+        config,
+        train_images,
+        fitting.names,
+        options=options,
+        workdir=workdir,
+        region=placed and placed.record,
+        method=method,
+        say=say,
     )
     precision = matmul_precision(config)
     methods = matching_methods(config, trained.method, own_method=method is not None)
@@ -92,9 +100,7 @@ def fit(
             "calibration": list(calibrating.hashes),
             "group_by": options.group_by,
             "student": options.student,
-            "region": None
-            if options.region is None
-            else {k: v and str(v) for k, v in options.region._asdict().items()},
+            "region": placed and placed.record,
             "excluded": [os.fspath(name) for name in options.exclude],
         },
         "made": provenance() | {"steps": trained.steps},

@@ -1,11 +1,11 @@
 """The training that is part of fitting a detector: how long, in which folder, resumed with the same images only."""
 
 import contextlib
-import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -13,10 +13,9 @@ from ml_collections import ConfigDict
 
 from gnl_jax.config_io import load_config
 from gnl_jax.data.feed import even_batch
-from gnl_jax.data.pixels import pixel_hash
 from gnl_jax.data.protocol import Task
 from gnl_jax.detection.options import FitOptions
-from gnl_jax.files import write_atomic
+from gnl_jax.detection.same_run import check_same_run
 from gnl_jax.methods.base import Method
 from gnl_jax.methods.build import build_method, system_of
 from gnl_jax.nn.published import load_student
@@ -33,6 +32,7 @@ def trained_student(
     *,
     options: FitOptions,
     workdir: str | os.PathLike | None,
+    region: Mapping[str, Any] | None,
     method: Method | None,
     say: Callable[[str], None],
 ) -> tuple[ConfigDict, Trained]:
@@ -49,7 +49,7 @@ def trained_student(
             config.train.batch_size = even_batch(len(images), at_most=config.train.batch_size)
         if bool(method.phases) if method is not None else system_of(config).trains:
             config = _schedule(config, options, images, folder, say)
-        _check_same(folder, images)
+        check_same_run(folder, images, names, config, region)
         task = Task("good images", config.dataset.normal, images, {}, tuple(names))
         return config, train(config, folder, task=task, method=method)
 
@@ -92,18 +92,3 @@ def _schedule(config: ConfigDict, options: FitOptions, images: np.ndarray, folde
         f"{config.dataset.size}x{config.dataset.size}, batches of {config.train.batch_size}"
     )
     return config
-
-
-def _check_same(folder: Path, images: np.ndarray) -> None:
-    """Training goes on with the images, and the region of them, that it was begun with."""
-    path = folder / "images.json"
-    hashes = json.dumps([pixel_hash(image) for image in images])
-    if (folder / "config.json").exists() and (not path.exists() or path.read_text() != hashes):
-        raise ValueError(
-            f"{folder}: training was begun there with other images or another region, expected the same; delete the "
-            "folder to begin anew"
-        )
-    if folder.exists() and any(folder.iterdir()) and not path.exists():
-        raise ValueError(f"{folder}: got a folder of something else, expected a new or an empty one")
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, hashes)

@@ -59,7 +59,7 @@ def _by_table(names: Sequence[str], path: str, root: str) -> tuple[str, ...]:
 
 def _part(image: str, entries: dict[str, list[tuple[tuple[str, ...], str]]], path: str) -> str:
     """The part of the entry with the longest path that the image's own path ends with."""
-    steps = tuple(image.replace(os.sep, "/").split("/"))
+    steps = tuple(image.replace("\\", "/").split("/"))
     fits = [(len(entry), part) for entry, part in entries.get(steps[-1], ()) if steps[-len(entry) :] == entry]
     if not fits:
         raise ValueError(f"group_by: {path!r} has no line for {image!r}")

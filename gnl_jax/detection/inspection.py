@@ -1,36 +1,50 @@
-"""A stream of image files through a detector: one result for each, in order, whatever is wrong with some of them."""
+"""Images through a detector, one or any number: one result for each, in order, whatever is wrong with some of them."""
 
 import itertools
-import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from gnl_jax.data.load import folder_options
-from gnl_jax.data.pixels import ImageError, read_file, read_image
+from gnl_jax.data.pixels import ImageError
 from gnl_jax.data.reading import usable_cores
-from gnl_jax.detection.boxes import Box, defect_boxes
-from gnl_jax.detection.detector import Detector, predict
-from gnl_jax.detection.record import Decision
-from gnl_jax.images.resize import Geometry, resize
+from gnl_jax.detection.boxes import Box, defect_boxes, frame_map
+from gnl_jax.detection.frames import frame_name, frames_of, is_one_image, snapshot
+from gnl_jax.detection.preprocess import Decoded, Read, read_or_reason, record_reader
+from gnl_jax.detection.record import Decision, Record
+from gnl_jax.images.resize import Geometry
+from gnl_jax.methods.base import Prediction
 
 ERROR = "ERROR"
-AHEAD = 4  # images decoded ahead for each thread, beside a batch
+AHEAD = 4  # images decoded ahead for each thread, beyond a batch
+
+
+class Inspector(Protocol):
+    """What `inspect` needs of a detector (`gnl_jax.Detector` has it)."""
+
+    batch_size: int
+
+    def __call__(self, images: np.ndarray) -> Prediction: ...
+
+    def decide(self, prediction: Prediction) -> list[Decision]: ...
+
+    def require_record(self) -> Record: ...
 
 
 class Inspected(NamedTuple):
-    """What is said of one file.
+    """The result for one image.
 
-    Fields:
-        path: as it was given.
+    Attributes:
+        path: as it was given; "image N" (from 0) for an image that is no path.
         decision: "OK", "REVIEW", "NG" or "ERROR".
-        reason: "score" or "drift" for a part that is stopped, the error's message, else "".
+        reason: "score" or "drift" for a part that is flagged, the error's message, else "".
         score, p_value, drift, drift_p_value: numbers, None where there are none.
-        boxes: (x, y, width, height) of what is anomalous, in pixels of the file.
-        image, map: uint8 [s s 3] and floats [s s], as the detector saw it; None if they were not to be kept.
+        boxes: (x, y, width, height) of what is anomalous, in pixels of the image as it came.
+        image, map: uint8 [s s 3] and floats [s s], as the detector saw it; None unless requested.
+        size: (height, width) of the image as it came; None for an error.
+        frame_map: float32 [height width], the map in pixels of the image as it came; None unless requested.
     """
 
     path: str
@@ -43,99 +57,133 @@ class Inspected(NamedTuple):
     boxes: tuple[Box, ...] = ()
     image: np.ndarray | None = None
     map: np.ndarray | None = None
+    size: tuple[int, int] | None = None
+    frame_map: np.ndarray | None = None
 
 
-class Decoded(NamedTuple):
-    """An image as the detector sees it, uint8 [s s 3], and the (height, width) it had."""
-
-    image: np.ndarray
-    source: tuple[int, int]
-
-
-def reader(detector: Detector) -> Callable[[str | os.PathLike], Decoded]:
-    """Reads a file as the detector's images were read when it was fitted; ImageError names one that cannot be used."""
-    dataset = detector.require_record().config.dataset.copy_and_resolve_references()
-    dataset.root = "."
-    options = folder_options(dataset, seed=0)
-
-    def read(path: str | os.PathLike) -> Decoded:
-        image = read_image(read_file(path), name=os.fsdecode(path), white=options.white, alpha=options.alpha)
-        return Decoded(resize(image, options.size), image.shape[:2])
-
-    return read
+def reader(detector: Inspector) -> Read:
+    """A function (image, its name or None) -> `Decoded`: images as the detector sees them (`record_reader`)."""
+    return record_reader(detector.require_record())
 
 
 def inspect(
-    detector: Detector, paths: Sequence[str | os.PathLike], *, keep: bool = False, workers: int | None = None
-) -> Iterator[Inspected]:
-    """Decides on image files, one result for each in their order; the next ones are decoded while one is scored.
+    detector: Inspector,
+    images: Any,
+    *,
+    white: float | None = None,
+    channels: str = "rgb",
+    keep: bool = False,
+    maps: bool = False,
+    ahead: int | None = None,
+    workers: int | None = None,
+) -> Inspected | Iterator[Inspected]:
+    """Decides on one image, or on each image of an iterable, which is consumed once, in order.
 
-    keep: the results hold image and map. workers: threads that decode; None for the usable cores. A file that cannot be
-    used is "ERROR", never "OK", and does not disturb the others.
+    An image is a path, the bytes of a file, a PIL image, or an array [h w], [h w 3] or [h w 4] of uint8 or uint16, of
+    any size. It is read, resized and masked as when the detector was fitted. An image that cannot be used is "ERROR",
+    never "OK", and does not disturb the others.
+
+    Args:
+        detector: a calibrated one.
+        images: one image, an array [n h w c], or any iterable or generator of images.
+        white: the value that is white in arrays of more than 8 bits; floats need it, 1.0 for [0, 1]. None: the fitted
+            one, or 65535 in uint16.
+        channels: order of the colours in arrays, "rgb" or "bgr" (as OpenCV has it).
+        keep: the results hold `image` and `map`.
+        maps: the results hold `frame_map`.
+        ahead: how many images to take from the iterable before the result of the first is given. 0: each result comes
+            before the next image is taken, as a live camera needs. None: enough to keep the processor busy.
+        workers: threads that decode; None for the usable cores.
+
+    Returns:
+        One result for one image, else an iterator of results.
+
+    Raises:
+        ValueError: a detector without a record, or an option without a meaning.
     """
+    read = record_reader(detector.require_record(), white=white, channels=channels)
+    if ahead is not None and ahead < 0:
+        raise ValueError(f"ahead: got {ahead}, expected 0 or more, or None")
+
+    def decode(name: str, item: Any) -> Decoded | str:
+        if isinstance(item, Exception):  # it could not be taken from the iterable
+            return f"{name}: {item}"
+        return read_or_reason(read, item, name)
+
+    if is_one_image(images):
+        name = frame_name(images, 0)
+        return next(_decide(detector, [(name, decode(name, images))], keep=keep, maps=maps))
+    return _stream(detector, frames_of(images), decode, keep=keep, maps=maps, ahead=ahead, workers=workers)
+
+
+def _stream(detector, items, decode, *, keep, maps, ahead, workers) -> Iterator[Inspected]:
     workers = workers or usable_cores()
-    read = reader(detector)
-
-    def decode(path) -> Decoded | str:
-        try:
-            return read(path)
-        except (ImageError, OSError, MemoryError) as error:
-            return str(error) or type(error).__name__
-
+    batch_size = detector.batch_size if ahead is None else min(detector.batch_size, ahead + 1)
+    window = batch_size + AHEAD * workers if ahead is None else ahead + 1
+    named = ((frame_name(item, i), _taken(item)) for i, item in enumerate(items))
     with ThreadPoolExecutor(workers) as pool:
-        decoded = _ahead(pool, decode, paths, window=detector.batch_size + AHEAD * workers)
-        for batch in _batches(zip(paths, decoded), detector.batch_size):
-            yield from _decide(detector, batch, keep=keep)
+        decoded = _ahead(pool, decode, named, window=window)
+        while batch := list(itertools.islice(decoded, batch_size)):
+            failure = batch.pop() if isinstance(batch[-1], Exception) else None
+            yield from _decide(detector, batch, keep=keep, maps=maps)
+            if failure:
+                raise failure
 
 
-def _ahead(pool: ThreadPoolExecutor, function: Callable, items: Iterable, *, window: int) -> Iterator:
-    """Results in order, with never more than `window` of them waiting."""
-    items, waiting = iter(items), deque[Future]()
+def _taken(item: Any) -> Any:
+    """The image as it was when it was taken from the iterable; or what is wrong with it."""
     try:
-        for item in itertools.islice(items, window):
-            waiting.append(pool.submit(function, item))
+        return snapshot(item)
+    except (ImageError, MemoryError) as error:
+        return error
+
+
+def _ahead(pool: ThreadPoolExecutor, decode: Callable, named: Iterator, *, window: int) -> Iterator:
+    """(name, decoded) in order, with never more than `window` of them taken and not yet given.
+
+    An exception of the iterable is given last, after all that it gave before.
+    """
+    waiting, failure = deque[tuple[str, Future]](), None
+
+    def take(n: int) -> Exception | None:
+        try:
+            for name, item in itertools.islice(named, n):
+                waiting.append((name, pool.submit(decode, name, item)))
+        except Exception as error:
+            return error
+        return None
+
+    try:
+        failure = take(window)
         while waiting:
-            result = waiting.popleft().result()
-            for item in itertools.islice(items, 1):
-                waiting.append(pool.submit(function, item))
-            yield result
+            name, future = waiting.popleft()
+            yield name, future.result()
+            failure = failure or take(1)
+        if failure:
+            yield failure
     finally:
-        for future in waiting:
+        for _, future in waiting:
             future.cancel()
 
 
-def _batches(results: Iterable, size: int) -> Iterator[list]:
-    """Lists of results with `size` images, or fewer at the end; what cannot be scored goes along without counting."""
-    batch, images = [], 0
-    for result in results:
-        batch.append(result)
-        images += isinstance(result[1], Decoded)
-        if images == size:
-            yield batch
-            batch, images = [], 0
-    if batch:
-        yield batch
-
-
-def _decide(detector: Detector, batch: list, *, keep: bool) -> Iterator[Inspected]:
+def _decide(detector: Inspector, batch: list, *, keep: bool, maps: bool) -> Iterator[Inspected]:
     images = [result.image for _, result in batch if isinstance(result, Decoded)]
     scored = iter(_scored(detector, images))
-    for path, result in batch:
-        name = os.fsdecode(path)
+    for name, result in batch:
         outcome = next(scored) if isinstance(result, Decoded) else result
         yield (
             Inspected(name, ERROR, outcome)
             if isinstance(outcome, str)
-            else _inspected(detector, name, result, *outcome, keep=keep)
+            else _inspected(detector.require_record(), name, result, *outcome, keep=keep, maps=maps)
         )
 
 
-def _scored(detector: Detector, images: list[np.ndarray]) -> list:
+def _scored(detector: Inspector, images: list[np.ndarray]) -> list:
     """For each image its score, drift, map and decision, or what is wrong with it."""
     if not images:
         return []
     try:
-        prediction = predict(detector, np.stack(images))
+        prediction = detector(np.stack(images))
     except ValueError as error:  # a score that is no number; the others shall not suffer
         return [str(error)] if len(images) == 1 else [_scored(detector, [image])[0] for image in images]
     drift = [None] * len(images) if prediction.drift is None else prediction.drift
@@ -143,11 +191,10 @@ def _scored(detector: Detector, images: list[np.ndarray]) -> list:
 
 
 def _inspected(
-    detector: Detector, name: str, decoded: Decoded, score, drift, score_map, said: Decision, *, keep: bool
+    record: Record, name: str, decoded: Decoded, score, drift, score_map, said: Decision, *, keep: bool, maps: bool
 ) -> Inspected:
-    image_options = detector.require_record().manifest["image"]
-    geometry = Geometry(detector.size, image_options["resize"], image_options["filter"])
-    _, threshold = detector.require_record().thresholds
+    how, (_, threshold) = record.manifest["image"], record.thresholds
+    geometry = Geometry(how["size"], how["resize"], how["filter"])
     return Inspected(
         name,
         said.decision,
@@ -159,4 +206,6 @@ def _inspected(
         tuple(defect_boxes(score_map, threshold, source=decoded.source, geometry=geometry)),
         decoded.image if keep else None,
         score_map if keep else None,
+        decoded.source,
+        frame_map(score_map, source=decoded.source, geometry=geometry) if maps else None,
     )

@@ -10,6 +10,8 @@ from gnl_jax.config import default_config, set_method
 from gnl_jax.detection.region import Region
 from gnl_jax.detection.threshold import parse_rate
 
+DEFAULT_METHOD = "matched_bank"
+
 
 @dataclasses.dataclass(frozen=True)
 class FitOptions:
@@ -25,7 +27,7 @@ class FitOptions:
         confidence: None where the rates hold on average over calibrations; else with this probability for this one.
         calibration: number of parts that calibrate; None for `calibration_parts`.
         group_by, exclude: as for `good_images`.
-        region: what is inspected (`make_region`); None for all.
+        region: what is inspected (`place_region`); None for all.
         epochs: of training; 0 for about 3,200 images in all (`fit_training.IMAGE_PASSES`).
         time_budget: minutes that training may take, after a measurement of its first steps; None for no limit.
         student: a checkpoint of the published code (`load_student`), which is taken instead of training.
@@ -56,7 +58,7 @@ class FitOptions:
 
 
 def inspection_config() -> ConfigDict:
-    """GNL for good images of one product: 256x256, matched to the barycentre of all images it was fitted to.
+    """A matched memory bank for good images of one product: 256x256, matched to the barycentre of the images it holds.
 
     On a CPU images are scored one at a time, which is as fast, so that
     a score never depends on how many are asked for.
@@ -71,4 +73,4 @@ def inspection_config() -> ConfigDict:
     config.train.feature_budget_mb = 2048.0  # clean and grey views never change: the teacher sees them once
     config.eval.anchor = "barycentre"  # no single image's style, and no image ships
     config.eval.batch_size = 1 if on_cpu else 16
-    return set_method(config, "gnl", like="mvtec")
+    return set_method(config, DEFAULT_METHOD, like="mvtec")

@@ -1,6 +1,7 @@
 """The lamp has changed: new thresholds, p-values and drift reference from good parts of the new condition."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -10,15 +11,79 @@ from absl import logging
 
 from gnl_jax.detection.artifact import build_detector, shared_variables
 from gnl_jax.detection.calibrate import calibrated, provenance
-from gnl_jax.detection.detector import Detector
-from gnl_jax.detection.parts import LEAST_CALIBRATION, GoodImages, check_distinct
-from gnl_jax.detection.record import Record, rule_record
-from gnl_jax.detection.threshold import RateError, Rules, make_drift_rule, make_rules
+from gnl_jax.detection.detector import Detector, predict
+from gnl_jax.detection.inspection import ERROR, inspect
+from gnl_jax.detection.limits import Counts, Limits
+from gnl_jax.detection.parts import LEAST_CALIBRATION, GoodImages, check_distinct, largest_by_part
+from gnl_jax.detection.record import Record, folder_drift, rule_record
+from gnl_jax.detection.threshold import OK, RateError, Rules, make_drift_rule, make_rules
+from gnl_jax.detection.verdict import Choice, choose, probably_blind
 from gnl_jax.methods.build import build_method, matmul_precision
 from gnl_jax.methods.scoring import hold_region
 
 PyTree = Any
 WITH_OWN_REFERENCE = 2 * LEAST_CALIBRATION  # parts from which on half of them can be the new drift reference
+
+
+class Compared(NamedTuple):
+    """Old and new detector on the same parts, which one to use, and files that could not be read."""
+
+    old: Counts
+    new: Counts
+    blind: bool
+    choice: Choice
+    unreadable: tuple[str, ...]
+
+
+def compare(
+    old: Detector,
+    new: "Recalibrated",
+    good: GoodImages,
+    *,
+    bad: Sequence[str | os.PathLike] = (),
+    bad_parts: Sequence[str] = (),
+    limits: Limits,
+) -> Compared:
+    """Both detectors on the parts of the new condition, and the verdict: keep, replace or refit.
+
+    Args:
+        old, new: the detectors.
+        good: the good parts that calibrated the new one; they judge the old one alone.
+        bad: image files of defective parts of the new condition; a part is caught if one of its images is flagged.
+        bad_parts: the part that each of them shows.
+        limits: what is acceptable.
+    """
+    flagged, unreadable = [], set()
+    for detector in (old, new.detector):
+        mine: dict[str, bool] = {}
+        for part, said in zip(bad_parts, inspect(detector, list(bad)), strict=True):
+            if said.decision == ERROR:
+                unreadable.add(f"{said.path}: {said.reason}")
+            else:
+                mine[part] = mine.get(part, False) or said.decision != OK
+        flagged.append(mine)
+    before, now = flagged
+    pairs = {
+        "lost": sum(before[part] and not now[part] for part in now),
+        "gained": sum(now[part] and not before[part] for part in now),
+    }
+    was = good_counts(old, good)._replace(bad=len(before), caught=sum(before.values()))
+    fresh = good_counts(new.detector, good)._replace(bad=len(now), caught=sum(now.values()), **pairs)
+    blind = probably_blind(fresh, above_clean=new.may_be_blind, limits=limits)
+    return Compared(was, fresh, blind, choose(was, blind=blind, limits=limits), tuple(sorted(unreadable)))
+
+
+def good_counts(detector: Detector, good: GoodImages) -> Counts:
+    """How a detector decides on good parts: flagged by score, or by drift alone."""
+    prediction = predict(detector, good.images, maps=False)
+    reasons: dict[str, set[str]] = {}
+    for part, said in zip(good.parts, detector.decide(prediction), strict=True):
+        reasons.setdefault(part, set()).add(said.reason)
+    by_score = sum("score" in found for found in reasons.values())
+    by_drift = sum("drift" in found and "score" not in found for found in reasons.values())
+    drift = () if prediction.drift is None else largest_by_part(prediction.drift, good.parts)
+    folder = folder_drift(detector.require_record(), drift)
+    return Counts(len(reasons), by_score, by_drift, drift_seen=bool(folder and folder.alarm))
 
 
 class Recalibrated(NamedTuple):

@@ -143,8 +143,13 @@ def folder_drift(record: Record, drift: Sequence[float]) -> FolderDrift | None:
     calibration = record.calibration.drift
     if not len(drift) or not len(calibration):
         return None
-    n_calibration = len(calibration)
-    rule = make_rule(max(record.rules.review.rate, Fraction(1, n_calibration + 1)), n_calibration)
+    rule = folder_rule(record)
     small = int(rule.stops(p_counts(calibration, np.asarray(drift, np.float32))).sum())
     n = len(drift)
     return FolderDrift(small, n, n * rule.k / (rule.n + 1), drift_alarm(small, n, rule))
+
+
+def folder_rule(record: Record) -> Rule:
+    """The rule by which `folder_drift` calls a drift p-value small, for a record with calibrated drift."""
+    n = len(record.calibration.drift)
+    return make_rule(max(record.rules.review.rate, Fraction(1, n + 1)), n)

@@ -1,8 +1,8 @@
 """What part of the picture is inspected: a rectangle or a mask. Outside it nothing counts."""
 
 import os
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -10,20 +10,36 @@ from ml_collections import ConfigDict
 from gnl_jax.data.listing import list_images
 from gnl_jax.data.load import folder_options
 from gnl_jax.data.masks import read_mask
-from gnl_jax.data.pixels import read_file, read_image
+from gnl_jax.data.pixels import ImageError, read_file, read_image
+from gnl_jax.detection.parts import ImagesLike
 from gnl_jax.images.resize import Geometry, resize
 
 
 class Region(NamedTuple):
-    """One of the two.
+    """A rectangle or a mask, one of the two.
 
-    Fields:
+    Attributes:
         roi: (x, y, width, height) in the images' own pixels, for images of one size.
-        mask: path of an image that is not black where parts are inspected; stretched as the images are.
+        mask: path of an image that is not black where parts are inspected, of the images' size.
+        relative: False: images of another size than the region was drawn on are errors, when fitting and when
+            scoring. True: the region is stretched as the images are; it covers the same share of each.
     """
 
     roi: tuple[int, int, int, int] | None = None
     mask: str | os.PathLike | None = None
+    relative: bool = False
+
+
+class Placed(NamedTuple):
+    """A region on the images it was drawn for.
+
+    Attributes:
+        inside: where the resized images are inspected, bool [s s].
+        record: the region and the (height, width) it was drawn on, as a detector's manifest holds it.
+    """
+
+    inside: np.ndarray
+    record: dict[str, Any]
 
 
 def parse_roi(text: str) -> tuple[int, int, int, int]:
@@ -37,25 +53,33 @@ def parse_roi(text: str) -> tuple[int, int, int, int]:
     return x, y, width, height
 
 
-def make_region(
-    region: Region,
-    images: str | os.PathLike | np.ndarray | Sequence[np.ndarray],
-    dataset: ConfigDict,
-    *,
-    names: Sequence[str] | None = None,
-) -> np.ndarray:
-    """Where the resized images are inspected, bool [s s]: pixels that are made of inspected source pixels alone.
+def place_region(
+    region: Region, images: ImagesLike, dataset: ConfigDict, *, names: Sequence[str] | None = None
+) -> Placed:
+    """Puts a region on the images; inside are the resized pixels that are made of inspected source pixels alone.
 
-    images: the good images, whose size the rectangle refers to; names: those of a folder that count, None for all.
-    Raises ValueError for images of several sizes, a rectangle beyond their border, or a region that leaves nothing at
-    this size.
+    Args:
+        region: a rectangle or a mask.
+        images: the good images, whose size the region refers to: a folder, or arrays uint8 [h w 3].
+        dataset: that group of a configuration: size, and how files are read.
+        names: those of a folder that count, None for all.
+
+    Raises:
+        ValueError: images of several sizes, a mask of another size (unless it is relative), a rectangle beyond their
+            border, or a region that leaves nothing at this size.
     """
     if (region.roi is None) == (region.mask is None):
         raise ValueError("region: expected a rectangle or a mask, one of the two")
     if region.mask is not None:
         inside, what = read_mask(region.mask), os.fsdecode(region.mask)
+        drawn = inside.shape
+        if not region.relative and (size := _common_size(images, dataset, names, what="mask")) != drawn:
+            raise ValueError(
+                f"mask: {what} has {_pixels(drawn)} pixels and the images {_pixels(size)}, expected one size; a "
+                "relative region is stretched as the images are"
+            )
     else:
-        height, width = _common_size(images, dataset, names)
+        drawn = height, width = _common_size(images, dataset, names, what="roi")
         x, y, w, h = region.roi
         if x + w > width or y + h > height:
             raise ValueError(f"roi: got {x},{y},{w},{h}, expected it within the images of {width}x{height} pixels")
@@ -66,12 +90,28 @@ def make_region(
     result = resize(white, geometry)[..., 0] == 255
     if not result.any():
         raise ValueError(f"{what}: nothing of it is left at {dataset.size}x{dataset.size} pixels")
-    return result
+    drawn_as = {"roi": region.roi and str(region.roi), "mask": region.mask and os.fsdecode(region.mask)}
+    return Placed(result, {**drawn_as, "size": list(drawn), "relative": region.relative})
 
 
-def _common_size(
-    images: str | os.PathLike | np.ndarray | Sequence[np.ndarray], dataset: ConfigDict, names: Sequence[str] | None
-) -> tuple[int, int]:
+def check_frame_size(record: Mapping[str, Any] | None, size: tuple[int, int], *, name: str) -> None:
+    """ImageError for an image of another (height, width) than the region of a manifest was drawn on.
+
+    A relative region, and one of a file that does not say its size, allow every size.
+    """
+    drawn = tuple((record or {}).get("size", ()))
+    if drawn and not record["relative"] and drawn != size:
+        raise ImageError(
+            f"{name}: got {_pixels(size)} pixels, expected {_pixels(drawn)}: the region that is "
+            "inspected was drawn on images of that size"
+        )
+
+
+def _pixels(size: tuple[int, int]) -> str:
+    return f"{size[1]}x{size[0]}"
+
+
+def _common_size(images: ImagesLike, dataset: ConfigDict, names: Sequence[str] | None, *, what: str) -> tuple[int, int]:
     """(height, width) of all images. Raises ValueError naming one that differs."""
     if isinstance(images, np.ndarray):
         return images.shape[1], images.shape[2]
@@ -80,8 +120,8 @@ def _common_size(
         for i, size in enumerate(sizes):
             if size != sizes[0]:
                 raise ValueError(
-                    f"roi: image {i} has {size[1]}x{size[0]} pixels and image 0 {sizes[0][1]}x{sizes[0][0]}, expected "
-                    "one size; a mask is stretched as the images are"
+                    f"{what}: image {i} has {_pixels(size)} pixels and image 0 {_pixels(sizes[0])}, expected one "
+                    "size; a relative mask is stretched as the images are"
                 )
         return sizes[0]
     dataset = dataset.copy_and_resolve_references()
@@ -95,7 +135,7 @@ def _common_size(
             first, name = shape, path
         elif shape != first:
             raise ValueError(
-                f"roi: {path!r} has {shape[1]}x{shape[0]} pixels and {name!r} {first[1]}x{first[0]}, expected one "
-                "size; a mask is stretched as the images are"
+                f"{what}: {path!r} has {_pixels(shape)} pixels and {name!r} {_pixels(first)}, expected one size; a "
+                "relative mask is stretched as the images are"
             )
     return first

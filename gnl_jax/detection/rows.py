@@ -34,11 +34,16 @@ def csv_writer(file: IO[str]) -> Callable[[Inspected], None]:
     return write
 
 
+def json_line(result: Inspected) -> str:
+    """A result as a line of JSON, in ASCII; a name that is not UTF-8 has lone surrogates as escapes."""
+    return json.dumps(row(result), allow_nan=False) + "\n"
+
+
 def jsonl_writer(file: IO[str]) -> Callable[[Inspected], None]:
-    """One JSON object for each result, in ASCII; a name that is not UTF-8 has lone surrogates as escapes."""
+    """One `json_line` for each result."""
 
     def write(result: Inspected) -> None:
-        file.write(json.dumps(row(result), allow_nan=False) + "\n")
+        file.write(json_line(result))
         file.flush()
 
     return write

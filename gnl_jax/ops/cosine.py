@@ -1,18 +1,20 @@
 """Cosine distances with a finite gradient everywhere."""
 
 import jax
-import optax
+import jax.numpy as jnp
+from jax import lax
 
-from gnl_jax.ops.precision import at_least_float32
-
-# torch's cosine_similarity bounds each norm below by 1e-8. optax bounds the squared norm by its `epsilon`, which is the
-# same value and, unlike a bound on the norm, has a gradient at zero.
+# torch's cosine_similarity bounds each norm below by 1e-8; here each squared norm by 1e-16, which is the same value
+# and, unlike a norm, has a gradient at zero.
 _MIN_SQUARED_NORM = 1e-16
 
 
 def _cosine_distance(a: jax.Array, b: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    a, b = at_least_float32(a), at_least_float32(b)
-    return optax.losses.cosine_distance(a, b, epsilon=_MIN_SQUARED_NORM, axis=axes)
+    def inverse_norm(x: jax.Array) -> jax.Array:
+        return lax.rsqrt(jnp.maximum(jnp.sum(jnp.square(x), axis=axes), _MIN_SQUARED_NORM))
+
+    a, b = (x.astype(jnp.promote_types(x.dtype, jnp.float32)) for x in (a, b))
+    return 1 - jnp.sum(a * b, axis=axes) * inverse_norm(a) * inverse_norm(b)
 
 
 def cosine_distance(a: jax.Array, b: jax.Array) -> jax.Array:

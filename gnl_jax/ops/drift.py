@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from gnl_jax.ops.matching import sort_features
 
 LOWEST, HIGHEST = 0.05, 0.95  # fractions of the ranks between which distributions are compared
-_LEAST_SPREAD = 1e-3  # of the channels' mean spread: below it a channel hardly varies and would decide alone
+LEAST_SPREAD = 1e-3  # of the channels' mean spread: below it a channel hardly varies and would decide alone
 
 
 def middle_ranks(features: jax.Array) -> jax.Array:
@@ -34,6 +34,6 @@ def drift_score(deviations, spreads) -> jax.Array:
     """
     total = 0.0
     for deviation, spread in zip(deviations, spreads, strict=True):
-        least = _LEAST_SPREAD * jnp.mean(spread) + 1e-12
+        least = LEAST_SPREAD * jnp.mean(spread) + 1e-12
         total = total + jnp.mean(deviation / jnp.maximum(spread, least)[None], axis=-1)
     return total / len(spreads)

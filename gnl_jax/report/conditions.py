@@ -1,14 +1,29 @@
 """Shifts in words: what each family and severity means on a line, and whether training has shown the like."""
 
-from collections.abc import Sequence
-
 from ml_collections import ConfigDict
-from scipy import stats
 
+from gnl_jax.detection.limits import Counts
+from gnl_jax.detection.verdict import Judgement
 from gnl_jax.images.corruptions import FAMILIES
 from gnl_jax.methods.choices import OPERATIONS
 
-LEVEL = 0.95  # of the Clopper-Pearson intervals
+# Family -> what changes.
+LABELS = {
+    "brightness": "brightness added",
+    "contrast": "low contrast",
+    "defocus_blur": "out of focus",
+    "gaussian_noise": "noise",
+    "gain": "flickering lamp",
+    "gain_up": "brighter lamp",
+    "gain_down": "darker lamp",
+    "gamma": "tone curve",
+    "white_balance": "white balance",
+    "vignette": "dark corners",
+    "motion_blur": "motion blur",
+    "jpeg": "JPEG",
+    "rotation": "rotation",
+    "translation": "shifted part",
+}
 # Family -> the parameter of a severity in words.
 _WORDS = {
     "brightness": lambda v: f"brightness raised by {100 * v:.0f} % of white",
@@ -52,54 +67,12 @@ def seen_in_training(config: ConfigDict, family: str, severity: int) -> tuple[bo
     return bool(found), f"by AugMix's {', '.join(found)}" if found else "AugMix has nothing like it"
 
 
-def clopper_pearson(k: int, n: int, *, level: float = LEVEL) -> list[float]:
-    """The exact interval of a rate of which k of n were seen (Clopper and Pearson 1934); [0, 1] for n = 0."""
-    if n == 0:
-        return [0.0, 1.0]
-    interval = stats.binomtest(k, n).proportion_ci(level, method="exact")
-    return [float(interval.low), float(interval.high)]
-
-
-def outcome(*, stopped: int, n: int, promised: float) -> str:
-    """How good parts fare: "over" the promise if its interval is, "unsure" if the share alone is, else "within"."""
-    if n == 0:
-        return "unknown"
-    if clopper_pearson(stopped, n)[0] > promised:
-        return "over"
-    return "unsure" if stopped > promised * n else "within"
-
-
-def sentence(what: str, *, stopped: int, n: int, promised: float, alarm: bool, clean: bool) -> str:
-    """What happens to good parts under a condition, and what to do about it."""
-    counted = f"{what}: {stopped} of {n} good parts stopped; promised {100 * promised:.3g} in 100"
-    found = outcome(stopped=stopped, n=n, promised=promised)
-    if found == "over":
-        return counted + ("; are these parts like those fitted?" if clean else "; recalibrate or remove the cause")
-    if found == "unsure":
-        return counted + "; more than that, which so few parts may be by chance"
-    return counted + ("; the drift is seen, the decisions hold" if alarm and not clean else "; holds")
-
-
-def summary_lines(conditions: Sequence[dict], *, promised: float) -> list[str]:
-    """The overall sentences: the clean rate, how many changes hold, the worst one, whether defects are still found."""
-    clean, shifted = conditions[0], conditions[1:]
-    lines = [clean["sentence"]]
-    if shifted:
-        worst = max(shifted, key=lambda c: (c["stopped"] / c["n"], c["name"]))
-        kept = sum(outcome(stopped=c["stopped"], n=c["n"], promised=promised) == "within" for c in shifted)
-        lines.append(f"In {kept} of {len(shifted)} changed conditions no more good parts are stopped than promised.")
-        lines.append(f"Worst: {worst['sentence']}")
-    found = {
-        c["name"]: sum(d["stopped"] for d in c["defects"]) / sum(d["n"] for d in c["defects"])
-        for c in conditions
-        if c["defects"]
-    }
-    if found:
-        least = min(found, key=found.get)
-        as_they_are = (
-            f"{100 * found['clean']:.0f} % of defective parts are stopped as they are" if "clean" in found else ""
-        )
-        under = f"{100 * found[least]:.0f} % under {least}, the fewest" if least != "clean" else ""
-        lines.append(", ".join(filter(None, (as_they_are, under))) + ".")
-    lines.append("No false-alarm rate is promised under any shift: what is counted is what happened to these parts.")
-    return lines
+def sentence(what: str, counts: Counts, judgement: Judgement) -> str:
+    """What happened to the parts of a condition, and how it is judged."""
+    flagged = counts.by_score + counts.by_drift
+    said = [f"{what}: {flagged} of {counts.good} good parts flagged"]
+    if counts.by_drift:
+        said.append(f"({counts.by_drift} by drift alone)")
+    if counts.bad:
+        said.append(f"and {counts.caught} of {counts.bad} defects caught")
+    return f"{' '.join(said)}; {judgement.state}."

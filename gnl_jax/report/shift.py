@@ -1,7 +1,8 @@
 """The shift report: what a change of light, focus or camera does to a detector, counted on good and defective parts."""
 
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,14 @@ from gnl_jax.data.load import folder_options
 from gnl_jax.data.reading import Transform, load_images
 from gnl_jax.detection.artifact import use_matching
 from gnl_jax.detection.detector import Detector, predict
+from gnl_jax.detection.limits import Counts, Limits
 from gnl_jax.detection.parts import check_unseen
 from gnl_jax.detection.threshold import Rule
+from gnl_jax.detection.verdict import Judgement, judge
 from gnl_jax.progress import progress_bar
-from gnl_jax.report.conditions import summary_lines
+from gnl_jax.report.card import card, numbers
+from gnl_jax.report.examples import examples, within_size
+from gnl_jax.report.schema import SCHEMA
 from gnl_jax.report.shift_files import (
     Condition,
     Files,
@@ -24,7 +29,7 @@ from gnl_jax.report.shift_files import (
     make_conditions,
     own_files,
 )
-from gnl_jax.report.shift_rows import Shown, condition_row, counts_good, gallery, promised_rate, spread
+from gnl_jax.report.shift_rows import Shown, condition_row, count, counts_good, decided, judged
 
 
 def shift_report(
@@ -37,7 +42,9 @@ def shift_report(
     group_by: str = "",
     file: str = "",
     sha256: str = "",
+    exclude: Collection[str] = (),
     options: ShiftOptions,
+    limits: Limits,
 ) -> dict[str, Any]:
     """The report as JSON-able data with pictures as data URIs (`report/html.py` shows it).
 
@@ -49,7 +56,9 @@ def shift_report(
         baseline: another detector that decides on the same files.
         group_by: which images show the same part (`part_names`): parts are counted, each stopped if an image of it is.
         file, sha256: of the detector, for the record.
+        exclude: paths of files to leave out, which cannot be used.
         options: what is simulated.
+        limits: what is acceptable.
 
     Raises:
         ValueError: images that the detector was fitted or calibrated with, which are named; folders without images.
@@ -57,17 +66,21 @@ def shift_report(
     normal = good_files(good, group_by=group_by)
     defective = defect_files(bad, group_by=group_by) if bad else Files((), (), (), ())
     own = {name: own_files(folder, group_by=group_by) for name, folder in (shifted or {}).items()}
+    normal, defective = normal.without(exclude), defective.without(exclude)
+    own = {name: files.without(exclude) for name, files in own.items()}
     conditions = make_conditions(normal, defective, own, options)
     known, total = detector.require_record(), sum(len(c.files.paths) for c in conditions)
-    others_by_matching = {k: use_matching(detector, k) for k in known.matchings if k != known.matching}
-    promised = promised_rate(detector)
-    rows, galleries = [], {"false_alarms": [], "missed": []}
+    kinds = [kind for kind in known.matchings if kind != known.matching and options.matchings]
+    others_by_matching = {kind: use_matching(detector, kind) for kind in kinds}
+    rows, counted, unshifted, started = [], [], {}, time.monotonic()
     with progress_bar("conditions", total) as advance:
         for condition in conditions:
             images = _load(detector, condition, options)
             if condition.family is None:
                 check_unseen(images, condition.files.names, known.manifest["data"])
             shown = Shown(condition, images, predict(detector, images, advance=advance))
+            if condition.kind == "clean":
+                unshifted = dict(zip(condition.files.paths, decided(detector, shown)))
             others = {kind: counts_good(other, shown) for kind, other in others_by_matching.items()}
             compared = None
             if baseline is not None:
@@ -75,28 +88,43 @@ def shift_report(
                 if condition.family is None:
                     check_unseen(its, condition.files.names, baseline.require_record().manifest["data"])
                 compared = counts_good(baseline, shown._replace(images=its))
-            rows.append(condition_row(detector, shown, others, compared, promised=promised))
-            for kind, chosen in gallery(detector, shown).items():
-                galleries[kind] += chosen
+            counted.append(count(detector, shown, unshifted, counted[0] if counted else None))
+            row = condition_row(detector, shown, counted[-1], others, compared)
+            rows.append(row | examples(detector, shown, seed=options.seed))
+    judgements = _judge(rows, counted, limits)
+    names = {"detector": file, "good": os.fspath(good), "bad": os.fspath(bad or ""), "size": known.config.dataset.size}
+    verdict = card(rows, judgements, names=names)
+    rows = [judged(*triple) for triple in zip(within_size(rows), counted, judgements)]
     return {
-        "schema": 1,
+        "schema": SCHEMA,
         "title": f"Shift report of {file or 'a detector'}",
-        "summary": summary_lines(rows, promised=promised),
+        "verdict": {**verdict._asdict(), "state": verdict.state.value},
+        "numbers": numbers(rows, judgements),
+        "limits": limits._asdict(),
         "artifact": _artifact(detector, file=file, sha256=sha256),
         "rules": {name: _rule(rule) for name, rule in zip(("ng", "review", "drift"), (*known.rules, known.drift_rule))},
         "thresholds": dict(zip(("ng", "review"), known.thresholds)),
         "conditions": rows,
-        "galleries": {kind: spread(items) for kind, items in galleries.items()},
         "provenance": {
             "good": os.fspath(good),
             "bad": os.fspath(bad or ""),
             "shifted": [f"{name}={folder}" for name, folder in (shifted or {}).items()],
-            "images for each simulated condition": f"{options.limit} good, {options.limit_bad} defective",
+            "parts for each simulated shift": f"{options.limit} good, {options.limit_bad} defective, at most",
             "seed": options.seed,
-            "made": str(dict(known.manifest["made"])),
+            "seconds": round(time.monotonic() - started),
+            "made": dict(known.manifest["made"]),
             "parent": str(known.manifest["parent"] or ""),
         },
     }
+
+
+def _judge(rows: Sequence[Mapping[str, Any]], counted: Sequence[Counts], limits: Limits) -> list[Judgement]:
+    """Photographed conditions and simulated ones are two families: naming is corrected within each."""
+    found: dict[int, Judgement] = {}
+    for simulated in (False, True):
+        places = [i for i, row in enumerate(rows) if (row["kind"] == "simulated") == simulated]
+        found |= dict(zip(places, judge([counted[i] for i in places], limits)))
+    return [found[i] for i in range(len(rows))]
 
 
 def _artifact(detector: Detector, *, file: str, sha256: str) -> dict[str, Any]:
@@ -108,8 +136,8 @@ def _artifact(detector: Detector, *, file: str, sha256: str) -> dict[str, Any]:
         "matching": detector.require_record().matching,
         "teacher": f"{config.teacher.arch}, {config.teacher.weights}",
         "size": config.dataset.size,
-        "images learned from": len(detector.require_record().manifest["data"]["fit"]),
-        "images that calibrate": len(detector.require_record().manifest["data"]["calibration"]),
+        "training images": len(detector.require_record().manifest["data"]["fit"]),
+        "calibration images": len(detector.require_record().manifest["data"]["calibration"]),
     }
 
 

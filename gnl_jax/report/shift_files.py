@@ -1,7 +1,7 @@
 """What a shift report shows to a detector: good and defective parts as they are, changed, and photographed anew."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,13 +13,17 @@ from gnl_jax.detection.grouping import part_names
 
 
 class ShiftOptions(NamedTuple):
-    """Simulated families and severities; good and defective images for each; seed of noise and of the choice."""
+    """Simulated families and severities; good and defective parts for each; seed of noise and of the choice.
+
+    matchings: whether the detector's other matchings are counted too.
+    """
 
     families: tuple[str, ...]
-    severities: tuple[int, ...] = (1, 2, 3, 4, 5)
-    limit: int = 20
-    limit_bad: int = 10
+    severities: tuple[int, ...]
+    limit: int
+    limit_bad: int
     seed: int = 0
+    matchings: bool = False
 
 
 class Files(NamedTuple):
@@ -32,6 +36,10 @@ class Files(NamedTuple):
 
     def take(self, indices: Sequence[int]) -> "Files":
         return Files(*(tuple(field[i] for i in indices) for field in self))
+
+    def without(self, paths: Collection[str]) -> "Files":
+        """All but the files with these paths."""
+        return self.take([i for i, path in enumerate(self.paths) if path not in paths])
 
 
 class Condition(NamedTuple):
@@ -90,10 +98,14 @@ def make_conditions(
 
 
 def _some(files: Files, limit: int, seed: int) -> Files:
-    """At most `limit` files, drawn from the seed, as evenly over the kinds of defect as they allow."""
+    """All images of at most `limit` parts, drawn from the seed, as evenly over the kinds of defect as they allow."""
     rng = np.random.default_rng([seed, 3])
-    turns = {}
-    order = rng.permutation(len(files.paths))
-    for i in order:
-        turns[i] = sum(files.defects[j] == files.defects[i] for j in turns)
-    return files.take(sorted(sorted(order, key=lambda i: (turns[i], np.where(order == i)[0][0]))[:limit]))
+    kinds: dict[tuple[str, str], None] = dict.fromkeys(zip(files.defects, files.parts))
+    parts = [list(kinds)[i] for i in rng.permutation(len(kinds))]
+    turns: dict[str, int] = {}
+    ranked = []
+    for place, (defect, part) in enumerate(parts):
+        turns[defect] = turns.get(defect, 0) + 1
+        ranked.append((turns[defect], place, (defect, part)))
+    chosen = {pair for *_, pair in sorted(ranked)[:limit]}
+    return files.take([i for i, pair in enumerate(zip(files.defects, files.parts)) if pair in chosen])

@@ -1,22 +1,22 @@
 """A row of the shift report: what a detector says of one condition's images, counted."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gnl_jax.detection.detector import Detector, predict
+from gnl_jax.detection.evidence import upper_bound
+from gnl_jax.detection.limits import Counts
 from gnl_jax.detection.record import folder_drift
 from gnl_jax.detection.threshold import NG, OK, REVIEW
+from gnl_jax.detection.verdict import Judgement
 from gnl_jax.evaluation.metrics import auroc
 from gnl_jax.methods.base import Prediction
-from gnl_jax.report.conditions import clopper_pearson, in_words, seen_in_training, sentence
-from gnl_jax.report.overlay import overlay, picture
+from gnl_jax.report.conditions import LABELS, in_words, seen_in_training, sentence
 from gnl_jax.report.shift_files import Condition
 
 BINS = 30  # of the histograms
-THUMBNAIL, PICTURE = 128, 192  # pixels a side
-GALLERY, EACH = 12, 2  # pictures in a gallery; from one condition before the others have had their turn
 
 
 class Shown(NamedTuple):
@@ -30,12 +30,6 @@ class Shown(NamedTuple):
     def good(self) -> np.ndarray:
         """Which images show good parts, bool [n]."""
         return np.array([defect == "" for defect in self.condition.files.defects], bool)
-
-
-def promised_rate(detector: Detector) -> float:
-    """Good parts that may be stopped, by score or by drift."""
-    drift = detector.require_record().drift_rule
-    return float(detector.require_record().rules.review.rate + (drift.rate if drift else 0))
 
 
 class Part(NamedTuple):
@@ -78,53 +72,106 @@ def _rows(prediction: Prediction, rows: np.ndarray) -> Prediction:
     return Prediction(*(None if field is None else field[rows] for field in prediction))
 
 
+def decided(detector: Detector, shown: Shown) -> list[bool]:
+    """Whether each image is flagged (REVIEW or NG)."""
+    return [said.decision != OK for said in detector.decide(shown.prediction)]
+
+
+def count(detector: Detector, shown: Shown, unshifted: Mapping[str, bool], clean: Counts | None) -> Counts:
+    """The counts of a condition, by part.
+
+    Args:
+        detector: that decided.
+        shown: the condition.
+        unshifted: path -> whether the image is flagged unshifted; the same parts are compared by the same images.
+        clean: of the unshifted parts, for conditions of other parts; None for the unshifted parts themselves.
+    """
+    parts = by_part(detector, shown, _rows(shown.prediction, shown.good), shown.good)
+    folder = folder_drift(detector.require_record(), [p.drift for p in parts if p.drift is not None])
+    by_drift = sum(part.reason == "drift" for part in parts)
+    now, before = _flagged(shown, decided(detector, shown)), None
+    if shown.condition.kind == "simulated":
+        before = _flagged(shown, [unshifted[path] for path in shown.condition.files.paths])
+    found = Counts(
+        good=len(parts),
+        by_score=counts(parts)["stopped"] - by_drift,
+        by_drift=by_drift,
+        bad=len(now),
+        caught=sum(now.values()),
+        drift_seen=bool(folder and folder.alarm),
+    )
+    if before is not None:
+        pairs = {"lost": sum(before[p] and not now[p] for p in now), "gained": sum(now[p] > before[p] for p in now)}
+        return found._replace(**pairs)
+    return found if clean is None else found._replace(bad_before=clean.bad, caught_before=clean.caught)
+
+
+def _flagged(shown: Shown, images: Sequence[bool]) -> dict[tuple[str, str], bool]:
+    """(kind of defect, part) -> whether any of its images is flagged."""
+    files, found = shown.condition.files, {}
+    for defect, part, flag in zip(files.defects, files.parts, images, strict=True):
+        if defect:
+            found[defect, part] = found.get((defect, part), False) or flag
+    return found
+
+
 def condition_row(
-    detector: Detector, shown: Shown, matchings: dict[str, Any], baseline: dict[str, int] | None, *, promised: float
+    detector: Detector, shown: Shown, counted: Counts, matchings: dict[str, Any], baseline: dict[str, int] | None
 ) -> dict[str, Any]:
-    """The condition's entry in the report (`report/html.py` has its fields)."""
+    """The condition's entry in the report, not judged yet (`report/schema.py` has its fields)."""
     condition, good = shown.condition, shown.good
     parts = by_part(detector, shown, _rows(shown.prediction, good), good)
-    mine, n = counts(parts), len(parts)
-    drift = _drift(detector, parts)
-    matchings = {detector.require_record().matching: mine, **matchings}
-    clean = condition.kind == "clean"
+    mine = counts(parts)
     seen, note = (None, "")
     if condition.family is not None:
         seen, note = seen_in_training(detector.require_record().config, condition.family, condition.severity)
-    what = in_words(condition.family, condition.severity) if condition.family else condition.name
-    example = int(np.flatnonzero(good)[0])
-    alarm = bool(drift and drift["alarm"])
     return {
         "name": condition.name,
+        "what": in_words(condition.family, condition.severity) if condition.family else _named(condition),
+        "label": LABELS[condition.family] if condition.family else _named(condition),
         "family": condition.family,
         "severity": condition.severity,
         "kind": condition.kind,
         "seen": seen,
         "seen_note": note,
-        "sentence": sentence(what, stopped=mine["stopped"], n=n, promised=promised, alarm=alarm, clean=clean),
-        "guarantee": clean,
-        "n": n,
+        "n": counted.good,
+        "by_score": counted.by_score,
+        "by_drift": counted.by_drift,
         **mine,
-        "stopped_interval": clopper_pearson(mine["stopped"], n),
-        "rejected_interval": clopper_pearson(mine["rejected"], n),
-        "promised": promised,
-        "drift": drift,
-        "matchings": matchings,
+        "alarms_bound": upper_bound(counted.by_score, counted.good),
+        "bad": counted.bad,
+        "caught": counted.caught,
+        "lost": counted.lost,
+        "gained": counted.gained,
+        "drift": _drift(parts, alarm=counted.drift_seen),
+        "matchings": {detector.require_record().matching: mine, **matchings},
         "baseline": baseline,
         "defects": _defects(detector, shown),
         "auroc": auroc(shown.prediction.score, ~good) if good.any() and not good.all() else None,
-        "thumbnail": picture(shown.images[example], THUMBNAIL),
         "histogram": _histogram(detector, shown),
     }
 
 
-def _drift(detector: Detector, parts: Sequence[Part]) -> dict[str, Any] | None:
+def judged(row: Mapping[str, Any], counted: Counts, judgement: Judgement) -> dict[str, Any]:
+    """The entry with its verdict."""
+    return {
+        **row,
+        "sentence": sentence(row["what"], counted, judgement),
+        "state": judgement.state.value,
+        "alarms": judgement.alarms.value,
+        "detection": judgement.defects.value,
+        "good_enough": judgement.good_enough,
+        "bad_enough": judgement.bad_enough,
+    }
+
+
+def _named(condition: Condition) -> str:
+    return "unshifted" if condition.kind == "clean" else condition.name
+
+
+def _drift(parts: Sequence[Part], *, alarm: bool) -> dict[str, Any] | None:
     values = [part.drift for part in parts if part.drift is not None]
-    if not values:
-        return None
-    folder = folder_drift(detector.require_record(), values)
-    alarms = sum(part.reason == "drift" for part in parts)
-    return {"median": float(np.median(values)), "alarms": alarms, "alarm": bool(folder and folder.alarm)}
+    return {"median": float(np.median(values)), "alarm": alarm} if values else None
 
 
 def _defects(detector: Detector, shown: Shown) -> list[dict[str, Any]]:
@@ -145,40 +192,3 @@ def _histogram(detector: Detector, shown: Shown) -> dict[str, Any]:
         name: np.histogram(held[rows], edges)[0].tolist() for name, rows in (("good", shown.good), ("bad", ~shown.good))
     }
     return {"edges": edges.tolist(), **of}
-
-
-def gallery(detector: Detector, shown: Shown) -> dict[str, list[dict[str, Any]]]:
-    """The highest-scored good parts that are stopped, and the lowest-scored defective ones that are not."""
-    decisions, scores = detector.decide(shown.prediction), shown.prediction.score
-    stopped = np.array([d.decision != OK for d in decisions], bool)
-    order = np.argsort(scores, kind="stable")
-    chosen = {
-        "false_alarms": [i for i in order[::-1] if shown.good[i] and stopped[i]],
-        "missed": [i for i in order if not shown.good[i] and not stopped[i]],
-    }
-    _, threshold = detector.require_record().thresholds
-    return {
-        kind: [
-            {
-                "image": picture(shown.images[i], PICTURE),
-                "overlay": picture(overlay(shown.images[i], shown.prediction.map[i], threshold), PICTURE),
-                "name": shown.condition.files.names[i],
-                "condition": shown.condition.name,
-                "score": float(scores[i]),
-                "decision": decisions[i].decision,
-            }
-            for i in rows[:GALLERY]
-        ]
-        for kind, rows in chosen.items()
-    }
-
-
-def spread(items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """At most `GALLERY` pictures, `EACH` of a condition first, the conditions in their order."""
-    turns: dict[str, int] = {}
-    ranked = []
-    for place, item in enumerate(items):
-        turn = turns.get(item["condition"], 0)
-        turns[item["condition"]] = turn + 1
-        ranked.append((turn // EACH, place, item))
-    return [item for *_, item in sorted(ranked, key=lambda r: r[:2])[:GALLERY]]

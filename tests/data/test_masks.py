@@ -93,7 +93,7 @@ def test_a_defect_without_a_mask_is_not_known(tmp_path):
 def test_all_broken_masks_are_named_or_left_out(tmp_path, caplog):
     (tmp_path / "empty.png").write_bytes(b"")
     paths = [(str(tmp_path / name),) for name in ("gone.png", "empty.png")] + [(write(tmp_path / "0.png", np.eye(4)),)]
-    with pytest.raises(ImageError, match=r"(?s)2 of 3 files .*gone\.png': No such.*empty\.png': the file is empty"):
+    with pytest.raises(ImageError, match=r"(?s)2 of 3 masks .*gone\.png': No such.*empty\.png': the file is empty"):
         load_masks(paths, 8)
     masks, known = load_masks(paths, 8, defective=[True] * 3, skip_unreadable=True)
     assert known.tolist() == [False, False, True]

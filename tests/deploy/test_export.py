@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gnl_jax.deploy import export, runtime
+from gnl_jax.deploy import export, runtime, trials
 from gnl_jax.deploy.export import ExportError, export_detector, make_program, resize_in_program, write_runtime
 from gnl_jax.detection import container
 from gnl_jax.detection.detector import Detector
@@ -88,7 +88,7 @@ def by_export(exported, images):
 def test_the_file_scores_and_decides_as_the_detector(shipped):
     exported = runtime.load(shipped)
     images = good_images(11, seed=3)
-    images += export.disturbed(images[0])
+    images += trials.disturbed(images[0])
     expected, got = by_detector(images), by_export(exported, images)
     np.testing.assert_allclose(got.score, expected.score, rtol=1e-6)
     np.testing.assert_allclose(got.map, expected.map, rtol=1e-5, atol=1e-6)
@@ -354,7 +354,7 @@ def test_a_line_computer_needs_two_files(shipped, tmp_path):
     """A fresh process beside copies of both, in which the package and its other libraries are not imported."""
     assert write_runtime(tmp_path) == tmp_path / "gnl_runtime.py"
     (tmp_path / "part.gnlx").write_bytes(shipped.read_bytes())
-    images = [good_images()[1], export.disturbed(good_images()[1])[-1]]
+    images = [good_images()[1], trials.disturbed(good_images()[1])[-1]]
     for i, image in enumerate(images):
         np.save(tmp_path / f"{i}.npy", image)
     program = """
@@ -436,7 +436,7 @@ def test_a_real_network_with_matching_and_drift(tmp_path):
     uncalibrated = Detector(random_variables(model, size, rng), score, size, 4)
     seen, disturbed = (
         uncalibrated(np.stack([resize(image, size) for image in some]))
-        for some in (images, [other for image in images for other in export.disturbed(image)])
+        for some in (images, [other for image in images for other in trials.disturbed(image)])
     )
     between = [np.array([(a.min() + b.max()) / 2], np.float32) for a, b in zip(seen[::2], disturbed[::2])]
     said = manifest(size=size, resize=0, rules={"ng": None, "review": 1, "drift": 1}, n=1, matching="efdm")

@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import safetensors.numpy
-from fitted import config, digits, fitted
+from fitted import ARCH, config, digits, fitted
 from PIL import Image
 from torch_state import to_torch
 
@@ -36,7 +36,7 @@ def test_it_says_what_it_chose():
     assert any(text.startswith("REVIEW: good parts stopped 5 % on average") for text in said)
     assert any("nothing is rejected (NG): 1 % takes 99 calibration images, got 19" in text for text in said)
     assert detector.record.rules.ng is None
-    assert any(text.endswith("resnet10 at 32x32, batches of 14") for text in said), "three steps, evenly filled"
+    assert any(text.endswith(f"{ARCH} at 32x32, batches of 14") for text in said), "three steps, evenly filled"
 
 
 def test_the_size_may_be_given_beside_the_configuration():
@@ -168,8 +168,18 @@ def test_training_goes_on_only_with_the_same_images(tmp_path, monkeypatch):
     monkeypatch.setattr("gnl_jax.detection.fit_training.train", stop)
     with pytest.raises(KeyboardInterrupt):
         fit(digits()[0], config(), workdir=tmp_path)
-    with pytest.raises(ValueError, match="begun there with other images"):
+    with pytest.raises(ValueError, match=r"begun there with other images \(41 images and now has 40: "):
         fit(digits()[0][1:], config(), workdir=tmp_path)
+    other = config()
+    other.dataset.size = 64
+    with pytest.raises(ValueError, match="begun there with size 32 and now has 64"):
+        fit(digits()[0].repeat(2, axis=1).repeat(2, axis=2), other, workdir=tmp_path)
+    with pytest.raises(ValueError, match=r"with no region and now has roi \(0, 0, 20, 20\)"):
+        fit(digits()[0], config(), workdir=tmp_path, options=FitOptions(region=Region(roi=(0, 0, 20, 20))))
+    other = config()
+    other.seed = 5
+    with pytest.raises(ValueError, match="with seed 0 and now has 5"):
+        fit(digits()[0], other, workdir=tmp_path)
     said = []
     with pytest.raises(KeyboardInterrupt):
         fit(digits()[0], config(), workdir=tmp_path, say=said.append)

@@ -76,3 +76,19 @@ def test_a_backslash_may_be_part_of_a_name(tmp_path):
 def test_a_missing_table_is_named():
     with pytest.raises(ValueError, match=r"'/no/groups.csv' cannot be read"):
         part_names(NAMES, "/no/groups.csv")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "good/a_1.png;7\ngood/a_2.png;7\ngood/b_1.png;8\n",
+        "x\\good\\a_1.png,7\nx\\good\\a_2.png,7\nb_1.png,8\n",
+        "x\\good\\a_1.png;7\r\ngood\\a_2.png;7\r\nb_1.png;8\r\n",
+    ],
+)
+def test_a_table_of_windows_is_read(tmp_path, text):
+    assert part_names(NAMES, table(tmp_path, text), root="/data/x/good") == ("7", "7", "8")
+
+
+def test_a_semicolon_in_a_name_separates_nothing(tmp_path):
+    assert part_names(("a;b.png",), table(tmp_path, "a;b.png,7\n"), root="/data") == ("7",)

@@ -11,8 +11,10 @@ import pytest
 from shift_report import PIXEL, condition, full_report, picture, small_report
 
 from gnl_jax.report.html import report_page, write_page
+from gnl_jax.report.schema import STATES
 
-SECTIONS = ("summary", "alarms", "shifts", "scores", "defects", "stopped", "missed", "matching", "drift")
+SECTIONS = ("verdict", "heatmap", "conditions-list", "table", "drift")
+NO_NUMBERS = {"false_alarms": {"now": [1, 2], "worst": [1, 2], "where": ""}, "defects": None, "within": [1]}
 HOSTILE = (
     '"><img src=x onerror=alert(1)>.png',
     "</script><script>alert(1)</script>.png",
@@ -58,72 +60,109 @@ def test_the_sections_come_in_this_order():
     assert links[: len(ids)] == [f"#{name}" for name in ids]
 
 
-def test_sentences_come_before_everything_else():
+def test_the_verdict_comes_first_and_no_sentence_twice():
     report = small_report()
     text = words(report_page(report))
-    places = [text.index(sentence) for sentence in report["summary"]]
-    places += [text.index(c["sentence"]) for c in report["conditions"]]
-    assert places[:2] == sorted(places[:2])
-    assert max(places) < text.index("Good parts stopped under each condition")
+    verdict = report["verdict"]
+    places = [text.index(part) for part in (verdict["found"], verdict["action"], verdict["command"])]
+    assert places == sorted(places)
+    assert max(places) < text.index("False alarms 2 %") < text.index("Every condition")
+    for sentence in (*verdict.values(), *(c["sentence"] for c in report["conditions"])):
+        if sentence != verdict["state"]:
+            assert text.count(sentence) == 1, sentence
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_every_state_has_a_heading_a_colour_and_a_shape(state):
+    report = small_report()
+    report["verdict"]["state"] = state
+    page = report_page(report)
+    (name, shape, heading) = re.search(
+        r'class="verdict (\w+)">\s*<h2><span aria-hidden="true">(.) </span>(.*?)<', page
+    ).groups()
+    assert name in ("within", "unsure", "over", "drifted")
+    assert shape in "●◆▲"
+    assert heading == state.capitalize()
+
+
+def test_three_large_numbers():
+    text = words(report_page(small_report()))
+    assert "False alarms 2 % 2 of 100 now (target 5 %) 46 of 100 worst: lamp +27 %" in text
+    assert "Defects caught 92.5 % 74 of 80 now 61 of 80 worst: lamp +27 %" in text
+    assert "Conditions 2 of 4 within limits" in text
+    report = small_report()
+    report["numbers"]["defects"] = None
+    assert "Defects caught – none shown" in words(report_page(report))
+
+
+def test_the_heat_map_pairs_false_alarms_and_defects():
+    report = small_report()
+    page = report_page(report)
+    table = page[page.index('<table class="heat">') : page.index('<section id="conditions-list"')]
+    rows = re.findall(r"<tr><th scope=\"row\".*?</tr>", table, flags=re.DOTALL)
+    assert [words(row).split()[0] for row in rows] == ["clean", "gain_up", "line"]
+    labels = re.findall(r'aria-label="(.*?)"', rows[1])
+    stopped = [report["conditions"][i]["stopped"] for i in (2, 1)]
+    caught = [100 * report["conditions"][i]["caught"] / 80 for i in (2, 1)]
+    expected = [f"false alarms {k} %" for k in stopped] + [f"defects caught {share:.0f} %" for share in caught]
+    assert len(labels) == 4
+    for label, part in zip(labels, expected):
+        assert part in label
+    assert re.findall(r'href="#c(\d)"', rows[1]) == ["2", "1", "2", "1"]
+
+
+def test_uncertain_cells_are_hatched_and_bad_ones_marked():
+    def cell(**fields):
+        page = report_page(small_report(conditions=[condition(**fields)]))
+        return re.search(r'<a class="cell.*?</a>', page, flags=re.DOTALL)[0]
+
+    assert "hatched" in cell(alarms="not enough evidence")
+    assert "▲" not in cell(alarms="not enough evidence")
+    assert "hatched" not in cell(alarms="within limits")
+    for bad in ("too many false alarms", "drifted: recalibrate"):
+        assert "▲" in cell(alarms=bad)
+    # The shade goes by the acceptable rate of 10 %: 2 of 100 are the lightest, 60 of 100 the darkest.
+    assert 'class="cell s0' in cell(stopped=2, by_score=2, rejected=0)
+    assert 'class="cell s4' in cell(stopped=60, by_score=50, by_drift=10, rejected=0)
 
 
 def test_the_table_has_a_row_for_each_condition_and_auroc_last():
     report = small_report()
     page = report_page(report)
-    table = page[page.index('<table id="conditions">') : page.index('<section id="shifts"')]
+    table = page[page.index('<table id="conditions">') : page.index('<section id="drift"')]
     headings = re.findall(r"<button[^>]*>(.*?)</button>", table)
-    assert headings[:5] == ["Condition", "Family", "Severity", "Kind", "Training"]
-    assert headings[5:8] == ["Good parts stopped", "Rejected", "Promised"]
-    assert headings[9:] == ["Matching on", "Matching off", "Baseline", "Drift", "AUROC"]
+    assert headings[:6] == ["Condition", "Family", "Severity", "Kind", "Training", "Verdict"]
+    assert headings[6:11] == ["Good parts flagged", "By drift alone", "Rejected", "Defects caught", "Lost"]
+    assert headings[11:] == ["Matching on", "Matching off", "Baseline", "Drift", "AUROC"]
     rows = re.findall(r"<tr data-kind.*?</tr>", table, flags=re.DOTALL)
     assert [len(re.findall("data-value", row)) for row in rows] == [len(headings)] * 4
     clean, gain = words(rows[0]), words(rows[1])
     c = report["conditions"][1]
-    low, high = c["stopped_interval"]
-    assert f"{c['stopped']} of 100" in gain
-    assert f"{100 * low:.1f}–{100 * high:.1f} %" in gain
-    assert " 5 % no guarantee" in gain
-    assert f"{sum(defect['stopped'] for defect in c['defects'])} of 80" in gain
-    assert "no guarantee under shift" in gain
-    assert "no guarantee under shift" not in clean
-    assert table.count("no guarantee under shift") == 3
+    assert f"{c['stopped']} of 100 at most {100 * c['alarms_bound']:.3g} %" in gain
+    assert f"{c['caught']} of 80" in gain
+    assert c["caught"] == sum(defect["stopped"] for defect in c["defects"])
+    assert c["state"] in gain
+    assert "within limits" in clean
     assert gain.rstrip().endswith(f"{c['auroc']:.3f}")
 
 
-@pytest.mark.parametrize(
-    ("n", "stopped", "interval", "outcome"),
-    [
-        (100, 30, [0.2, 0.4], "more than promised"),
-        (100, 8, [0.035, 0.152], "perhaps more than promised"),
-        (100, 5, [0.016, 0.113], "as promised"),
-        (0, 0, [0.0, 1.0], "no good parts"),
-    ],
-)
-def test_what_is_more_than_promised_is_said_in_words(n, stopped, interval, outcome):
-    c = condition(n=n, stopped=stopped, stopped_interval=interval, rejected=0, matchings={}, baseline=None)
-    page = report_page(small_report(conditions=[c]))
-    assert f'title="{outcome}"' in page
-    assert page.count("<h3>") == 3  # of this outcome alone, and two of the provenance
-
-
-def test_thumbnails_stand_by_family_in_order_of_severity():
+def test_conditions_stand_by_family_in_order_of_severity_with_their_pictures():
     page = report_page(small_report())
-    strips = page[page.index('<section id="shifts"') : page.index('<section id="scores"')]
-    assert re.findall('alt="(.*?)"', strips) == ["clean", "line 7, new lamp", "clean", "gain_up 2", "gain_up 10"]
-    assert strips.count(PIXEL) == 5
+    panels = page[page.index('<section id="conditions-list"') : page.index('<section id="table"')]
+    alts = re.findall('alt="(.*?)"', panels)
+    assert [alt for alt in alts if "outlined" not in alt] == ["clean", "gain_up 2", "gain_up 10", "line 7, new lamp"]
+    assert panels.count(PIXEL) == 6
+    assert words(panels).count("False alarms good/000.png") == words(panels).count("Missed defects crack/000.png") == 1
 
 
 def test_histograms_mark_both_thresholds_and_only_clean_is_open():
     report = small_report()
     page = report_page(report)
-    assert re.findall("<details id=.*?>", page)[:2] == [
-        '<details id="c0" class="clean" open>',
-        '<details id="c1">',
-    ]
+    assert re.findall("<details id=.*?>", page)[:2] == ['<details id="c0" open>', '<details id="c2">']
     histograms = re.findall(r"<svg class=\"histogram\".*?</svg>", page, flags=re.DOTALL)
     assert [h.count("threshold review") for h in histograms] == [1] * 4
     assert [h.count("threshold ng") for h in histograms] == [1] * 4
-    assert "stop 1<" in histograms[0]
+    assert "flag 1<" in histograms[0]
     assert "reject 1.3<" in histograms[0]
     page = report_page(small_report(thresholds={"ng": None, "review": 1.0}))
     assert "threshold ng" not in page
@@ -143,12 +182,13 @@ def test_defects_matching_drift_training_and_provenance_are_there():
     report = small_report()
     report["conditions"].append(seen)
     text = words(report_page(report))
-    for expected in ("crack", "stain", "on: efdm", "off", "drifted", "Not seen", "Unknown"):
+    for expected in ("crack", "stain", "Matching on", "Matching off", "drifted", "Not seen", "Unknown"):
         assert expected in text, expected
     assert "Seen in training (1) jpeg – as JPEG" in text
     assert re.search(r"versions\s+jax\s+0.10.2", text)
     assert re.search(r"folders\s+good, bad", text)
     assert "calibration images" in text
+    assert "good parts rejected 1 % on average" in text
     assert "0123456789abcdef" * 4 in text
 
 
@@ -163,13 +203,13 @@ def test_training_may_cover_some_severities_of_a_family():
 
 
 def test_what_is_missing_is_said():
-    c = condition(drift=None, matchings={}, baseline=None, defects=[], auroc=None)
+    none = {"bad": 0, "caught": 0, "defects": [], "lost": None, "gained": None}
+    c = condition(drift=None, matchings={}, baseline=None, auroc=None, **none)
     rules = {"ng": None, "review": None, "drift": None}
-    galleries = {"false_alarms": [], "missed": []}
-    text = words(report_page(small_report(conditions=[c], rules=rules, galleries=galleries, provenance={})))
-    for sentence in ("No images of defects were given", "Drift was not measured", "with matching efdm alone"):
-        assert sentence in text
-    assert text.count("None.") == 2
+    page = report_page(small_report(conditions=[c], rules=rules, provenance={}))
+    assert "Drift was not measured" in words(page)
+    assert page.count('class="cell none"') == 1
+    assert "False alarms" not in words(page[page.index("<details") : page.index("</details")])
     report_page(small_report(conditions=[]))
 
 
@@ -178,15 +218,17 @@ def test_no_text_becomes_markup(text):
     """A report full of it has the elements and attributes of a harmless one."""
 
     def filled(word: str) -> str:
-        report = small_report(title=word, summary=[word], provenance={word: [word, {word: word}]})
+        report = small_report(title=word, provenance={word: [word, {word: word}]})
+        report["verdict"] |= dict.fromkeys(("found", "action", "command"), word)
+        report["numbers"]["defects"]["where"] = report["numbers"]["false_alarms"]["where"] = word
         report["artifact"] |= dict.fromkeys(("file", "sha256", "method", "matching", "teacher", word), word)
         report["rules"] = {key: {"rate": 0.1, "text": word} for key in ("ng", "review", "drift")}
         counts = {"stopped": 1, "rejected": 0}
-        names = dict.fromkeys(("name", "family", "seen_note", "sentence"), word)
+        names = dict.fromkeys(("name", "what", "label", "family", "seen_note", "sentence"), word)
+        shown = [picture(word, decision=word, image=f"{PIXEL}{word}")]
         fields = names | {"matchings": {word: counts}, "defects": [{"name": word, "n": 2, **counts}]}
+        fields |= {"false_alarms": shown, "missed": shown}
         report["conditions"] = [condition() | fields, condition(kind="own") | fields | {"family": None}]
-        shown = picture(word, condition=word, decision=word, image=f"{PIXEL}{word}", overlay=f"{PIXEL}{word}")
-        report["galleries"] = {"false_alarms": [shown], "missed": [shown]}
         return report_page(report)
 
     page = filled(text)
@@ -200,9 +242,10 @@ def test_no_text_becomes_markup(text):
 
 def test_what_cannot_be_shown_is_shown_as_an_escape():
     names = ["a\x1b[31m", b"\xff".decode(errors="surrogateescape"), "\u202ex", "näïve 箱 \U0001f600"]
-    page = report_page(small_report(summary=names))
-    for shown in (r"a\x1b[31m", r"\udcff", r"\u202ex", "näïve 箱 \U0001f600"):
-        assert f"<li>{shown}</li>" in page
+    for name, shown in zip(names, (r"a\x1b[31m", r"\udcff", r"\u202ex", "näïve 箱 \U0001f600")):
+        report = small_report()
+        report["verdict"]["found"] = name
+        assert f"<p>{shown}</p>" in report_page(report)
 
 
 def test_nothing_is_fetched_and_no_other_script_runs():
@@ -226,10 +269,10 @@ def test_nothing_is_fetched_and_no_other_script_runs():
 def test_images_are_data_uris(uri):
     broken = [
         small_report(conditions=[condition(thumbnail=uri)]),
-        small_report(galleries={"false_alarms": [picture("x", image=uri)], "missed": []}),
-        small_report(galleries={"false_alarms": [], "missed": [picture("x", overlay=uri)]}),
+        small_report(conditions=[condition(false_alarms=[picture("x", image=uri)])]),
+        small_report(conditions=[condition(missed=[picture("x", image=uri)])]),
     ]
-    for report, field in zip(broken, ("thumbnail", "image", "overlay")):
+    for report, field in zip(broken, ("thumbnail", r"false_alarms\[0\].image", r"missed\[0\].image")):
         with pytest.raises(ValueError, match=rf"{field}: got .*, expected data:image/"):
             report_page(report)
 
@@ -237,9 +280,10 @@ def test_images_are_data_uris(uri):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"schema": 2}, r"report.schema: got 2, expected one of 1"),
+        ({"schema": 1}, r"report.schema: got 1, expected one of 2"),
         ({"title": None}, r"report.title: got None, expected str"),
-        ({"summary": "text"}, r"report.summary: got 'text', expected a list"),
+        ({"conditions": "text"}, r"report.conditions: got 'text', expected a list"),
+        ({"verdict": {"state": "fine"}}, r"report.verdict.state: got 'fine', expected one of 'within limits'"),
         ({"rules": {"ng": None, "review": None}}, r"report.rules: got .*, expected a field 'drift'"),
         ({"thresholds": {"ng": None, "review": float("nan")}}, r"report.thresholds.review: got nan, expected a finite"),
         (
@@ -247,10 +291,21 @@ def test_images_are_data_uris(uri):
             r"conditions\[1\].n: got True, expected a whole number",
         ),
         ({"conditions": [condition(kind="other")]}, r"kind: got 'other', expected one of 'clean', 'simulated', 'own'"),
-        ({"conditions": [condition(stopped=101)]}, r"\[0\].stopped: got 101, expected at most n = 100"),
+        ({"conditions": [condition(stopped=101)]}, r"\[0\].stopped: got 101, expected at most n"),
+        ({"conditions": [condition(by_drift=1)]}, r"\[0\].stopped: got \d, expected by score and drift: \d"),
+        ({"conditions": [condition(caught=81)]}, r"\[0\].caught: got 81, expected at most bad"),
         ({"conditions": [condition(rejected=-1)]}, r"\[0\].rejected: got -1, expected at least 0"),
-        ({"conditions": [condition(stopped_interval=[0.2, 0.1])]}, r"stopped_interval: got \[0.2, 0.1\]"),
-        ({"conditions": [condition(rejected_interval=[0.2])]}, r"rejected_interval: got \[0.2\]"),
+        ({"conditions": [condition(alarms_bound=1.5)]}, r"alarms_bound: got 1.5"),
+        (
+            {
+                "numbers": {
+                    "false_alarms": {"now": [1], "worst": [1, 2], "where": ""},
+                    "defects": None,
+                    "within": [1, 1],
+                }
+            },
+            r"numbers.false_alarms.now: got \[1\]",
+        ),
         ({"conditions": [condition(auroc=float("inf"))]}, r"auroc: got inf"),
         (
             {"conditions": [condition(matchings={"efdm\x1b": {"stopped": 1}})]},
@@ -278,7 +333,7 @@ def test_what_is_wrong_with_a_report_is_said(fields, message):
 
 
 def test_a_report_of_75_conditions_is_small():
-    report = full_report(size=256, shown=24)
+    report = full_report(size=256, shown=3)
     assert len(report["conditions"]) == 75
     page = report_page(report)
     images = sum(len(found) for found in re.findall(r"data:image/[^\"]*", page))

@@ -1,0 +1,139 @@
+"""Is a graph equal to its detector? Numbers within a tolerance, decisions equal outside the measured band."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from gnl_jax.deploy.onnx.decision import NG, OK, REVIEW, Band, Bounds, decided
+from gnl_jax.deploy.onnx.run import Run, in_batches
+from gnl_jax.deploy.trials import ExportError, thresholds
+from gnl_jax.detection.detector import Detector
+from gnl_jax.detection.record import Record
+from gnl_jax.detection.threshold import p_counts
+from gnl_jax.methods.base import Prediction
+
+BATCHES = (1, 2, 8)
+UNMATCHED, MATCHED = 1e-5, 1e-3  # relative, of score and drift, and of a map's largest value
+SAFETY = 2.0  # the band is so many times the largest error measured: other images may have larger ones
+LEAST_BAND = 1e-6  # a few roundings of float32
+CODES = {"OK": OK, "REVIEW": REVIEW, "NG": NG}
+REASONS = ("", "score", "drift")
+
+
+class Trials(NamedTuple):
+    """What is compared.
+
+    Attributes:
+        names: of the images, for messages.
+        inputs: what the graph is given, uint8 [n h w 3].
+        expected: what the detector says of them.
+    """
+
+    names: tuple[str, ...]
+    inputs: np.ndarray
+    expected: Prediction
+
+
+def tolerance(record: Record) -> float:
+    """How far a graph may be off: matching amplifies rounding, since nearly equal values swap their ranks."""
+    return UNMATCHED if record.matching == "none" else MATCHED
+
+
+Outputs = dict[int, dict[str, np.ndarray]]  # by batch size
+
+
+def run_all(run: Run, trials: Trials) -> Outputs:
+    """What a graph says of the trials in each batch size."""
+    return {size: in_batches(run, trials.inputs, size) for size in BATCHES}
+
+
+def joined(a: Trials, b: Trials) -> Trials:
+    """Both."""
+    expected = (None if x is None else np.concatenate([x, y]) for x, y in zip(a.expected, b.expected, strict=True))
+    return Trials(a.names + b.names, np.concatenate([a.inputs, b.inputs]), Prediction(*expected))
+
+
+def measure(detector: Detector, outputs: Outputs, trials: Trials) -> tuple[dict[str, float], Band]:
+    """Compares a graph's numbers with the detector's.
+
+    Returns:
+        The largest relative errors of "score", "map" and "drift", and those of score and drift relative to the nearest
+        threshold (0 without one).
+
+    Raises:
+        ExportError: an error beyond the tolerance, or a number that is not finite; the image is named.
+    """
+    allowed, found, near = tolerance(detector.require_record()), {}, {"score": 0.0, "drift": 0.0}
+    limits = [(kind, value) for _, kind, value in thresholds(detector)]
+    for size, got in outputs.items():
+        for kind, expected in zip(Prediction._fields, trials.expected, strict=True):
+            if expected is None:
+                continue
+            a, b = (np.asarray(x, np.float64).reshape(len(trials.names), -1) for x in (got[kind], expected))
+            off = np.abs(a - b).max(1)
+            relative = off / np.maximum(np.abs(b).max(1), np.finfo(np.float32).tiny)
+            for i in np.flatnonzero(~(relative <= allowed))[:1]:
+                raise ExportError(
+                    f"{trials.names[i]}: {kind} of the graph is off by {relative[i]:.2g} in a batch of {size}, "
+                    f"expected {allowed:g} or less"
+                )
+            found[kind] = max(found.get(kind, 0.0), float(relative.max()))
+            for value in [value for k, value in limits if k == kind]:
+                near[kind] = max(near[kind], float(off.max()) / max(abs(value), np.finfo(np.float32).tiny))
+    return found, Band(**near)
+
+
+def make_band(measured: Band) -> Band:
+    """How near a threshold the graph is to answer REVIEW, from the errors measured."""
+    return Band(*(max(SAFETY * error, LEAST_BAND) for error in measured))
+
+
+def check_decisions(detector: Detector, outputs: Outputs, trials: Trials, where: Bounds, band: Band) -> int:
+    """Compares a graph's decisions, reasons and p-values with the detector's.
+
+    Returns:
+        How many answers the band turned into REVIEW.
+
+    Raises:
+        ExportError: naming the image: a graph that decides other than its own numbers say, or than the detector where
+            these are outside the band.
+    """
+    record, turned = detector.require_record(), 0
+    says = record.decide(trials.expected)
+    decision = np.array([CODES[said.decision] for said in says])
+    reason = np.array([REASONS.index(said.reason) for said in says])
+    for size, got in outputs.items():
+        for kind, wanted in zip(("decision", "reason"), decided(got["score"], got.get("drift"), where), strict=True):
+            _equal(trials, size, kind, got[kind], wanted, np.ones(len(wanted), bool))
+        outside = _outside(detector, got, band)
+        _equal(trials, size, "decision", got["decision"], decision, outside)
+        _equal(trials, size, "reason", got["reason"], reason, outside)
+        lenient = ~outside & (got["decision"] == OK)
+        _equal(trials, size, "decision inside the band", got["decision"], np.full(len(says), REVIEW), lenient)
+        turned += int((got["decision"] != decision).sum())
+        _check_p_values(trials, size, got, record)
+    return turned
+
+
+def _outside(detector: Detector, got: dict[str, np.ndarray], band: Band) -> np.ndarray:
+    """Where the graph's own numbers are outside all bands: bool [n]."""
+    away = [np.abs(got[t.kind] - t.value) > getattr(band, t.kind) * abs(t.value) for t in thresholds(detector)]
+    return np.all(away, axis=0)
+
+
+def _check_p_values(trials: Trials, size: int, got: dict[str, np.ndarray], record: Record) -> None:
+    for name, kind in (("p_value", "score"), ("drift_p_value", "drift")):
+        if name not in got:
+            continue
+        calibration, values = getattr(record.calibration, kind), np.asarray(got[kind])
+        exact = p_counts(calibration, values) / (len(calibration) + 1)
+        wrong = np.abs(got[name] - exact) > 1e-6
+        for i in np.flatnonzero(wrong)[:1]:
+            raise ExportError(
+                f"{trials.names[i]}: {name} in a batch of {size}: got {got[name][i]}, expected {exact[i]}"
+            )
+
+
+def _equal(trials: Trials, size: int, what: str, got: np.ndarray, expected: np.ndarray, where: np.ndarray) -> None:
+    for i in np.flatnonzero((got != expected) & where)[:1]:
+        raise ExportError(f"{trials.names[i]}: {what} in a batch of {size}: got {got[i]}, expected {expected[i]}")

@@ -1,0 +1,133 @@
+"""One file out of several: `gnl_onnx.py` is runtime.py with what it imports from this package written out."""
+
+import ast
+import functools
+import importlib.util
+import textwrap
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+PACKAGE = "gnl_jax"
+OPTIONAL = "PIL"  # definitions that need it are made only where it is installed
+RUNTIME = "gnl_jax.deploy.onnx.runtime"
+
+
+class Definition(NamedTuple):
+    """A function, class or value at the top of a module of this package."""
+
+    module: str
+    name: str
+
+
+@functools.cache
+def shipped_source() -> str:
+    """The text of `gnl_onnx.py`, which imports nothing of this package.
+
+    Raises:
+        ValueError: two definitions of one name.
+    """
+    statements = _tree(RUNTIME).body
+    own = [s for s in statements if not _ours(s)]
+    head = [s for s in own if isinstance(s, ast.Import | ast.ImportFrom)]
+    wanted = [Definition(s.module, alias.name) for s in statements if _ours(s) for alias in s.names]
+    needed = _closure(wanted)
+    names = [d.name for d in needed] + [name for s in own for name in _defined(s)]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"{RUNTIME}: got two definitions of {', '.join(twice)}, expected one of each name")
+    optional = [d for d in needed if _needs(d)]
+    imports = sorted({line for d in needed for line in _imports(d)} - {ast.unparse(s) for s in head})
+    parts = [_text(RUNTIME, own[0])]  # the docstring
+    parts.append("\n".join([*map(ast.unparse, head), *(line for line in imports if OPTIONAL not in line)]))
+    parts += [_text(d.module, _statement(d)) for d in needed if d not in optional]
+    parts.append(_where_installed([line for line in imports if OPTIONAL in line], optional))
+    parts += [_text(RUNTIME, s) for s in own[1:] if s not in head]
+    return "\n\n\n".join(parts) + "\n"
+
+
+def _where_installed(imports: list[str], definitions: list[Definition]) -> str:
+    """Definitions that need the optional package; without it their names are None."""
+    texts = ["\n".join(imports), *(_text(d.module, _statement(d)) for d in definitions)]
+    body = textwrap.indent("\n\n".join(texts), "    ")
+    absent = " = ".join(d.name for d in definitions)
+    return f"try:\n    import {OPTIONAL}\nexcept ImportError:\n    {absent} = None\nelse:\n{body}"
+
+
+def _closure(definitions: Iterable[Definition], seen: set[Definition] | None = None) -> list[Definition]:
+    """The definitions and all of this package that they refer to, each after those."""
+    seen = set() if seen is None else seen
+    found = []
+    for definition in definitions:
+        if definition not in seen:
+            seen.add(definition)
+            found += [*_closure(_references(definition), seen), definition]
+    return found
+
+
+@functools.cache
+def _references(definition: Definition) -> tuple[Definition, ...]:
+    module, name = definition
+    used = {node.id for node in ast.walk(_statement(definition)) if isinstance(node, ast.Name)} - {name}
+    here = [Definition(module, n) for s in _tree(module).body for n in _defined(s) if n in used]
+    there = [Definition(s.module, a.name) for s in _tree(module).body if _ours(s) for a in s.names if a.name in used]
+    return tuple(there + here)
+
+
+def _needs(definition: Definition) -> bool:
+    """Whether the optional package is needed for it, or for what it refers to."""
+    return any(OPTIONAL in line for d in _closure([definition]) for line in _imports(d))
+
+
+def _imports(definition: Definition) -> list[str]:
+    """Imports from elsewhere that a definition uses, one name a line."""
+    used = {node.id for node in ast.walk(_statement(definition)) if isinstance(node, ast.Name)}
+    lines = []
+    for statement in _tree(definition.module).body:
+        if isinstance(statement, ast.Import | ast.ImportFrom) and not _ours(statement):
+            for alias in statement.names:
+                if (alias.asname or alias.name).split(".")[0] in used:
+                    one = (
+                        ast.ImportFrom(statement.module, [alias], 0) if isinstance(statement, ast.ImportFrom) else None
+                    )
+                    lines.append(ast.unparse(one or ast.Import([alias])))
+    return lines
+
+
+def _statement(definition: Definition) -> ast.stmt:
+    for statement in _tree(definition.module).body:
+        if definition.name in _defined(statement):
+            return statement
+    raise ValueError(f"{definition.module}: got no {definition.name} at its top, expected a definition")
+
+
+def _defined(statement: ast.stmt) -> list[str]:
+    if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+        return [statement.name]
+    if isinstance(statement, ast.Assign):
+        return [node.id for target in statement.targets for node in ast.walk(target) if isinstance(node, ast.Name)]
+    return []
+
+
+def _ours(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.ImportFrom) and statement.module.split(".")[0] == PACKAGE
+
+
+@functools.cache
+def _lines(module: str) -> list[str]:
+    return Path(importlib.util.find_spec(module).origin).read_text(encoding="utf-8").splitlines()
+
+
+@functools.cache
+def _tree(module: str) -> ast.Module:
+    return ast.parse("\n".join(_lines(module)))
+
+
+def _text(module: str, statement: ast.stmt) -> str:
+    """A statement as it is written, with its decorators and the comment before it."""
+    lines, first = (
+        _lines(module),
+        min([statement.lineno, *(d.lineno for d in getattr(statement, "decorator_list", []))]),
+    )
+    while first > 1 and lines[first - 2].startswith("#"):
+        first -= 1
+    return "\n".join(lines[first - 1 : statement.end_lineno])

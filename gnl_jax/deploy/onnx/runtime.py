@@ -1,0 +1,228 @@
+"""Runs a detector that was exported to ONNX. It takes this file, the model, its manifest, numpy and onnxruntime.
+
+    python gnl_onnx.py part.onnx image.png folder/*.png ...   # a line for each image, as `gnl-jax score` writes it
+
+    detector = load("part.onnx")                  # refuses a model or manifest of which a byte was altered
+    results = detector.inspect(["image.png"])     # decision, reason, score, p-value, drift, boxes
+    outputs = detector(np.stack([detector.resize(image) for image in images]))
+
+Images are uint8 [h w 3] (RGB), files of them .npy; other image files are read with Pillow, if it is installed.
+"""
+
+import hashlib
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gnl_jax.data.pixels import read_file, read_image
+from gnl_jax.deploy.runtime import resize
+from gnl_jax.detection.inspection import Inspected
+from gnl_jax.detection.rows import csv_writer, jsonl_writer
+
+MANIFEST = ".json"  # after the model's name
+ERROR = "ERROR"
+
+
+class ModelError(ValueError):
+    """A model or manifest that is missing, altered, or of another kind; the message names it."""
+
+
+def manifest_bytes(content: Mapping[str, Any]) -> bytes:
+    """A manifest's file: its content and the SHA-256 of that, as JSON that can be written in one way only."""
+    digest = hashlib.sha256(_canonical(content)).hexdigest()
+    return _canonical({"manifest": content, "sha256": digest}) + b"\n"
+
+
+def _canonical(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, indent=1, allow_nan=False, ensure_ascii=True).encode()
+
+
+def read_manifest(data: bytes, *, name: str) -> dict[str, Any]:
+    """The content of a manifest's file. Raises ModelError where a byte is other than `manifest_bytes` wrote it."""
+    try:
+        content = json.loads(data)["manifest"]
+        if manifest_bytes(content) == data and content["kind"] == "onnx":
+            return content
+    except (ValueError, KeyError, TypeError, RecursionError):
+        pass
+    raise ModelError(f"{name}: damaged, altered or of another kind, expected the manifest as it was written")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that was checked; `run` is its session.
+
+    Attributes:
+        manifest: what the model says of itself.
+        run: images -> outputs by name.
+    """
+
+    manifest: dict[str, Any]
+    run: Callable[[np.ndarray], dict[str, np.ndarray]]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the images that a call takes."""
+        return tuple(self.manifest["input"]["size"])
+
+    def resize(self, image: np.ndarray) -> np.ndarray:
+        """What a call takes of an image uint8 [h w 3]: the square, or the image as it is if the model resizes."""
+        how = self.manifest["image"]
+        if self.manifest["resizes"]:
+            return self._check(np.asarray(image)[None])[0]
+        return resize(image, how["size"], resize=how["resize"], filter=how["filter"])
+
+    def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """Outputs by name for images uint8 [n h w 3], n from 1: score, map, p_value, decision, reason and, if it is
+        measured, drift and drift_p_value.
+
+        Raises:
+            ValueError: other images, or an image whose score or drift is not finite.
+        """
+        outputs = self.run(self._check(images))
+        for kind in ("score", "drift"):
+            for i in np.flatnonzero(~np.isfinite(outputs.get(kind, ()))):
+                raise ValueError(f"{kind} of image {i}: got {outputs[kind][i]}, expected a finite number")
+        return outputs
+
+    def inspect(self, paths: Sequence[str | os.PathLike]) -> list[Inspected]:
+        """One result for each file, in order; a file that cannot be used is "ERROR", never "OK"."""
+        return [self._inspect(os.fspath(path)) for path in paths]
+
+    def _inspect(self, path: str) -> Inspected:
+        try:
+            image = self._read(path)
+            outputs = self(self.resize(image)[None])
+        except (ValueError, OSError, MemoryError) as error:
+            return Inspected(path, ERROR, str(error) or type(error).__name__)
+        one = {name: value[0] for name, value in outputs.items()}
+        threshold = self.manifest["thresholds"]["review"]
+        return Inspected(
+            path,
+            self.manifest["decisions"][int(one["decision"])],
+            self.manifest["reasons"][int(one["reason"])],
+            float(one["score"]),
+            self._p_value(one, "p_value", "score"),
+            float(one["drift"]) if "drift" in one else None,
+            self._p_value(one, "drift_p_value", "drift"),
+            tuple(boxes(one["map"], threshold, source=image.shape[:2], image=self.manifest["image"])),
+        )
+
+    def _p_value(self, outputs: Mapping[str, Any], name: str, kind: str) -> float | None:
+        """As float64: the graph counts, which float32 holds exactly, and divides by n + 1."""
+        n = self.manifest["calibration"][kind]
+        return round(float(outputs[name]) * (n + 1)) / (n + 1) if name in outputs else None
+
+    def _read(self, path: str) -> np.ndarray:
+        if path.endswith(".npy"):
+            return np.load(path, allow_pickle=False)
+        if read_image is None:
+            raise ValueError(f"{path!r}: reading it takes the package Pillow; expected it, or an array in a .npy file")
+        how = self.manifest["image"]
+        alpha = how["alpha"]
+        alpha = alpha if alpha in ("error", "drop") else tuple(int(level) for level in alpha.split(","))
+        return read_image(read_file(path), name=path, white=how["white"] or None, alpha=alpha)
+
+    def _check(self, images: np.ndarray) -> np.ndarray:
+        shape, dtype = getattr(images, "shape", None), getattr(images, "dtype", None)
+        if shape is None or len(shape) != 4 or not shape[0] or shape[1:] != (*self.size, 3) or dtype != np.uint8:
+            found = f"{dtype} {list(shape)}" if shape is not None else type(images).__name__
+            raise ValueError(f"images: got {found}, expected uint8 [n {self.size[0]} {self.size[1]} 3] (RGB)")
+        return images
+
+
+def load(path: str | os.PathLike) -> Model:
+    """Reads a model, checks every byte of it and of its manifest, and starts a session of onnxruntime.
+
+    Raises:
+        ModelError: naming the file and what is wrong with it.
+    """
+    manifest, data = read_model(path)
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return Model(manifest, lambda images: dict(zip(names, session.run(names, {"images": images}), strict=True)))
+
+
+def read_model(path: str | os.PathLike) -> tuple[dict[str, Any], bytes]:
+    """Manifest and bytes of a model. Raises ModelError unless both are as they were written."""
+    path = Path(path)
+    parts = []
+    for file in (path.with_name(path.name + MANIFEST), path):
+        try:
+            parts.append(file.read_bytes())
+        except OSError as error:
+            raise ModelError(f"{file}: {error.strerror}, expected a model with its manifest beside it") from error
+    manifest = read_manifest(parts[0], name=f"{path}{MANIFEST}")
+    expected = manifest["model"]
+    if len(parts[1]) != expected["bytes"] or hashlib.sha256(parts[1]).hexdigest() != expected["sha256"]:
+        raise ModelError(f"{path}: damaged or altered (its SHA-256 differs), expected the model of its manifest")
+    return manifest, parts[1]
+
+
+def boxes(
+    score_map: np.ndarray, threshold: float, *, source: tuple[int, int], image: Mapping[str, Any]
+) -> list[tuple[int, int, int, int]]:
+    """(x, y, width, height) around the connected regions of a map [s s] above a threshold, largest peak first.
+
+    Touching corners connect. source: (height, width) of the image before it was resized as `image` says.
+    """
+    resized = image["resize"] or image["size"]
+    cut = round((resized - image["size"]) / 2)
+
+    def span(first: int, last: int, length: int) -> tuple[int, int]:
+        scale = length / resized
+        begin, end = math.floor((first + cut) * scale), math.ceil((last + 1 + cut) * scale)
+        return begin, max(1, min(end, length) - begin)
+
+    found = []
+    for rows, columns in regions(score_map > threshold):
+        y, height = span(rows.min(), rows.max(), source[0])
+        x, width = span(columns.min(), columns.max(), source[1])
+        found.append((-float(score_map[rows, columns].max()), (x, y, width, height)))
+    return [box for _, box in sorted(found, key=lambda item: item[0])]
+
+
+def regions(mask: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(rows, columns) of each connected region of a mask bool [h w], corners connecting, by its first pixel."""
+    labels = np.where(mask, np.arange(1, mask.size + 1).reshape(mask.shape), 0)
+    while True:  # each pixel takes the smallest label around it, and then that of the pixel it was named after
+        padded = np.pad(np.where(labels, labels, mask.size + 1), 1, constant_values=mask.size + 1)
+        h, w = mask.shape
+        around = np.min([padded[i : i + h, j : j + w] for i in range(3) for j in range(3)], axis=0)
+        smaller = np.where(mask, around, 0)
+        named = np.concatenate([[0], smaller.ravel()])
+        while not np.array_equal(named, named[named]):
+            named = named[named]
+        smaller = named[smaller]
+        if np.array_equal(smaller, labels):
+            break
+        labels = smaller
+    return [np.nonzero(labels == label) for label in np.unique(labels[mask])]
+
+
+def main(arguments: list[str]) -> None:
+    """A line for each image: CSV, or JSON after --jsonl."""
+    writer = jsonl_writer if "--jsonl" in arguments else csv_writer
+    arguments = [argument for argument in arguments if argument != "--jsonl"]
+    if len(arguments) < 2:
+        sys.exit("usage: python gnl_onnx.py MODEL.onnx IMAGE ... [--jsonl]")
+    try:
+        detector = load(arguments[0])
+    except (ValueError, ImportError) as error:
+        sys.exit(f"error: {error}")
+    write = writer(sys.stdout)
+    for path in arguments[1:]:
+        write(detector.inspect([path])[0])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,322 @@
+"""An ONNX model scores and decides as its detector, says REVIEW where it may not, and is not written otherwise."""
+
+import dataclasses
+import functools
+import json
+import re
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from untrained import config, untrained
+
+from gnl_jax.deploy.onnx import check, export
+from gnl_jax.deploy.onnx.decision import Band
+from gnl_jax.deploy.onnx.export import export_onnx
+from gnl_jax.deploy.onnx.graph import Graph
+from gnl_jax.deploy.onnx.model import make_graph
+from gnl_jax.deploy.onnx.network import block
+from gnl_jax.deploy.onnx.runtime import read_model
+from gnl_jax.deploy.onnx.serialise import serialise
+from gnl_jax.deploy.trials import ExportError, disturbed, squares, thresholds
+from gnl_jax.detection.artifact import use_matching
+from gnl_jax.detection.record import Calibration
+from gnl_jax.images.resize import resize
+from gnl_jax.methods.base import Method
+from gnl_jax.nn.blocks import BottleneckBlock
+from gnl_jax.nn.folding import fold
+
+SIZE = 32
+SHAPES = [(40, 48), (33, 61), (64, 32)]
+
+
+def good_images(n, *, seed, shapes=SHAPES):
+    """Smooth images, a little different from each other: uint8 [h w 3]."""
+    rng = np.random.default_rng(seed)
+    base = np.random.default_rng(7).integers(60, 196, (4, 4, 3))
+    images = []
+    for i in range(n):
+        h, w = shapes[i % len(shapes)]
+        cells = np.clip(base + rng.normal(0, 12, base.shape), 0, 255).astype(np.uint8)
+        images.append(resize(np.kron(cells, np.ones((16, 16, 1), np.uint8)), 64)[:h, :w])
+    return images
+
+
+@functools.cache
+def matched():
+    """EFDM to two references, with a region and drift."""
+    images = np.stack([resize(image, SIZE) for image in good_images(28, seed=1)])
+    region = np.ones((SIZE, SIZE), bool)
+    region[:5] = False
+    detector = untrained(images, config(anchor="random", k=2), learn=9, region=region)
+    return between(detector, good_images(3, seed=2))
+
+
+def with_calibrations(detector, calibrations):
+    return dataclasses.replace(
+        detector, record=dataclasses.replace(detector.require_record(), calibrations=calibrations)
+    )
+
+
+def between(detector, good):
+    """The detector with thresholds between what it says of a good image and of the same with a disturbed patch."""
+    calibrations = {}
+    for kind in ("efdm", "none"):
+        scores = use_matching(detector, kind)
+        seen = scores(squares(detector, good))
+        spread = {}
+        for name in ("score", "drift"):
+            low = getattr(seen, name)
+            high = getattr(scores(squares(detector, disturbed(good[int(low.argmin())]))), name).max()
+            assert high > low.min()
+            spread[name] = np.linspace(low.min(), high, 22)[1:-2].astype(np.float32)
+        calibrations[kind] = Calibration(**spread)
+    return with_calibrations(detector, calibrations)
+
+
+@functools.cache
+def unmatched():
+    """The same weights without matching."""
+    return use_matching(matched(), "none")
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory):
+    """(what was measured, the model's path) of the matched detector, in a folder with its runtime."""
+    path = tmp_path_factory.mktemp("onnx") / "part.onnx"
+    return export_onnx(matched(), path, images=good_images(3, seed=2), names=["a.png", "b.png", "c.png"]), path
+
+
+def session(data):
+    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return lambda images: dict(zip(names, session.run(names, {"images": images}), strict=True))
+
+
+def other_images():
+    good = good_images(6, seed=3)
+    return good + disturbed(good[0]) + disturbed(good[1], seed=1)
+
+
+def compared(detector, path, tolerance):
+    """Decisions on images that the export did not see."""
+    images = squares(detector, other_images())
+    expected, got = detector(images), session(path.read_bytes())(images)
+    np.testing.assert_allclose(got["score"], expected.score, rtol=tolerance)
+    np.testing.assert_allclose(got["map"], expected.map, atol=tolerance * expected.map.max())
+    np.testing.assert_allclose(got["drift"], expected.drift, rtol=tolerance)
+    decisions = [["OK", "REVIEW", "NG"][i] for i in got["decision"]]
+    reasons = [["", "score", "drift"][i] for i in got["reason"]]
+    assert [(d.decision, d.reason) for d in detector.decide(expected)] == list(zip(decisions, reasons, strict=True))
+    np.testing.assert_allclose(got["p_value"], [d.p_value for d in detector.decide(expected)], rtol=1e-6)
+    return decisions
+
+
+def test_a_matched_detector_with_region_references_and_drift(shipped):
+    exported, path = shipped
+    assert set(compared(matched(), path, check.MATCHED)) == {"OK", "REVIEW", "NG"}
+    assert exported.errors.keys() == {"score", "map", "drift"}
+    assert max(exported.errors.values()) <= check.MATCHED
+    assert exported.images > 3 + 9 + 3
+    assert {file.name for file in path.parent.iterdir()} == {"part.onnx", "part.onnx.json", "gnl_onnx.py"}
+
+
+def test_an_unmatched_detector_is_within_1e_5(tmp_path):
+    exported = export_onnx(unmatched(), tmp_path / "part.onnx", images=good_images(3, seed=2))
+    assert max(exported.errors.values()) <= check.UNMATCHED
+    compared(unmatched(), tmp_path / "part.onnx", check.UNMATCHED)
+
+
+def test_a_model_that_resizes_for_tensorrt(tmp_path, monkeypatch):
+    images = good_images(3, seed=2, shapes=[(40, 48)])
+    path = tmp_path / "part.onnx"
+    monkeypatch.setattr(export, "near", lambda *arguments, **options: images[:1])  # no search
+    export_onnx(matched(), path, images=images, input_size=(40, 48), target="tensorrt")
+    expected, got = matched()(squares(matched(), images)), session(path.read_bytes())(np.stack(images))
+    np.testing.assert_allclose(got["score"], expected.score, rtol=check.MATCHED)
+    assert read_model(path)[0]["input"]["size"] == [40, 48]
+    with pytest.raises(ValueError, match="images: got 40x48, expected 40x49: input_size"):
+        export_onnx(matched(), path, images=images, input_size=(40, 49))
+
+
+def test_openvino_is_checked_by_openvino(tmp_path):
+    pytest.importorskip("openvino")
+    path = tmp_path / "part.onnx"
+    exported = export_onnx(matched(), path, images=good_images(3, seed=2), target="openvino")
+    assert max(exported.errors.values()) <= check.MATCHED
+    assert "openvino" in read_model(path)[0]["versions"]
+
+
+def test_what_the_model_says_of_itself(shipped):
+    exported, path = shipped
+    model = onnx.load(path)
+    said = json.loads(model.metadata_props[0].value)
+    manifest = read_model(path)[0]
+    assert manifest == said | {"model": manifest["model"]}
+    assert (model.opset_import[0].version, model.ir_version) == (17, 8)
+    ng, review, drift = (t.value for t in thresholds(matched()))
+    assert said["thresholds"] == {"ng": ng, "review": review, "drift": drift}
+    assert said["rules"] == matched().require_record().manifest["rules"]
+    assert said["band"] == exported.band._asdict()
+    assert said["calibration"] == {"score": 19, "drift": 19}
+    assert {"gnl_jax", "onnx", "onnxruntime"} == said["versions"].keys()
+    del model.graph.initializer[:]  # among millions of weights any three bytes occur
+    assert not re.search(rb"\.py|/home/|/root/", model.SerializeToString())
+
+
+def test_known_traps_are_nowhere_in_the_graph(shipped):
+    """No mean with a division after it (OpenVINO), no value that a sort may find twice for ReLU's zeros."""
+    nodes = onnx.load(shipped[1]).graph.node
+    made_by = {name: node for node in nodes for name in node.output}
+    operators = [(node.op_type, made_by[x].op_type) for node in nodes for x in node.input if x in made_by]
+    assert ("Div", "ReduceMean") not in operators
+    sorts = [pair for pair in operators if pair[0] == "TopK"]
+    assert sorts
+    assert set(sorts) == {("TopK", "Where")}
+
+
+def test_inside_the_band_the_answer_is_review():
+    """Scores that are thresholds themselves: there two runtimes may fall on either side."""
+    images = squares(matched(), good_images(6, seed=3))
+    score = matched()(images).score
+    high, low = score.argmax(), score.argmin()
+    calibration = np.sort(np.r_[np.full(16, score[low] * 0.5), score[low], score[low], score[high]].astype(np.float32))
+    drift = np.full(19, 1e6, np.float32)
+    detector = with_calibrations(matched(), {"efdm": Calibration(calibration, drift)})
+    assert [t.value for t in thresholds(detector)] == [score[high], score[low], 1e6]
+    got = session(serialise(make_graph(detector, band=Band(1e-3, 1e-3)), {}))(images)
+    assert (got["decision"] == 1).all()
+    assert (got["reason"] == 1).all()
+
+
+def altered(change):
+    """`make_graph` and then a change to its constants."""
+
+    def make(*arguments, **options):
+        graph = make_graph(*arguments, **options)
+        change(graph)
+        return graph
+
+    return make
+
+
+def scaled_constant(wanted, by):
+    def change(graph):
+        (name,) = [n for n, a in graph.constants.items() if a.shape == wanted.shape and np.array_equal(a, wanted)]
+        graph.constants[name] = graph.constants[name] * np.float32(by)
+
+    return change
+
+
+def other_weights(graph):
+    for name, array in graph.constants.items():
+        if array.ndim == 4 and array.shape[-1] == 7:
+            graph.constants[name] = array * np.float32(1.5)
+
+
+def other_decision(graph):
+    """OK and NG change places."""
+    for i, node in enumerate(graph.nodes):
+        if node.operator == "Less":
+            graph.nodes[i] = node._replace(operator="Greater")
+
+
+def other_calibration(graph):
+    calibration = np.asarray(matched().require_record().calibration.score)[None]
+    scaled_constant(calibration, 1.01)(graph)
+
+
+BROKEN = {
+    "a weight": (other_weights, r"^[abc]\.png: (score|map) of the graph is off by .* in a batch of 1, expected 0.001"),
+    "the decision": (other_decision, r"decision in a batch of 1: got \d, expected \d"),
+    "the p-value": (other_calibration, r"p_value in a batch of 1: got"),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_a_model_that_differs_is_not_written_and_the_image_is_named(what, tmp_path, monkeypatch):
+    change, message = BROKEN[what]
+    monkeypatch.setattr(export, "make_graph", altered(change))
+    monkeypatch.setattr(export, "near", lambda *arguments, **options: good_images(1, seed=2))  # no search
+    (tmp_path / "part.onnx").write_bytes(b"an earlier one")
+    with pytest.raises(ExportError, match=message):
+        export_onnx(matched(), tmp_path / "part.onnx", images=good_images(3, seed=2), names=["a.png", "b.png", "c.png"])
+    assert [file.read_bytes() for file in tmp_path.iterdir()] == [b"an earlier one"]
+
+
+def test_a_fault_in_larger_batches_alone_is_found(tmp_path, monkeypatch):
+    def faulty(data):
+        run = session(data)
+
+        def wrong(images):
+            outputs = run(images)
+            outputs["drift"][7:] *= 1.5
+            return outputs
+
+        return wrong
+
+    monkeypatch.setitem(export.RUNS, "onnxruntime", faulty)
+    monkeypatch.setattr(export, "near", lambda *arguments, **options: good_images(1, seed=2))  # no search
+    with pytest.raises(ExportError, match=r"drift of the graph is off by 0\.5 in a batch of 8"):
+        export_onnx(matched(), tmp_path / "part.onnx", images=good_images(3, seed=2))
+    assert list(tmp_path.iterdir()) == []
+
+
+def changed_config(**fields):
+    record = matched().require_record()
+    plain = json.loads(json.dumps(record.manifest["config"]))
+    for field, value in fields.items():
+        group, _, name = field.rpartition("__")
+        (plain[group] if group else plain)[name] = value
+    return dataclasses.replace(
+        matched(), record=dataclasses.replace(record, manifest={**record.manifest, "config": plain})
+    )
+
+
+OWN = Method("mine", {}, (), finish=None, score_batch=None)
+
+
+@pytest.mark.parametrize(
+    ("detector", "options", "message"),
+    [
+        (lambda: changed_config(precision="bfloat16"), {}, "got precision 'bfloat16', expected 'float32'"),
+        (lambda: changed_config(method__system="kdad"), {}, "got method.system 'kdad', expected 'reverse_dist"),
+        (matched, {"target": "coreml"}, "target: got 'coreml', expected one of onnxruntime, openvino, tensorrt"),
+        (matched, {"images": []}, "images: got none"),
+        (lambda: dataclasses.replace(matched(), record=None), {}, "not calibrated"),
+        (lambda: dataclasses.replace(matched(), method=OWN), {}, "got a method of its own, 'mine'"),
+    ],
+)
+def test_what_cannot_be_exported_is_refused_by_name(detector, options, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        export_onnx(detector(), tmp_path / "part.onnx", **{"images": good_images(3, seed=2), **options})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("change", ["same", "project", "down", "up"])
+def test_the_bottleneck_block_equals_ours(change):
+    """Wide ResNet's block, small: the networks of ResNet-18 are compared as a whole above."""
+    x = np.random.default_rng(0).normal(0, 1, (2, 4, 4, 8)).astype(np.float32)
+    module = BottleneckBlock(12 if change == "project" else 8, 6, change)
+    variables = module.init(jax.random.key(0), jnp.asarray(x))
+    drawn = iter(np.random.default_rng(1).gamma(5, 0.2, (99, 64)).astype(np.float32))
+    variables = jax.tree.map(lambda a: jnp.asarray(next(drawn)[: len(a)]) if a.ndim == 1 else a, variables)
+    g = Graph()
+    value = g.input("x", "float32", "batch", 8, 4, 4)
+    y = block(g, value, fold(variables)["params"], bottleneck=True, change=change)
+    g.output(y, "y", "float32", "batch", "c", "h", "w")
+    run = onnxruntime.InferenceSession(serialise(g, {}), providers=["CPUExecutionProvider"])
+    (got,) = run.run(None, {"x": x.transpose(0, 3, 1, 2)})
+    np.testing.assert_allclose(got.transpose(0, 2, 3, 1), module.apply(variables, x), rtol=2e-5, atol=2e-5)
+
+
+def test_the_shipped_file_names_no_folder_of_this_machine(shipped):
+    text = (shipped[1].parent / "gnl_onnx.py").read_text()
+    assert str(Path.home()) not in text
+    imported = {line.split()[1].split(".")[0] for line in re.findall(r"^ *(?:from \S+ )?import .*", text, re.M)}
+    assert imported - sys.stdlib_module_names == {"numpy", "PIL", "onnxruntime"}
