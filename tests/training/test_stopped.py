@@ -33,21 +33,21 @@ def newest(workdir: Path) -> int:
 
 def stop(workdir: Path, number: int) -> tuple[int, str]:
     """Sends a signal once two more checkpoints are there; status and stderr."""
-    before, deadline = newest(workdir), time.monotonic() + 200
+    before, deadline = newest(workdir), time.monotonic() + 600
     process = start(workdir)
     while newest(workdir) < before + 2:
         assert process.poll() is None, process.stderr.read()
         assert time.monotonic() < deadline
         time.sleep(0.005)
     process.send_signal(number)
-    _, said = process.communicate(timeout=200)
+    _, said = process.communicate(timeout=600)
     assert before < newest(workdir) < STEPS  # there is something to go on from, and something left to do
     return process.returncode, said
 
 
-def end(workdir: Path, **train) -> None:
-    process = start(workdir, **train)
-    out, said = process.communicate(timeout=200)
+def end(workdir: Path) -> None:
+    process = start(workdir, checkpoint_seconds=1000.0)  # saved once
+    out, said = process.communicate(timeout=600)
     assert (process.returncode, out) == (0, f"{STEPS}\n"), said
 
 
@@ -58,7 +58,7 @@ def saved(workdir: Path):
 
 def test_killed_then_stopped_by_a_signal(tmp_path):
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    end(whole, checkpoint_seconds=1000.0)
+    end(whole)
     assert stop(stopped, signal.SIGKILL)[0] == -signal.SIGKILL
     status, said = stop(stopped, signal.SIGTERM)
     assert status == 128 + signal.SIGTERM
