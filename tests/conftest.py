@@ -6,7 +6,6 @@ LLVM's optimisations out, two fifths of the time. As a user's programs are compi
 XLA_FLAGS=--xla_backend_optimization_level=3 make test.
 """
 
-import gc
 import os
 from pathlib import Path
 
@@ -51,8 +50,8 @@ def small_network():
         yield
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item, nextitem):
     """After the last test of a file the programs compiled for it leave memory: hundreds of MiB a file."""
     if nextitem is None or nextitem.path != item.path:
         jax.clear_caches()
-        gc.collect()
