@@ -20,12 +20,17 @@ demo: .venv/installed
 	$(PY) experiments/train.py --config=configs/digits.py:0,gnl --config.dataset.limit_test=600 --workdir=runs/digits/gnl
 	$(PY) experiments/evaluate.py --workdir=runs/digits/gnl,runs/digits/matched_bank --out=runs/digits
 
-# Mostly compiling, which keeps one core busy: a process for each of two cores. Each takes 5 to 9 GB.
+# Mostly compiling, which keeps one core busy: a process for each of two cores. Each runs whole groups of tests, in the
+# order of tests/conftest.py.
+PYTEST := $(PY) -m pytest -n $(PROCESSES) --dist loadgroup --no-loadscope-reorder
+
+# What is told in minutes; the rest (marked `slow`) is the widest network, gradients of whole networks, several
+# processes, and stops at every point.
 test: .venv/installed
-	$(PY) -m pytest -n $(PROCESSES) --dist loadfile
+	$(PYTEST) -m "not slow"
 
 test-all: .venv/installed
-	$(PY) -m pytest -n $(PROCESSES) --dist loadfile -m "slow or not slow"
+	$(PYTEST)
 
 # The tests of what only TensorFlow can do (building datasets through its own code), in an environment of their own.
 .venv-prepare/installed: pyproject.toml requirements/prepare.txt

@@ -1,23 +1,57 @@
 """Strictness for the whole suite: warnings are errors (pyproject.toml), no implicit rank promotion.
 
-Compiling is most of what the tests cost. A program that several tests compile is compiled once: compiled programs are
-kept for as long as the suite runs. And XLA is to be done soon: it leaves LLVM's optimisations out, two fifths of the
-time. As a user's programs are compiled: XLA_FLAGS=--xla_backend_optimization_level=3 make test.
+Compiling is most of what the tests cost. A program that several tests compile is compiled once: all processes share
+the compiled programs, which are kept for the next run (compiled_programs.py). And XLA is to be done soon: it leaves
+LLVM's optimisations out, two fifths of the time. As a user's programs are compiled:
+XLA_FLAGS=--xla_backend_optimization_level=3 make test.
 """
 
-import atexit
 import os
-import shutil
-import tempfile
+from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
+import compiled_programs
 import jax
+import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
-_cache = tempfile.mkdtemp(prefix="gnl_jax_tests_")
-atexit.register(shutil.rmtree, _cache, ignore_errors=True)
-jax.config.update("jax_compilation_cache_dir", _cache)
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+compiled_programs.use()
+
+HERE = Path(__file__).parent
+# The files that take longest, longest first: what a process begins last should be short.
+LONGEST = (
+    *("methods/test_golden.py", "training/test_resume.py", "test_cli.py", "detection/test_fit.py"),
+    *("methods/test_wgan_gp.py", "training/test_parallel.py", "experiments/test_end_to_end.py"),
+    *("experiments/test_evaluate_program.py", "methods/test_kdad.py", "nn/test_lenet.py", "images/test_augmix.py"),
+    *("methods/test_f_anogan.py", "methods/test_scoring.py", "nn/test_layers.py", "nn/test_networks.py"),
+)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """One process runs a file, or the files of one xdist_group; those of LONGEST come first."""
+    names = {item.path: item.path.relative_to(HERE).as_posix() for item in items}
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(names[item.path]))
+    rank = {name: i for i, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(names[item.path], len(rank)))
+
+
+@pytest.fixture(scope="module")
+def small_network():
+    """For a module: "resnet10", which compiles in a third of ResNet-18's time, is an architecture like any other."""
+    from run_folders import small_architecture
+
+    with small_architecture():
+        yield
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item, nextitem):
+    """After the last test of a file the programs compiled for it leave memory: hundreds of MiB a file."""
+    if nextitem is None or nextitem.path != item.path:
+        jax.clear_caches()

@@ -11,6 +11,7 @@ from gnl_jax.data.digits import digits_task
 from gnl_jax.detection.fit import fit
 from gnl_jax.detection.options import FitOptions
 
+ARCH = "resnet10"  # of conftest.py's `small_network`, a fixture for whoever uses a configuration of this file
 N = 60  # good images: 41 to learn from, 19 to calibrate
 NATIVE = (40, 48)  # height and width of image files
 
@@ -18,7 +19,7 @@ NATIVE = (40, 48)  # height and width of image files
 def config():
     """GNL at 32 pixels with a random teacher."""
     config = default_config()
-    config.teacher.weights = "random"
+    config.teacher.update(arch=ARCH, weights="random")
     config.dataset.name, config.dataset.normal, config.dataset.cache = "folder", "", ""
     config.eval.batch_size = 8
     config.eval.anchor = "barycentre"

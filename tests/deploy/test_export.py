@@ -425,6 +425,7 @@ def random_variables(model, size, rng):
     }
 
 
+@pytest.mark.slow
 def test_a_real_network_with_matching_and_drift(tmp_path):
     """ResNet-18, EFDM and drift at 32 pixels, all weights random; thresholds between good and disturbed images."""
     model, rng, size = Model.create("resnet18"), np.random.default_rng(0), 32

@@ -13,6 +13,8 @@ from gnl_jax.detection.detector import predict
 from gnl_jax.detection.fit import fit
 from gnl_jax.detection.options import FitOptions
 
+pytestmark = [pytest.mark.usefixtures("small_network"), pytest.mark.slow]
+
 
 @pytest.fixture(scope="module")
 def detector():

@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import safetensors.numpy
-from fitted import config, digits, fitted
+from fitted import ARCH, config, digits, fitted
 from PIL import Image
 from torch_state import to_torch
 
@@ -19,6 +19,8 @@ from gnl_jax.detection.options import FitOptions
 from gnl_jax.detection.region import Region
 from gnl_jax.detection.threshold import RateError
 from gnl_jax.nn.published import PARTS
+
+pytestmark = [pytest.mark.usefixtures("small_network"), pytest.mark.xdist_group("fitted")]
 
 
 def test_it_tells_defects_from_good_parts():
@@ -34,7 +36,7 @@ def test_it_says_what_it_chose():
     assert any(text.startswith("REVIEW: good parts stopped 5 % on average") for text in said)
     assert any("nothing is rejected (NG): 1 % takes 99 calibration images, got 19" in text for text in said)
     assert detector.record.rules.ng is None
-    assert any(text.endswith("resnet18 at 32x32, batches of 14") for text in said), "three steps, evenly filled"
+    assert any(text.endswith(f"{ARCH} at 32x32, batches of 14") for text in said), "three steps, evenly filled"
 
 
 def test_the_size_may_be_given_beside_the_configuration():
@@ -88,6 +90,7 @@ def test_a_device_that_scores_otherwise_is_refused(tmp_path):
     load(tmp_path / "other.gnl", verify=False)
 
 
+@pytest.mark.slow
 def test_fitting_again_gives_the_same_bits():
     again = gnl_jax.fit(digits()[0], config(), options=FitOptions(epochs=4))
     np.testing.assert_array_equal(again.record.calibration.score, fitted()[0].record.calibration.score)
@@ -106,6 +109,7 @@ def test_a_student_of_elsewhere_takes_the_place_of_training(tmp_path):
     assert again.record.manifest["made"]["steps"] == 0
 
 
+@pytest.mark.slow
 def test_outside_the_region_nothing_counts(tmp_path):
     mask = np.zeros((32, 32), np.uint8)
     mask[:, :20] = 255

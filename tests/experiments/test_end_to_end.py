@@ -8,6 +8,7 @@ from programs import DIGITS, run
 
 from gnl_jax.evaluation.results import read_results
 
+pytestmark = pytest.mark.slow  # as slow as a newcomer's computer: programs that share nothing
 SHIFTS = {"photo", "brightness", "contrast", "defocus_blur", "gaussian_noise"}
 
 

@@ -8,6 +8,8 @@ import pytest
 from gnl_jax.evaluation.results import read_results
 from gnl_jax.evaluation.scores import read_scores
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
@@ -71,7 +73,7 @@ def test_what_cannot_be_evaluated(trained, tmp_path):
             "error: out: missing, expected a folder for results with other dataset.severity, alphas",
         ),
     ):
-        done = programs.run("evaluate", *arguments)
+        done = programs.run_quickly("evaluate", *arguments)
         assert done.returncode == 1
         assert done.stdout == ""
         assert done.stderr.startswith(line)

@@ -9,7 +9,7 @@ import pytest
 
 def refused(*arguments, **env) -> str:
     """The one line of a command that is refused."""
-    done = programs.run("train", *arguments, **env)
+    done = programs.run_quickly("train", *arguments, **env)
     assert done.returncode == 1
     assert done.stdout == ""
     line = done.stderr.splitlines()[-1]

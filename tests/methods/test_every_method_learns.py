@@ -9,7 +9,9 @@ from gnl_jax.evaluation.evaluate import evaluate
 from gnl_jax.training.loop import train
 
 
-@pytest.mark.parametrize("name", ["augmix_efdm", "mixstyle", "jigsaw"])
+@pytest.mark.parametrize(
+    "name", ["augmix_efdm", *(pytest.param(name, marks=pytest.mark.slow) for name in ("mixstyle", "jigsaw"))]
+)
 def test_generalisation_baselines(name, tmp_path):
     """Twenty steps suffice to tell zeros from other digits far better than chance."""
     config = default_config()

@@ -175,6 +175,7 @@ def kdad_config(**changes):
     return config
 
 
+@pytest.mark.slow
 def test_trains_on_digits(monkeypatch):
     """A whole method on real digits, narrow; the source is random, and looked at once for each image."""
     images, task = digits_task("3", limit_train=16).train, digits_task("3", limit_test=4, shifts=())

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from run_folders import small_architecture
 
 from gnl_jax.methods.losses import gnl_losses
@@ -31,6 +32,7 @@ def kept_bytes(objective, *arguments) -> int:
     return size[0] - size[1]  # what is given is there anyway
 
 
+@pytest.mark.slow
 def test_remat_keeps_less_and_changes_nothing():
     rng = np.random.default_rng(0)
     stages = tuple(rng.random((2, 8, s, s, c)) for s, c in ((16, 64), (8, 128), (4, 256)))

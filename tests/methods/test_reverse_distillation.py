@@ -1,4 +1,4 @@
-"""The training step: what it may depend on, and that fast forms and padding change nothing (ResNet-18 at 32 pixels)."""
+"""The training step: what it may depend on; fast forms and padding change nothing (a small ResNet at 32 pixels)."""
 
 import functools
 
@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
+from run_folders import small_architecture
 
 import gnl_jax.nn.layers
 from gnl_jax.methods.fixed_views import ViewSplit, fixed_features
@@ -16,7 +17,9 @@ from gnl_jax.nn.resnet import init_teacher
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (16, 32, 32, 3), dtype=np.uint8)
 VALID = np.arange(16) < 11
-MODEL = Model.create("resnet18", jnp.dtype("float64"))
+pytestmark = pytest.mark.usefixtures("small_network")
+with small_architecture():
+    MODEL = Model.create("resnet10", jnp.dtype("float64"))
 ADAM = torch_adam(0.005, b1=0.5, b2=0.999)
 
 
@@ -56,7 +59,7 @@ def compile_step(jit):
 @functools.cache
 def start():
     """Teacher and fresh state in float64."""
-    teacher = init_teacher(jax.random.key(1, impl="rbg"), "resnet18")  # this generator compiles in a third of the time
+    teacher = init_teacher(jax.random.key(1, impl="rbg"), "resnet10")  # this generator compiles in a third of the time
     state = init_state(jax.random.key(2, impl="rbg"), model=MODEL, tx=ADAM, size=32)
     return jax.tree.map(lambda x: np.float64(x) if x.dtype == jnp.float32 else np.asarray(x), (teacher, state))
 
@@ -94,6 +97,7 @@ def test_padded_batches_train_as_unpadded_ones(step, padded):
     assert_same_training(padded, three_steps(step, IMAGES[VALID], VALID[VALID]))
 
 
+@pytest.mark.slow
 def test_fast_convolutions_train_as_plain_ones(padded, monkeypatch):
     def plain(x, kernel, *, stride=1, padding=0):
         numbers = ("NHWC", "HWIO", "NHWC")
@@ -107,6 +111,7 @@ def test_fast_convolutions_train_as_plain_ones(padded, monkeypatch):
     assert_same_training(padded, three_steps(compile_step(jax.jit), IMAGES, VALID))
 
 
+@pytest.mark.slow
 def test_features_computed_once_train_as_those_of_every_step(padded):
     """The clean view's features given, the noisy views' from the teacher."""
     split = ViewSplit((0,), (1, 2))

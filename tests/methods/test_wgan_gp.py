@@ -130,6 +130,7 @@ def convolutional():
     return [step(jax.random.key(0), state._replace(step=np.int32(i)), images, VALID) for i in (0, 1)]
 
 
+@pytest.mark.slow
 def test_gradient_of_the_critic_loss_equals_finite_differences(convolutional):
     _, state, images = start("convolutional")
     direction = jax.tree.map(lambda p: RNG.standard_normal(p.shape), state.critic.params)
@@ -145,6 +146,7 @@ def test_gradient_of_the_critic_loss_equals_finite_differences(convolutional):
     np.testing.assert_allclose(slope, (loss(1e-8) - loss(-1e-8)) / 2e-8, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_passes_are_normalised_apart_and_counted_in_order(convolutional):
     """The critic sees real, fake, mixed and, on the generator's turn, fake images again, with its new weights."""
     networks, state, real = start("convolutional")
@@ -176,6 +178,7 @@ def test_passes_are_normalised_apart_and_counted_in_order(convolutional):
         jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-8, atol=1e-11), got, wanted)
 
 
+@pytest.mark.slow
 def test_loss_is_the_sum_of_its_parts(convolutional):
     for _, metrics in convolutional:
         assert metrics.keys() == {"loss", "real", "fake", "penalty"}
@@ -183,6 +186,7 @@ def test_loss_is_the_sum_of_its_parts(convolutional):
         np.testing.assert_allclose(metrics["loss"], wanted, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_convolutional_generator_is_left_alone_between_its_turns(convolutional):
     """Where the step is chosen by its result instead of by a condition."""
     _, state, _ = start("convolutional")
@@ -191,6 +195,7 @@ def test_convolutional_generator_is_left_alone_between_its_turns(convolutional):
     assert equal(other.generator[0::2], state.generator[0::2])  # parameters and optimiser
 
 
+@pytest.mark.slow
 def test_what_fills_the_rows_that_are_not_valid_changes_nothing(convolutional):
     _, state, images = start("convolutional")
     filled = np.where(VALID[:, None, None, None], images, 0.7)

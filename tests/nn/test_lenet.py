@@ -122,7 +122,7 @@ def check_network(name, *, train):
 
 
 @pytest.mark.parametrize("train", [True, False], ids=["batch statistics of valid rows", "stored statistics"])
-@pytest.mark.parametrize("name", LENETS)
+@pytest.mark.parametrize("name", ["mnist", pytest.param("cifar10", marks=pytest.mark.slow)])
 def test_networks_equal_their_layers_written_out(name, train):
     check_network(name, train=train)
 
@@ -176,6 +176,7 @@ def uniform_bound(kernel):
     return bound
 
 
+@pytest.mark.slow
 def test_initialisations_are_torchs():
     """Default: 1/sqrt(fan in), for transposed convolutions 1/sqrt(25 outputs); Xavier: gain sqrt(6 / (in + out))."""
     key, gain = jax.random.key(0, impl="rbg"), np.sqrt(2 / (1 + 0.01**2))

@@ -81,7 +81,7 @@ def test_every_cell_once(tmp_path, calls):
     assert calls == []
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_killed_anywhere_it_ends_with_the_same_table(tmp_path, monkeypatch, jobs):
     grid = make_grid(jobs=jobs, methods=("a",))
     _, whole = run(grid, tmp_path / "whole")

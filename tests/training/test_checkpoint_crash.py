@@ -68,6 +68,7 @@ def check_restores(folder: Path, *, steps: tuple[int, ...]) -> int:
     return restored.step
 
 
+@pytest.mark.slow
 def test_killed_at_every_call(stop_save, two_saved, tmp_path):
     call, survived, restored = 0, 0, []
     while survived < 2:  # the number of calls varies a little with the threads' timing
@@ -88,6 +89,7 @@ def test_killed_at_every_call(stop_save, two_saved, tmp_path):
     assert restored.count(3) > 15
 
 
+@pytest.mark.slow
 def test_disk_full_from_every_call_on(stop_save, two_saved, tmp_path):
     call, saved = 0, 0
     while saved < 2:

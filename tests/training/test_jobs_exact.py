@@ -41,6 +41,7 @@ def widened(tree):
     return jax.tree.map(lambda x: np.asarray(x, np.float64 if x.dtype == jnp.float32 else x.dtype), tree)
 
 
+@pytest.mark.slow
 def test_jobs_train_as_they_would_alone(step):
     step, model = step
     teacher = widened(init_teacher(jax.random.key(1), "resnet10"))

@@ -237,6 +237,7 @@ def test_program_says_in_one_line_what_is_wrong(tmp_path):
     assert newest(tmp_path) == 6
 
 
+@pytest.mark.slow
 def test_full_disk(tmp_path):
     """The largest file is one of the arrays, 12 KiB; what was saved before the disk was full stands."""
     assert program(tmp_path / "whole", epochs=3).returncode == 0

@@ -54,6 +54,7 @@ def agrees(arrays, case: str, reference, as_case: str, *, tolerance: float) -> N
         assert np.linalg.norm(a - b) <= tolerance * np.linalg.norm(b), (case, name)
 
 
+@pytest.mark.slow
 def test_steps_on_any_number_of_devices_are_those_of_one(tmp_path):
     one, two = tmp_path / "one.npz", tmp_path / "two.npz"
     cases = ["float64/1", "float64/2", "float64/4", "float64/8", "float32/1", "float32/8"]
@@ -67,6 +68,7 @@ def test_steps_on_any_number_of_devices_are_those_of_one(tmp_path):
     agrees(two, "float32/4", one, "float32/1", tolerance=1e-4)
 
 
+@pytest.mark.slow
 def test_each_of_four_devices_computes_a_quarter():
     """A batch that is divided stays divided through every layer: none is gathered and computed everywhere."""
     (printed,) = end(start("division_program.py", 1, 4, devices=4))
@@ -85,6 +87,7 @@ def newest(workdir: Path):
         return checkpoints.restore(tiny_method.init(jax.random.key(0), None, None))
 
 
+@pytest.mark.slow
 def test_two_processes_stop_together_and_one_goes_on(tmp_path):
     """One of two processes is asked to stop: both leave after the same checkpoint; other devices can go on from it."""
     alone, shared = tmp_path / "alone", tmp_path / "shared"

@@ -15,6 +15,7 @@ from gnl_jax.data.load import load_task
 from gnl_jax.detection.detector import predict
 from gnl_jax.evaluation.evaluate import restore_detector
 
+pytestmark = pytest.mark.slow  # some twenty processes; one kill and one signal: test_stopped.py
 STEPS = 9
 RUN = (*programs.SMALL, "--config.train.epochs=3")
 EAGER = (*RUN, "--config.train.checkpoint_seconds=0")  # a checkpoint after every step
