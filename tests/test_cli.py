@@ -204,7 +204,7 @@ def test_enough_parts_give_a_drift_reference_of_their_own(line, tmp_path, capsys
     """Half of them; the other half calibrates drift, and the folder's alarm works again."""
     dark = (digits()[1] * 0.4).astype(np.uint8)
     write_images(tmp_path / "new", dark[:40])
-    options = ("--condition", "dark", "--group-by", r"\d+")
+    options = ("--condition", "dark", "--group-by", r"\d+", "--force")
     assert run("recalibrate", line.detector, "--good", tmp_path / "new", "--out", tmp_path / "dark.gnl", *options) == 0
     record = load(tmp_path / "dark.gnl").record
     assert (len(record.calibration.score), len(record.calibration.drift)) == (40, 20)
@@ -319,7 +319,7 @@ def test_a_changed_condition_has_good_parts(line, tmp_path, capsys):
     assert "expected test/, or good/" in capsys.readouterr().err
     for name in ("train/good/1.png", "test/broken/1.png"):
         (tmp_path / "set" / name).parent.mkdir(parents=True)
-        (tmp_path / "set" / name).touch()
+        Image.fromarray(digits()[0][0]).save(tmp_path / "set" / name)
     assert run("shift", line.detector, "--good", tmp_path / "set", *options) == 1
     assert "holds test/broken, expected good images alone; give" in capsys.readouterr().err
 

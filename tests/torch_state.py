@@ -15,7 +15,8 @@ def to_torch(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
     Kernels [k k c o] become [o c k k], those of 2x2 transposed convolutions [c o 2 2], matrices are transposed.
     """
-    leaves = flatten_dict(jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), variables))
+    variables = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), variables)  # its keys in one order from here on
+    leaves = flatten_dict(variables)
     state = {}
     for (path, leaf), (key, shape) in zip(leaves.items(), torch_shapes(variables).items(), strict=True):
         if path[-1] == "kernel":

@@ -108,14 +108,14 @@ def test_a_watched_folder_has_one_line_for_each(bad, tmp_path, monkeypatch):
 
 def test_fit_names_all_and_offers_the_remedy(bad, tmp_path, capsys, monkeypatch):
     good = write_good(tmp_path / "good")
-    shutil.copytree(bad.folder, good / "bad", ignore=_entries, symlinks=True)
+    shutil.copytree(bad.folder, good / "monday", ignore=_entries, symlinks=True)
     arguments = ("fit", good, "--out", tmp_path / "x.gnl", "--teacher", "random", "--size", 32)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert run(*arguments) == 3
     err = capsys.readouterr().err
     assert all_named(bad, err)
     assert "images cannot be used" in err.replace(str(good), "images")
-    assert "skip_unreadable leaves them out" in err
+    assert "--skip-unreadable" in err
     assert "Traceback" not in err
     assert not (tmp_path / "x.gnl").exists()
     used = []
@@ -124,10 +124,10 @@ def test_fit_names_all_and_offers_the_remedy(bad, tmp_path, capsys, monkeypatch)
     monkeypatch.setattr("gnl_jax.report.unusual.write_unusual", lambda *_, **__: "page")
     (tmp_path / "x.gnl.run").mkdir()
     assert run(*arguments, "--skip-unreadable") == 3
-    assert {str(good / "bad" / path.name) for path in bad.never} <= set(used[0].exclude)
+    assert {str(good / "monday" / path.name) for path in bad.never} <= set(used[0].exclude)
     assert all_named(bad, capsys.readouterr().err)
     left = good_images(good, inspection_config().dataset, exclude=used[0].exclude)
-    assert {name for name in left.names if not name.startswith("bad/")} == {f"good-{i:02}.png" for i in range(12)}
+    assert {name for name in left.names if not name.startswith("monday/")} == {f"good-{i:02}.png" for i in range(12)}
 
 
 def _entries(folder, names):
@@ -140,7 +140,7 @@ def test_recalibrate_counts_no_unreadable_file(bad, tmp_path, capsys, monkeypatc
 
     def fake(old, images, **_):
         seen.append(images)
-        return SimpleNamespace(detector=old)
+        return SimpleNamespace(detector=old, may_be_blind=False)
 
     monkeypatch.setattr("gnl_jax.detection.recalibrate.recalibrate", fake)
     monkeypatch.setattr("gnl_jax.detection.artifact.save", lambda *_: None)
@@ -155,6 +155,7 @@ def test_recalibrate_counts_no_unreadable_file(bad, tmp_path, capsys, monkeypatc
         "x",
         "--out",
         tmp_path / "y",
+        "--force",
     )
     assert run(*arguments) == 3
     assert all_named(bad, capsys.readouterr().err)
@@ -163,7 +164,7 @@ def test_recalibrate_counts_no_unreadable_file(bad, tmp_path, capsys, monkeypatc
     out, err = capsys.readouterr()
     assert all_named(bad, err)
     usable = sum(file.listed for file in bad.files) - int(re.search(r"left out: (\d+) of", err).group(1))
-    assert f"{usable} images of defective parts: " in out
+    assert re.search(rf"defects caught +\d+/{usable} +\d+/{usable}\n", out)
     (good / "broken.png").write_bytes(b"x")
     assert run(*arguments[:4], *arguments[6:], "--skip-unreadable") == 3
     assert len(seen[-1].names) == 12

@@ -4,7 +4,7 @@ import sys
 
 import jax
 import numpy as np
-from tiny_bank import EVERYTHING, MATCHED, defective, make, pictures
+from small_banks import EVERYTHING, MATCHED, defective, make, pictures
 
 from gnl_jax.detection.detector import make_detector, predict
 from gnl_jax.methods.bank_options import BankOptions

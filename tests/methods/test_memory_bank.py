@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter, map_coordinates, uniform_filter
 from scipy.spatial.distance import cdist
-from tiny_bank import (
+from small_banks import (
     EVERYTHING,
     MATCHED,
     PLAIN,

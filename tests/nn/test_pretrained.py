@@ -12,7 +12,7 @@ from safetensors.numpy import save, save_file
 
 from gnl_jax.nn import pretrained
 from gnl_jax.nn.blocks import ARCHITECTURES
-from gnl_jax.nn.pretrained import BUNDLED, CATALOGUE, Published, load_state_dict, load_teacher, resolve_source
+from gnl_jax.nn.pretrained import load_state_dict, load_teacher, resolve_source
 from gnl_jax.nn.resnet import init_teacher
 from gnl_jax.nn.teachers import TEACHERS
 from gnl_jax.nn.torch_keys import torch_shapes
@@ -107,7 +107,7 @@ def test_where_weights_come_from(weights, tmp_path, monkeypatch):
         ValueError, match=r"teacher.weights: got nothing for resnet50, expected 'bundled', 'imagenet', "
     ):
         load_teacher("resnet50", "")
-    assert [resolve_source("", arch) for arch in BUNDLED] == ["bundled"]
+    assert [resolve_source("", arch) for arch, teacher in TEACHERS.items() if teacher.bundled] == ["bundled"]
     np.savez(tmp_path / "w.npz", **weights)
     monkeypatch.setenv("GNL_JAX_TEACHER", str(tmp_path / "w.npz"))
     kernel = load_teacher("resnet18", "")["params"]["conv1"]["kernel"]
@@ -143,7 +143,7 @@ def test_bundled_weights_are_of_one_network():
 
 def test_damaged_bundled_weights_are_refused(tmp_path, monkeypatch):
     """One bit of them, read where the package lies."""
-    name, _ = BUNDLED["resnet18"]
+    name, _ = TEACHERS["resnet18"].bundled
     data = bytearray((Path(pretrained.__file__).parent / "weights" / name).read_bytes())
     data[-1] ^= 1
     (tmp_path / "weights").mkdir()
@@ -281,8 +281,8 @@ def test_pth(weights, tmp_path, monkeypatch):
 
 
 def test_catalogue():
-    assert {*ARCHITECTURES, "vgg16"} == set(CATALOGUE)
-    for published in CATALOGUE.values():
+    assert {*ARCHITECTURES, "vgg16"} == {name for name, teacher in TEACHERS.items() if teacher.published}
+    for published in (teacher.published for teacher in TEACHERS.values()):
         assert len(bytes.fromhex(published.sha256)) == 32
         assert published.revision == "main" or len(bytes.fromhex(published.revision)) == 20
 
@@ -300,11 +300,11 @@ def hub_cache(weights, tmp_path, monkeypatch):
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     data = save(weights)
-    published = CATALOGUE["resnet18"]
+    published = TEACHERS["resnet18"].published
     monkeypatch.setitem(
-        CATALOGUE,
+        TEACHERS,
         "resnet18",
-        Published(published.repository, published.revision, hashlib.sha256(data).hexdigest()),
+        TEACHERS["resnet18"]._replace(published=published._replace(sha256=hashlib.sha256(data).hexdigest())),
     )
     folder = f"models--{published.repository.replace('/', '--')}"
     path = tmp_path / folder / "snapshots" / published.revision / "model.safetensors"
@@ -334,7 +334,7 @@ def test_imagenet_not_in_the_cache_and_offline(hub_cache: Path, no_network, monk
 
 
 def test_imagenet_is_downloaded_at_the_pinned_revision(hub_cache: Path, monkeypatch):
-    published, asked = CATALOGUE["resnet18"], []
+    published, asked = TEACHERS["resnet18"].published, []
     elsewhere = hub_cache.rename(hub_cache.with_name("downloaded.safetensors"))
     monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *a, **k: asked.append((*a, k)) or str(elsewhere))
     load_teacher("resnet18", "imagenet")
