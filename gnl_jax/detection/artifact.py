@@ -86,7 +86,8 @@ def read_detector(
     try:
         tree = flax.traverse_util.unflatten_dict(container.arrays, sep="/")
         calibrations = {kind: Calibration(**arrays) for kind, arrays in tree["calibration"].items()}
-        matchings = {kind: _extras(arrays) for kind, arrays in tree["matching"].items()}
+        extras = tree.get("matching", {})  # a matching without arrays of its own has no entry
+        matchings = {kind: _extras(extras.get(kind, {})) for kind in calibrations}
         shared = {key: jax.tree.map(jnp.asarray, tree[key]) for key in tree.keys() - {"calibration", "matching"}}
         record = Record(manifest, matchings, calibrations)
         made_by = manifest.get("method")  # absent where the configuration says it all

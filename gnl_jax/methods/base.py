@@ -45,7 +45,7 @@ class Phase:
 class Method:
     """A detector's learning and scoring, as functions; without a phase there is nothing to train.
 
-    `frozen` holds the arrays that training never changes.
+    `frozen` holds the arrays that training never changes: nested dicts of arrays by name, {} for none.
 
     `finish(frozen, state, images) -> variables`: what scoring needs, from the last phase's state (None without a phase)
     and the training images.
