@@ -23,7 +23,7 @@ def make_bank(
     bank = {}
     if options.components:
         bank |= _principal(candidates, options.components)
-        candidates = (candidates - bank["centre"]) @ bank["components"]
+        candidates = (candidates - np.asarray(bank["centre"])) @ np.asarray(bank["components"])
     chosen = np.arange(len(candidates))
     if options.coreset == "k_center" and rows < len(candidates):
         points = candidates @ projection(candidates.shape[1], options.projection, seed=seed)

@@ -28,7 +28,7 @@ def test_all_methods_build(name):
     method = build_method(config, frozen=NO_TEACHER)
     assert method.name == name
     phases = [(phase.name, phase.epochs, phase.batch_size) for phase in method.phases]
-    expected = OTHERS | {key: [] for key in BANKS}
+    expected = OTHERS | {bank: [] for bank in BANKS}
     assert phases == expected.get(name, [("distillation", 20, 16)])
     systems = {name: name for name in OTHERS} | dict.fromkeys(BANKS, "memory_bank")
     assert config.method.system == systems.get(name, "reverse_distillation")
@@ -109,9 +109,7 @@ def test_teacher_is_found_or_not(monkeypatch):
     config = default_config()
     assert build_method(config).frozen["params"].keys() >= {"conv1", "layer1_0", "layer3_1"}  # those in the package
     config.teacher.arch = "wide_resnet50_2"
-    with pytest.raises(
-        ValueError, match=r"teacher.weights: got nothing for wide_resnet50_2, expected 'bundled', 'imag"
-    ):
+    with pytest.raises(ValueError, match=r"teacher.weights: got nothing for wide_resnet50_2, expected 'bundled'"):
         build_method(config)
     monkeypatch.setenv("GNL_JAX_TEACHER", "/no/such.safetensors")
     with pytest.raises(ValueError, match=r"/no/such.safetensors: No such file"):

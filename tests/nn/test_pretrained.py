@@ -135,9 +135,7 @@ def test_bundled_weights_are_torchvisions_with_every_norm_folded():
 
 def test_bundled_weights_are_of_one_network():
     for arch in ("resnet50", "wide_resnet50_2", "vgg16"):
-        with pytest.raises(
-            ValueError, match=rf"teacher\.weights: got 'bundled' for {arch}, expected it for resnet18 al"
-        ):
+        with pytest.raises(ValueError, match=rf"teacher\.weights: got 'bundled' for {arch}, expected it for resnet18"):
             load_teacher(arch, "bundled")
 
 
@@ -149,9 +147,7 @@ def test_damaged_bundled_weights_are_refused(tmp_path, monkeypatch):
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / name).write_bytes(data)
     monkeypatch.setattr(pretrained, "__file__", str(tmp_path / "pretrained.py"))
-    with pytest.raises(
-        ValueError, match=rf"{name}: got SHA-256 [0-9a-f]{{64}}, expected [0-9a-f]{{64}} for the bundled"
-    ):
+    with pytest.raises(ValueError, match=rf"{name}: got SHA-256 [0-9a-f]{{64}}, expected [0-9a-f]{{64}} for the bu"):
         load_teacher("resnet18", "")
 
 
