@@ -253,7 +253,7 @@ def test_without_a_rate_export_and_shift_refuse_and_recalibration_gives_one(tmp_
     with pytest.raises(ValueError, match="states no false-alarm rate"):
         export_detector(detector, tmp_path / "e.gnlx", images=list(MORE))
     with pytest.raises(ValueError, match="states no false-alarm rate"):
-        shift_report(detector, good="nowhere", options=ShiftOptions())
+        shift_report(detector, good="nowhere", options=ShiftOptions(("noise",)))
     with pytest.raises(ValueError, match="calibration images set the thresholds"):
         fitted().record.with_threshold(1.0)
     with pytest.raises(ValueError, match="threshold: got nan"):
