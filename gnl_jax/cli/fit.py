@@ -118,7 +118,8 @@ def run(args: argparse.Namespace) -> int:
     if not args.student:
         shutil.rmtree(workdir)
     print(f"wrote {out}")
-    for line in next_check(detector.require_record().rules.review.rate, str(out)):
+    review = detector.require_record().rules.review
+    for line in next_check(review.rate, str(out)) if review else ():
         print(line)
     print(f"look at {page}: is one of these images of a bad part? Leave it out with --exclude", file=sys.stderr)
     return UNREADABLE if skipped else DONE

@@ -14,15 +14,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from gnl_jax.nn.pretrained import CATALOGUE, is_cached, load_teacher
+    from gnl_jax.nn.pretrained import is_cached, load_teacher
+    from gnl_jax.nn.teachers import TEACHERS
 
-    if args.what in CATALOGUE:
+    published = {name: teacher.published for name, teacher in TEACHERS.items() if teacher.published}
+
+    if args.what in published:
         if args.action == "verify" and not is_cached(args.what):
             raise ValueError(f"{args.what}: not downloaded yet; `gnl-jax weights fetch {args.what}` does it")
         load_teacher(args.what, "imagenet")
-        print(f"{args.what}: the published weights, SHA-256 {CATALOGUE[args.what].sha256}")
+        print(f"{args.what}: the published weights, SHA-256 {published[args.what].sha256}")
     elif args.action == "fetch":
-        raise ValueError(f"weights: got {args.what!r}, expected one of {', '.join(CATALOGUE)}")
+        raise ValueError(f"weights: got {args.what!r}, expected one of {', '.join(published)}")
     else:
         load_teacher(args.arch, args.what)
         print(f"{args.what}: whole, and fits {args.arch}")

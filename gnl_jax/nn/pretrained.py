@@ -17,9 +17,6 @@ from gnl_jax.nn.weight_files import READERS, read_bytes
 
 CHOICES = "'bundled', 'imagenet', 'random', or a path to a .safetensors, .npz or .pth file"
 
-# The files that "imagenet" names, by teacher.
-CATALOGUE = {name: teacher.published for name, teacher in TEACHERS.items() if teacher.published}
-
 
 def load_teacher(arch: str, source: str, *, seed: int = 0) -> dict[str, Any]:
     """Variables of the module of `TEACHERS[arch]`, float32: {"params", "batch_stats"}; vgg16 has {"params"} alone.
@@ -65,15 +62,16 @@ def resolve_source(source: str, arch: str) -> str:
 
 
 def load_state_dict(arch: str, source: str) -> tuple[dict[str, np.ndarray], str]:
-    """Arrays under torch's keys from "bundled", "imagenet" (arch: a key of CATALOGUE) or a path, and the file's name.
+    """Arrays under torch's keys from "bundled", "imagenet" (what its record has published) or a path, and the file's name.
 
     Raises ValueError naming the file if it is missing, unreadable, damaged or not the published one.
     """
     if source == "imagenet":
-        if arch not in CATALOGUE:
-            able = ", ".join(CATALOGUE)
+        published = teacher_record(arch).published
+        if published is None:
+            able = ", ".join(name for name, teacher in TEACHERS.items() if teacher.published)
             raise ValueError(f"teacher.weights: got 'imagenet' for {arch}, expected it for one of {able}")
-        path, data = read_published(CATALOGUE[arch], meant_for=arch, option="teacher.weights=imagenet")
+        path, data = read_published(published, meant_for=arch, option="teacher.weights=imagenet")
     elif source == "bundled":
         path, data = _read_bundled(arch)
     else:
@@ -129,7 +127,7 @@ def is_cached(arch: str) -> bool:
         import huggingface_hub
     except ImportError:
         return False
-    published = CATALOGUE[arch]
+    published = teacher_record(arch).published
     found = huggingface_hub.try_to_load_from_cache(
         published.repository, "model.safetensors", revision=published.revision
     )

@@ -119,7 +119,13 @@ def test_fit_names_all_and_offers_the_remedy(bad, tmp_path, capsys, monkeypatch)
     assert "Traceback" not in err
     assert not (tmp_path / "x.gnl").exists()
     used = []
-    monkeypatch.setattr("gnl_jax.detection.fit.fit", lambda images, config, *, options, **_: used.append(options))
+    record = SimpleNamespace(rules=SimpleNamespace(review=None))
+
+    def fit(images, config, *, options, **_):
+        used.append(options)
+        return SimpleNamespace(require_record=lambda: record)
+
+    monkeypatch.setattr("gnl_jax.detection.fit.fit", fit)
     monkeypatch.setattr("gnl_jax.detection.artifact.save", lambda *_: None)
     monkeypatch.setattr("gnl_jax.report.unusual.write_unusual", lambda *_, **__: "page")
     (tmp_path / "x.gnl.run").mkdir()

@@ -11,7 +11,7 @@ import tiny_method
 from fitted import write_images
 from tiny_bank import config, fit_bank, fitted, images, make_method
 
-from gnl_jax.cli.main import main
+from gnl_jax.cli import main as command_line
 from gnl_jax.config import set_method
 from gnl_jax.data.pixels import pixel_hash
 from gnl_jax.deploy.export import export_detector
@@ -20,6 +20,7 @@ from gnl_jax.detection.artifact import load, save, shared_variables
 from gnl_jax.detection.container import read_container
 from gnl_jax.detection.fit import fit
 from gnl_jax.detection.learn_more import add_images, remove_images
+from gnl_jax.detection.limits import make_limits
 from gnl_jax.detection.options import FitOptions
 from gnl_jax.detection.parts import GoodImages
 from gnl_jax.detection.ranking import predict_as_new
@@ -253,7 +254,9 @@ def test_without_a_rate_export_and_shift_refuse_and_recalibration_gives_one(tmp_
     with pytest.raises(ValueError, match="states no false-alarm rate"):
         export_detector(detector, tmp_path / "e.gnlx", images=list(MORE))
     with pytest.raises(ValueError, match="states no false-alarm rate"):
-        shift_report(detector, good="nowhere", options=ShiftOptions(("noise",)))
+        shift_report(
+            detector, good="nowhere", options=ShiftOptions(("noise",), (1,), 5, 5), limits=make_limits(Fraction(1, 20))
+        )
     with pytest.raises(ValueError, match="calibration images set the thresholds"):
         fitted().record.with_threshold(1.0)
     with pytest.raises(ValueError, match="threshold: got nan"):
@@ -284,7 +287,7 @@ def test_both_matchings_and_the_region_learn(monkeypatch):
     """As `gnl-jax fit` makes it, from a configuration, and only where it looks."""
     from gnl_jax.detection.region import Region
 
-    bank = set_method(config(), "memory_bank")
+    bank = set_method(config(), "matched_bank")
     bank.teacher.weights, bank.eval.anchor = "random", "barycentre"
     options = FitOptions(region=Region(roi=(0, 0, 32, 16)))
     detector = fit(images(20), bank, options=options, say=lambda text: None)
@@ -300,6 +303,14 @@ def test_both_matchings_and_the_region_learn(monkeypatch):
         assert len(extras["banks"]["0"]["rows"]) == len(before["rows"]) * (n + 7) // n
     assert len(shared_variables(one)["parts"]) == n + 7
     assert_same(remove(one, MORE, calibration=old), detector)
+
+
+def main(argv):
+    """The command's exit status."""
+    try:
+        return command_line.main(argv)
+    except SystemExit as stopped:
+        return stopped.code
 
 
 def test_the_commands(tmp_path, monkeypatch, capsys):

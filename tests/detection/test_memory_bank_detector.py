@@ -3,7 +3,7 @@
 import fitted
 import numpy as np
 import pytest
-import tiny_bank
+import small_banks
 
 import gnl_jax
 from gnl_jax.config import default_config, set_method
@@ -20,14 +20,14 @@ from gnl_jax.training.loop import train
 
 def test_a_defect_among_the_good_images_is_found_by_leaving_each_part_out():
     """The bank holds the defect's own patches, so that plain scores are blind to it."""
-    images = tiny_bank.pictures(40)
-    method = tiny_bank.make(BankOptions(rows=tiny_bank.EVERYTHING), tiny_bank.MATCHED)
+    images = small_banks.pictures(40)
+    method = small_banks.make(BankOptions(rows=small_banks.EVERYTHING), small_banks.MATCHED)
     config = fitted.config()
     clean = fit(images, config, method=method, say=lambda words: None)
     learned = clean.require_record().manifest["data"]["fit"]
     good = good_images(images, config.dataset)
     planted = good.hashes.index(learned[len(learned) // 2])  # what is divided off depends on the parts, not the pixels
-    images[planted] = tiny_bank.defective(images[planted])
+    images[planted] = small_banks.defective(images[planted])
     detector = fit(images, config, method=method, say=lambda words: None)
     good = good_images(images, config.dataset)
     assert good.hashes[planted] in detector.require_record().manifest["data"]["fit"]
@@ -41,8 +41,8 @@ def test_a_defect_among_the_good_images_is_found_by_leaving_each_part_out():
 
 
 def test_of_one_part_none_can_be_left_out():
-    images = tiny_bank.pictures(40)
-    method = tiny_bank.make(BankOptions(rows=50))
+    images = small_banks.pictures(40)
+    method = small_banks.make(BankOptions(rows=50))
     detector = fit(images, fitted.config(), method=method, say=lambda words: None)
     detector.variables["parts"] = np.zeros_like(detector.variables["parts"])
     with pytest.raises(ValueError, match="learned from one part alone, expected two or more"):
