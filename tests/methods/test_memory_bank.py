@@ -251,7 +251,8 @@ def test_two_sizes_are_standardised_by_distances_to_other_parts_and_added():
         apart[owner[:, None] == owner[None]] = np.inf
         assert bank["location"] == pytest.approx(apart.min(1).mean(), rel=1e-4)
         assert bank["scale"] == pytest.approx(apart.min(1).std(), rel=1e-3)
-        alone = score(make(ALL._replace(sizes=(spec,))), {**variables, "banks": {"0": bank}}, test).map
+        of_one = {"teacher": variables["teacher"], "banks": {"0": bank}, "parts": variables["parts"]}
+        alone = score(make(ALL._replace(sizes=(spec,))), of_one, test).map
         total = total + (alone - bank["location"]) / bank["scale"]
     found = score(both, variables, test)
     np.testing.assert_allclose(found.map, total, atol=1e-3)
