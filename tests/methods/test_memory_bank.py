@@ -307,7 +307,9 @@ def test_drift_is_measured_as_by_the_other_detectors(scoring):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), variables["drift"], expected)
     darker = (GOOD * 0.6).astype(np.uint8)
     found = score(method, variables, np.concatenate([GOOD, darker])).drift
-    assert found[:5].mean() == pytest.approx(1, abs=0.1)
+    spreads = [spread[0] for spread in variables["drift"]["spread"].values()]
+    varying = np.mean([np.mean(spread > 1e-3 * spread.mean()) for spread in spreads])  # a channel may be all zero
+    assert found[:5].mean() == pytest.approx(varying, abs=0.02)
     assert found[5:].min() > 2 * found[:5].max()
 
 
