@@ -74,6 +74,8 @@ def _check_own(method: Method, options: FitOptions) -> None:
 
 def _published(config: ConfigDict, path: str) -> Trained:
     """A student of the published code as a run that is over."""
+    if not system_of(config).trains:
+        raise ValueError(f"student: got {path!r}, expected none: {config.method.name} has no student to load")
     method = build_method(config)
     shapes = jax.eval_shape(lambda: method.phases[0].init(jax.random.key(0), None, None))
     student = load_student(config.teacher.arch, path)

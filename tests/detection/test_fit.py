@@ -11,6 +11,7 @@ from PIL import Image
 from torch_state import to_torch
 
 import gnl_jax
+from gnl_jax.config import set_method
 from gnl_jax.config_io import save_config
 from gnl_jax.detection.artifact import load, save, use_matching
 from gnl_jax.detection.container import ArtifactError, read_container, write_container
@@ -107,6 +108,12 @@ def test_a_student_of_elsewhere_takes_the_place_of_training(tmp_path):
     again = fit(digits()[0], config(), options=FitOptions(student=str(tmp_path / "student.safetensors")))
     np.testing.assert_array_equal(again.record.calibration.score, fitted()[0].record.calibration.score)
     assert again.record.manifest["made"]["steps"] == 0
+
+
+def test_a_memory_bank_has_no_student():
+    bank = set_method(config(), "matched_bank")
+    with pytest.raises(ValueError, match=r"student: got 'student\.pth', expected none: matched_bank has no student"):
+        fit(digits()[0], bank, options=FitOptions(student="student.pth"))
 
 
 @pytest.mark.slow

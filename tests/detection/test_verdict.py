@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiments.verdicts import DETECTORS, tally, wrong_share
+from experiments.verdict_simulation import DETECTORS, tally, wrong_share
 from gnl_jax.detection.advice import GRAVITY, State, advise
 from gnl_jax.detection.evidence import (
     at_most,
