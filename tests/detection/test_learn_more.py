@@ -302,6 +302,13 @@ def test_both_matchings_and_the_region_learn(monkeypatch):
     assert_same(remove(one, MORE, calibration=old), detector)
 
 
+def status(arguments):
+    try:
+        return main(arguments)
+    except SystemExit as stopped:
+        return stopped.code
+
+
 def test_the_commands(tmp_path, monkeypatch, capsys):
     method = make_method(rows=63, coreset="k_center")
     monkeypatch.setattr(artifact, "load", functools.partial(load, method=method))
@@ -312,21 +319,21 @@ def test_the_commands(tmp_path, monkeypatch, capsys):
     save(detector, old)
     before = (tmp_path / "old.gnl").read_bytes()
     command = ["add", old, "--good", str(tmp_path / "more"), "--out"]
-    assert main([*command, new]) == 2, "seven parts are too few to set some aside"
+    assert status([*command, new]) == 2, "seven parts are too few to set some aside"
     assert "--calibration-images FOLDER" in capsys.readouterr().err
     assert not (tmp_path / "new.gnl").exists()
     known = ["--calibration-images", str(tmp_path / "good")]
-    assert main([*command, old, *known]) == 2
-    assert main([*command, new, *known, "--ng", "1%"]) == 2
-    assert main([*command, new, *known]) == 0
+    assert status([*command, old, *known]) == 2
+    assert status([*command, new, *known, "--ng", "1%"]) == 2
+    assert status([*command, new, *known]) == 0
     assert "7 images are added to 21" in capsys.readouterr().out
-    assert main([*command, new, *known]) == 0, "the old file still knows none of them"
-    assert main(["add", new, "--good", str(tmp_path / "more"), "--out", back, *known]) == 1
+    assert status([*command, new, *known]) == 0, "the old file still knows none of them"
+    assert status(["add", new, "--good", str(tmp_path / "more"), "--out", back, *known]) == 1
     assert "learned from already: '000.png'" in capsys.readouterr().err
-    assert main(["remove", new, "--images", *map(str, more[:3]), "--out", back, *known, "--reason", "bad"]) == 0
+    assert status(["remove", new, "--images", *map(str, more[:3]), "--out", back, *known, "--reason", "bad"]) == 0
     assert len(artifact.load(back).record.manifest["data"]["fit"]) == 25
     assert (tmp_path / "old.gnl").read_bytes() == before
-    assert main(["info", back]) == 0
+    assert status(["info", back]) == 0
     said = capsys.readouterr().out
     assert "3 images removed 20" in said
     assert "7 images added 20" in said
@@ -338,11 +345,11 @@ def test_score_says_why_nothing_is_decided(tmp_path, monkeypatch, capsys):
     write_images(tmp_path / "good", images(5))
     file, inputs = str(tmp_path / "few.gnl"), [str(p) for p in write_images(tmp_path / "new", MORE[:2])]
     save(fit_bank(str(tmp_path / "good"), method)[0], file)
-    assert main(["score", file, *inputs, "--overlays", str(tmp_path / "maps")]) == 0
+    assert status(["score", file, *inputs, "--overlays", str(tmp_path / "maps")]) == 0
     said = capsys.readouterr()
     assert [line.split(",")[1:3] for line in said.out.splitlines()[1:]] == [["", ""]] * 2
     assert "no rate can be guaranteed from 5 images; --threshold SCORE decides" in said.err
     assert len(list((tmp_path / "maps").iterdir())) == 2
-    assert main(["score", file, *inputs, "--fail-on", "ng"]) == 2, "never a silent pass"
-    assert main(["score", file, *inputs, "--fail-on", "ng", "--threshold", "0"]) == 10
-    assert main(["score", file, *inputs, "--fail-on", "ng", "--threshold", "1e9"]) == 0
+    assert status(["score", file, *inputs, "--fail-on", "ng"]) == 2, "never a silent pass"
+    assert status(["score", file, *inputs, "--fail-on", "ng", "--threshold", "0"]) == 10
+    assert status(["score", file, *inputs, "--fail-on", "ng", "--threshold", "1e9"]) == 0
