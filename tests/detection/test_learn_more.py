@@ -24,6 +24,7 @@ from gnl_jax.detection.options import FitOptions
 from gnl_jax.detection.parts import GoodImages
 from gnl_jax.detection.ranking import predict_as_new
 from gnl_jax.detection.recalibrate import recalibrate
+from gnl_jax.detection.region import Region
 from gnl_jax.detection.threshold import RateError
 from gnl_jax.methods.bank_growth import grown_rows
 from gnl_jax.ops.coreset import k_center_beyond
@@ -280,12 +281,10 @@ def test_few_images_grow_until_some_can_calibrate():
         add(images(2, seed=5), grown)
 
 
-def test_both_matchings_and_the_region_learn(monkeypatch):
+def test_both_matchings_and_the_region_learn():
     """As `gnl-jax fit` makes it, from a configuration, and only where it looks."""
-    from gnl_jax.detection.region import Region
-
-    bank = set_method(config(), "memory_bank")
-    bank.teacher.weights, bank.eval.anchor = "random", "barycentre"
+    bank = set_method(config(), "matched_bank")
+    bank.eval.anchor, bank.method.memory_bank.views = "barycentre", ()
     options = FitOptions(region=Region(roi=(0, 0, 32, 16)))
     detector = fit(images(20), bank, options=options, say=lambda text: None)
     assert len(detector.record.matchings) == 2
