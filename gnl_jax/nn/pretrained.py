@@ -62,7 +62,7 @@ def resolve_source(source: str, arch: str) -> str:
 
 
 def load_state_dict(arch: str, source: str) -> tuple[dict[str, np.ndarray], str]:
-    """Arrays under torch's keys from "bundled", "imagenet" (its record's published file) or a path, and the file's name.
+    """Arrays under torch's keys from "bundled", "imagenet" or a path, and the file's name.
 
     Raises ValueError naming the file if it is missing, unreadable, damaged or not the published one.
     """

@@ -11,7 +11,7 @@ import tiny_method
 from fitted import write_images
 from tiny_bank import config, fit_bank, fitted, images, make_method
 
-from gnl_jax.cli import main as command_line
+from gnl_jax.cli.main import main
 from gnl_jax.config import set_method
 from gnl_jax.data.pixels import pixel_hash
 from gnl_jax.deploy.export import export_detector
@@ -25,6 +25,7 @@ from gnl_jax.detection.options import FitOptions
 from gnl_jax.detection.parts import GoodImages
 from gnl_jax.detection.ranking import predict_as_new
 from gnl_jax.detection.recalibrate import recalibrate
+from gnl_jax.detection.region import Region
 from gnl_jax.detection.threshold import RateError
 from gnl_jax.methods.bank_growth import grown_rows
 from gnl_jax.ops.coreset import k_center_beyond
@@ -254,9 +255,8 @@ def test_without_a_rate_export_and_shift_refuse_and_recalibration_gives_one(tmp_
     with pytest.raises(ValueError, match="states no false-alarm rate"):
         export_detector(detector, tmp_path / "e.gnlx", images=list(MORE))
     with pytest.raises(ValueError, match="states no false-alarm rate"):
-        shift_report(
-            detector, good="nowhere", options=ShiftOptions(("noise",), (1,), 5, 5), limits=make_limits(Fraction(1, 20))
-        )
+        options = ShiftOptions(("jpeg",), (1,), 5, 5)
+        shift_report(detector, good="nowhere", options=options, limits=make_limits(Fraction(1, 20)))
     with pytest.raises(ValueError, match="calibration images set the thresholds"):
         fitted().record.with_threshold(1.0)
     with pytest.raises(ValueError, match="threshold: got nan"):
@@ -283,12 +283,10 @@ def test_few_images_grow_until_some_can_calibrate():
         add(images(2, seed=5), grown)
 
 
-def test_both_matchings_and_the_region_learn(monkeypatch):
+def test_both_matchings_and_the_region_learn():
     """As `gnl-jax fit` makes it, from a configuration, and only where it looks."""
-    from gnl_jax.detection.region import Region
-
     bank = set_method(config(), "matched_bank")
-    bank.teacher.weights, bank.eval.anchor = "random", "barycentre"
+    bank.eval.anchor, bank.method.memory_bank.views = "barycentre", ()
     options = FitOptions(region=Region(roi=(0, 0, 32, 16)))
     detector = fit(images(20), bank, options=options, say=lambda text: None)
     assert len(detector.record.matchings) == 2
@@ -305,10 +303,9 @@ def test_both_matchings_and_the_region_learn(monkeypatch):
     assert_same(remove(one, MORE, calibration=old), detector)
 
 
-def main(argv):
-    """The command's exit status."""
+def status(arguments):
     try:
-        return command_line.main(argv)
+        return main(arguments)
     except SystemExit as stopped:
         return stopped.code
 
@@ -323,21 +320,21 @@ def test_the_commands(tmp_path, monkeypatch, capsys):
     save(detector, old)
     before = (tmp_path / "old.gnl").read_bytes()
     command = ["add", old, "--good", str(tmp_path / "more"), "--out"]
-    assert main([*command, new]) == 2, "seven parts are too few to set some aside"
+    assert status([*command, new]) == 2, "seven parts are too few to set some aside"
     assert "--calibration-images FOLDER" in capsys.readouterr().err
     assert not (tmp_path / "new.gnl").exists()
     known = ["--calibration-images", str(tmp_path / "good")]
-    assert main([*command, old, *known]) == 2
-    assert main([*command, new, *known, "--ng", "1%"]) == 2
-    assert main([*command, new, *known]) == 0
+    assert status([*command, old, *known]) == 2
+    assert status([*command, new, *known, "--ng", "1%"]) == 2
+    assert status([*command, new, *known]) == 0
     assert "7 images are added to 21" in capsys.readouterr().out
-    assert main([*command, new, *known]) == 0, "the old file still knows none of them"
-    assert main(["add", new, "--good", str(tmp_path / "more"), "--out", back, *known]) == 1
+    assert status([*command, new, *known]) == 0, "the old file still knows none of them"
+    assert status(["add", new, "--good", str(tmp_path / "more"), "--out", back, *known]) == 1
     assert "learned from already: '000.png'" in capsys.readouterr().err
-    assert main(["remove", new, "--images", *map(str, more[:3]), "--out", back, *known, "--reason", "bad"]) == 0
+    assert status(["remove", new, "--images", *map(str, more[:3]), "--out", back, *known, "--reason", "bad"]) == 0
     assert len(artifact.load(back).record.manifest["data"]["fit"]) == 25
     assert (tmp_path / "old.gnl").read_bytes() == before
-    assert main(["info", back]) == 0
+    assert status(["info", back]) == 0
     said = capsys.readouterr().out
     assert "3 images removed 20" in said
     assert "7 images added 20" in said
@@ -349,11 +346,11 @@ def test_score_says_why_nothing_is_decided(tmp_path, monkeypatch, capsys):
     write_images(tmp_path / "good", images(5))
     file, inputs = str(tmp_path / "few.gnl"), [str(p) for p in write_images(tmp_path / "new", MORE[:2])]
     save(fit_bank(str(tmp_path / "good"), method)[0], file)
-    assert main(["score", file, *inputs, "--overlays", str(tmp_path / "maps")]) == 0
+    assert status(["score", file, *inputs, "--overlays", str(tmp_path / "maps")]) == 0
     said = capsys.readouterr()
     assert [line.split(",")[1:3] for line in said.out.splitlines()[1:]] == [["", ""]] * 2
     assert "no rate can be guaranteed from 5 images; --threshold SCORE decides" in said.err
     assert len(list((tmp_path / "maps").iterdir())) == 2
-    assert main(["score", file, *inputs, "--fail-on", "ng"]) == 2, "never a silent pass"
-    assert main(["score", file, *inputs, "--fail-on", "ng", "--threshold", "0"]) == 10
-    assert main(["score", file, *inputs, "--fail-on", "ng", "--threshold", "1e9"]) == 0
+    assert status(["score", file, *inputs, "--fail-on", "ng"]) == 2, "never a silent pass"
+    assert status(["score", file, *inputs, "--fail-on", "ng", "--threshold", "0"]) == 10
+    assert status(["score", file, *inputs, "--fail-on", "ng", "--threshold", "1e9"]) == 0
