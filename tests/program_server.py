@@ -8,10 +8,12 @@ import importlib
 import json
 import os
 import runpy
+import signal
 import sys
 from pathlib import Path
 
 EXPERIMENTS = Path(__file__).parent.parent / "experiments"
+SECONDS = 300  # an alarm ends whatever was not refused after all
 MODULES = (
     *("gnl_jax.console", "gnl_jax.training.loop", "gnl_jax.evaluation.evaluate", "gnl_jax.methods.build"),
     *("ml_collections.config_flags", "matplotlib.pyplot"),
@@ -19,7 +21,8 @@ MODULES = (
 
 
 def become(request: dict) -> None:
-    """Turns this process into the program; does not return."""
+    """Turns this process into the program, for SECONDS at most; does not return."""
+    signal.alarm(SECONDS)
     for name, number in (("out", 1), ("err", 2)):
         file = os.open(request[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(file, number)

@@ -1,10 +1,17 @@
 """How the tests are divided: what `make test` leaves out, and what one process runs."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 HERE = Path(__file__).parent
+
+
+def test_files_have_names_of_their_own():
+    """pytest imports a test file by its bare name: two of one name cannot be collected together."""
+    names = Counter(path.name for path in HERE.rglob("*.py") if path.name != "conftest.py")
+    assert [name for name, count in names.items() if count > 1] == []
 
 
 def test_the_longest_files_are_there(request):
