@@ -254,8 +254,8 @@ def test_without_a_rate_export_and_shift_refuse_and_recalibration_gives_one(tmp_
     detector, _ = fit_bank(images(12), make_method())
     with pytest.raises(ValueError, match="states no false-alarm rate"):
         export_detector(detector, tmp_path / "e.gnlx", images=list(MORE))
+    options = ShiftOptions(("jpeg",), (1,), 5, 5)
     with pytest.raises(ValueError, match="states no false-alarm rate"):
-        options = ShiftOptions(("jpeg",), (1,), 5, 5)
         shift_report(detector, good="nowhere", options=options, limits=make_limits(Fraction(1, 20)))
     with pytest.raises(ValueError, match="calibration images set the thresholds"):
         fitted().record.with_threshold(1.0)
