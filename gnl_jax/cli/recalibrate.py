@@ -76,6 +76,10 @@ def run(args: argparse.Namespace) -> int:
         group_by=groups,
         say=print,
     )
+    if record.rules.review is None:  # it decided on nothing, so there is nothing to compare with
+        save(result.detector, args.out)
+        print(f"wrote {args.out}")
+        return UNREADABLE if skipped else DONE
     found = compare(old.detector, result, good, **defects(args.bad, groups, skipped), limits=old_limits(old.detector))
     lines = [f"cannot be read: {line}" for line in found.unreadable]
     lines += report(found, args)

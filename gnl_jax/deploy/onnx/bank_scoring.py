@@ -40,7 +40,8 @@ def memory_bank(
         network = {"params": params, "arch": arch, "side": side, "sort": sort, "drift": drift}
         alpha, matched = variables.get("alpha", 0.0), options.matched if matching != "none" else ()
         how = {"matching": matching, "matched": matched, "references": bank.get("references", {})}
-        stages, found = matched_stages(g, small, alpha=float(alpha), **how, **network)
+        weights = {1: float(alpha), 2: float(alpha), 3: options.last_alpha}
+        stages, found = matched_stages(g, small, alphas=weights, **how, **network)
         drifts += found
         head = memory_bank_head(
             g,
@@ -72,7 +73,7 @@ def matched_stages(
     matching: str,
     matched,
     references,
-    alpha: float,
+    alphas: dict[int, float],
 ) -> tuple[list[str], list[str]]:
     """The teacher's three stages, some of them matched, and the drift of stages 1 and 2 before they are."""
     stages, drifts, x = [], [], stem(g, x, params)
@@ -86,7 +87,7 @@ def matched_stages(
             parts = (np.asarray(drift[part][str(k)][0]) for part in ("barycentre", "spread"))
             drifts.append(stage_drift(g, ordered, *parts, n))
         if k in matched:
-            x = match(g, x, ordered, np.asarray(references[str(k)]), kind=matching, alpha=alpha)
+            x = match(g, x, ordered, np.asarray(references[str(k)]), kind=matching, alpha=alphas[k])
         stages.append(x)
     return stages, drifts
 

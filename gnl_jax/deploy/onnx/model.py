@@ -6,7 +6,7 @@ from gnl_jax.deploy.onnx.bank_scoring import memory_bank
 from gnl_jax.deploy.onnx.decision import EXACT, Band, bounds, decide, p_value
 from gnl_jax.deploy.onnx.graph import Graph
 from gnl_jax.deploy.onnx.matching import SORTS
-from gnl_jax.deploy.onnx.pixels import as_planes, hold_region, normalise, resize
+from gnl_jax.deploy.onnx.pixels import as_planes, hold_region, match_moments, normalise, resize
 from gnl_jax.deploy.onnx.scoring import reverse_distillation
 from gnl_jax.detection.detector import Detector
 from gnl_jax.images.resize import Geometry
@@ -17,6 +17,7 @@ TARGETS = tuple(SORTS)
 
 def check_exportable(detector: Detector) -> None:
     """Raises ValueError, naming it, for what a graph cannot hold."""
+    detector.require_record().require_rules()
     config = detector.require_record().config
     if detector.method is not None:
         raise ValueError(f"detector: got a method of its own, {detector.method.name!r}, expected a configuration's")
@@ -47,6 +48,8 @@ def make_graph(
     region = detector.variables.get("region")
     if region is not None:
         x = hold_region(g, x, np.asarray(region))
+    if (pixels := detector.variables.get("pixels")) is not None:
+        x = match_moments(g, x, np.asarray(pixels["mean"]), float(pixels["sigma"]))
     x = normalise(g, x, config.method.normalise)
     options = {"arch": config.teacher.arch, "size": size, "matching": record.matching, "sort": SORTS[target]}
     if config.method.system == "memory_bank":

@@ -10,6 +10,7 @@ from gnl_jax.deploy.runtime import PRECISION, taps
 from gnl_jax.images.resize import Geometry
 from gnl_jax.images.views import IMAGENET_MEAN, IMAGENET_STD
 from gnl_jax.methods.scoring import OUTSIDE
+from gnl_jax.ops.pixels import LEAST_SIGMA
 
 LIMB = 8  # bits of a weight that one product takes: exact in float32, TF32 and bfloat16 alike
 MOST_TAPS = 256  # source pixels of a new one: sums of 255 * 255 stay below 2^24, so float32 holds them exactly
@@ -75,3 +76,12 @@ def normalise(g: Graph, planes: str, kind: str) -> str:
         return unit
     mean, std = (np.float32(moment).reshape(1, 3, 1, 1) for moment in (IMAGENET_MEAN, IMAGENET_STD))
     return g.add("Div", g.add("Sub", unit, mean), std)
+
+
+def match_moments(g: Graph, planes: str, mean: np.ndarray, sigma: float) -> str:
+    """`ops.pixels.match_moments` of planes [b 3 h w] in [0, 255] to a mean [3] and a standard deviation."""
+    own = g.add("ReduceMean", planes, axes=[2, 3], keepdims=1)
+    centred = g.add("Sub", planes, own)
+    variance = g.add("ReduceMean", g.add("Mul", centred, centred), axes=[1, 2, 3], keepdims=1)
+    scaled = g.add("Div", centred, g.add("Max", g.add("Sqrt", variance), LEAST_SIGMA))
+    return g.add("Add", g.add("Mul", scaled, float(sigma)), np.asarray(mean).reshape(1, 3, 1, 1))
