@@ -46,7 +46,8 @@ def test_two_banks_with_all_they_may_have(matching, tolerance, bank):
     names = [output.name for output in session.get_outputs()]
     got = dict(zip(names, session.run(names, {"images": seen}), strict=True))
     scale = np.abs(expected.map).max()
-    np.testing.assert_allclose(got["score"], expected.score, rtol=tolerance)
+    # Standardised scores may be near zero: the largest one is the measure.
+    np.testing.assert_allclose(got["score"], expected.score, atol=tolerance * np.abs(expected.score).max())
     np.testing.assert_allclose(got["map"], expected.map, atol=tolerance * scale)
     np.testing.assert_allclose(got["drift"], expected.drift, rtol=tolerance)
     says = [(["OK", "REVIEW", "NG"].index(d.decision), d.p_value) for d in detector.decide(expected)]
