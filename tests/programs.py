@@ -19,7 +19,12 @@ from gnl_jax.training.checkpoint import Checkpoints
 ROOT = Path(__file__).parent.parent
 DIGITS = f"--config={ROOT}/configs/digits.py"
 # Three steps an epoch, the last one with two images in it.
-SMALL = (f"{DIGITS}:3", "--config.dataset.limit_train=10", "--config.train.batch_size=4")
+SMALL = (
+    f"{DIGITS}:3",
+    "--config.teacher.weights=random",
+    "--config.dataset.limit_train=10",
+    "--config.train.batch_size=4",
+)
 
 
 def environment() -> dict[str, str]:
