@@ -7,11 +7,13 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import compiled_programs
 import jax
 
+from gnl_jax.cli.main import main as gnl_jax_command
 from gnl_jax.config_io import load_config
 from gnl_jax.methods.build import build_method
 from gnl_jax.training.checkpoint import Checkpoints
@@ -86,3 +88,11 @@ def saved_bits(workdir: Path) -> tuple[int, dict[str, bytes]]:
         restored = checkpoints.restore(template)
     leaves = jax.tree_util.tree_leaves_with_path(restored.state)
     return restored.step, {jax.tree_util.keystr(path): bytes(jax.device_get(leaf).data) for path, leaf in leaves}
+
+
+def status(arguments: Sequence[str]) -> int:
+    """The exit status of a `gnl-jax` command, run in this process."""
+    try:
+        return gnl_jax_command(arguments)
+    except SystemExit as stopped:
+        return stopped.code

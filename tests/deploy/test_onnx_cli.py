@@ -4,9 +4,9 @@ import sys
 
 import pytest
 from PIL import Image
+from programs import status
 from test_onnx_export import good_images, matched
 
-from gnl_jax.cli.main import main
 from gnl_jax.deploy.onnx.runtime import read_model
 from gnl_jax.detection.artifact import save
 
@@ -28,7 +28,7 @@ def arguments(folder, *more):
 
 def test_the_command_writes_and_says_what_was_measured(folder, tmp_path, capsys):
     out = tmp_path / "part.onnx"
-    assert main(arguments(folder, "--format", "onnx", "--out", str(out))) == 0
+    assert status(arguments(folder, "--format", "onnx", "--out", str(out))) == 0
     said = capsys.readouterr().out
     assert "in batches of 1, 2 and 8; largest relative errors: score " in said
     assert "REVIEW within " in said
@@ -44,12 +44,12 @@ def test_the_command_writes_and_says_what_was_measured(folder, tmp_path, capsys)
     ],
 )
 def test_wrong_usage(more, message, folder, tmp_path, capsys):
-    assert main(arguments(folder, "--out", str(tmp_path / "part"), *more)) == 2
+    assert status(arguments(folder, "--out", str(tmp_path / "part"), *more)) == 2
     assert message in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_missing_package_is_named_with_its_extra(folder, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    assert main(arguments(folder, "--out", str(tmp_path / "part.onnx"), "--format", "onnx")) == 2
+    assert status(arguments(folder, "--out", str(tmp_path / "part.onnx"), "--format", "onnx")) == 2
     assert "expected the extra: pip install 'gnl-jax[onnx]'" in capsys.readouterr().err

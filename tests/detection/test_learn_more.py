@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import tiny_method
 from fitted import write_images
+from programs import status
 from tiny_bank import config, fit_bank, fitted, images, make_method
 
-from gnl_jax.cli.main import main
 from gnl_jax.config import set_method
 from gnl_jax.data.pixels import pixel_hash
 from gnl_jax.deploy.export import export_detector
@@ -301,13 +301,6 @@ def test_both_matchings_and_the_region_learn():
         assert len(extras["banks"]["0"]["rows"]) == len(before["rows"]) * (n + 7) // n
     assert len(shared_variables(one)["parts"]) == n + 7
     assert_same(remove(one, MORE, calibration=old), detector)
-
-
-def status(arguments):
-    try:
-        return main(arguments)
-    except SystemExit as stopped:
-        return stopped.code
 
 
 def test_the_commands(tmp_path, monkeypatch, capsys):

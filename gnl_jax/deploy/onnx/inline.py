@@ -67,10 +67,16 @@ def _closure(definitions: Iterable[Definition], seen: set[Definition] | None = N
 @functools.cache
 def _references(definition: Definition) -> tuple[Definition, ...]:
     module, name = definition
-    used = {node.id for node in ast.walk(_statement(definition)) if isinstance(node, ast.Name)} - {name}
+    used = _read(_statement(definition)) - {name}
     here = [Definition(module, n) for s in _tree(module).body for n in _defined(s) if n in used]
     there = [Definition(s.module, a.name) for s in _tree(module).body if _ours(s) for a in s.names if a.name in used]
     return tuple(there + here)
+
+
+def _read(statement: ast.stmt) -> set[str]:
+    """The names whose values a statement reads; a field that it declares is none of them."""
+    nodes = ast.walk(statement)
+    return {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
 
 
 def _needs(definition: Definition) -> bool:
@@ -80,7 +86,7 @@ def _needs(definition: Definition) -> bool:
 
 def _imports(definition: Definition) -> list[str]:
     """Imports from elsewhere that a definition uses, one name a line."""
-    used = {node.id for node in ast.walk(_statement(definition)) if isinstance(node, ast.Name)}
+    used = _read(_statement(definition))
     lines = []
     for statement in _tree(definition.module).body:
         if isinstance(statement, ast.Import | ast.ImportFrom) and not _ours(statement):
