@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
@@ -99,3 +100,21 @@ def _problem(key: str, array: np.ndarray | None, shape: tuple[int, ...]) -> str 
     if not np.isfinite(_float32(array)).all():
         return f"{key}: holds a NaN or an infinity"
     return None
+
+
+def to_torch(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """The inverse of `from_torch`: float32 arrays under torch's keys, as its `load_state_dict` takes them.
+
+    Kernels [k k c o] become [o c k k], those of 2x2 transposed convolutions [c o 2 2], matrices are transposed.
+    """
+    variables = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), variables)  # its keys in one order from here on
+    leaves = flatten_dict(variables)
+    state = {}
+    for (path, leaf), (key, shape) in zip(leaves.items(), torch_shapes(variables).items(), strict=True):
+        if path[-1] == "kernel":
+            axes = (1, 0) if leaf.ndim == 2 else (2, 3, 0, 1) if leaf.shape[:2] == (2, 2) else (3, 2, 0, 1)
+            leaf = leaf.transpose(axes)
+        if leaf.shape != shape:
+            raise ValueError(f"{key}: got shape {leaf.shape}, expected {shape}")
+        state[key] = np.ascontiguousarray(leaf)
+    return state

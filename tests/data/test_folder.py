@@ -284,7 +284,7 @@ def test_defects_without_a_mask_are_tested_and_left_out_of_pixel_metrics(corrupt
 def test_a_mask_that_cannot_be_read_stops_or_is_not_known(mvtec):
     with open(f"{mvtec}/nut/ground_truth/hole/c_mask.png", "wb") as file:
         file.write(b"broken")
-    with pytest.raises(ValueError, match=r"(?s)1 of 3 files .*hole/c_mask\.png"):
+    with pytest.raises(ValueError, match=r"(?s)1 of 3 masks .*hole/c_mask\.png"):
         load_test(find_layout(f"{mvtec}/nut").test, FolderOptions(size=SIZE))
     test = load_test(find_layout(f"{mvtec}/nut").test, FolderOptions(size=SIZE, skip_unreadable=True))
     assert test.masked.tolist() == [True, True, False, True]

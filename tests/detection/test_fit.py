@@ -8,7 +8,6 @@ import pytest
 import safetensors.numpy
 from fitted import ARCH, config, digits, fitted
 from PIL import Image
-from torch_state import to_torch
 
 import gnl_jax
 from gnl_jax.config import set_method
@@ -20,6 +19,7 @@ from gnl_jax.detection.options import FitOptions
 from gnl_jax.detection.region import Region
 from gnl_jax.detection.threshold import RateError
 from gnl_jax.nn.published import PARTS
+from gnl_jax.nn.torch_keys import to_torch
 
 pytestmark = [pytest.mark.usefixtures("small_network"), pytest.mark.xdist_group("fitted")]
 

@@ -84,8 +84,9 @@ def test_mixed_features_are_what_the_student_sees_and_rebuilds(model, teacher, c
     assert (np.asarray(mixed[2]) != np.asarray(plain[2])).any()  # carried on to the stage that is not mixed itself
     wanted = losses(model, mixed, plain if clean_targets else mixed).mean()
     other = losses(model, mixed, mixed if clean_targets else plain).mean()
-    assert metrics["loss"] == pytest.approx(float(wanted), rel=2e-5)
-    assert abs(float(other) - float(wanted)) > 1e-4
+    # Two programs: features that are nearly equal may swap their ranks.
+    assert metrics["loss"] == pytest.approx(float(wanted), rel=1e-4)
+    assert abs(float(other) - float(wanted)) > 5e-4
 
 
 def test_the_jigsaw_task(model, teacher):

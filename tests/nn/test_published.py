@@ -6,9 +6,9 @@ import jax
 import numpy as np
 import pytest
 import safetensors.numpy
-from torch_state import to_torch
 
 from gnl_jax.nn.published import load_student, student_shapes
+from gnl_jax.nn.torch_keys import to_torch
 
 RNG = np.random.default_rng(0)
 

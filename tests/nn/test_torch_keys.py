@@ -4,13 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from torch_state import to_torch
 
 from gnl_jax.nn.bottleneck import Bottleneck
 from gnl_jax.nn.decoder import Decoder
 from gnl_jax.nn.layers import conv2d, conv2d_transpose_2x2
 from gnl_jax.nn.resnet import init_teacher
-from gnl_jax.nn.torch_keys import from_torch, torch_shapes
+from gnl_jax.nn.torch_keys import from_torch, to_torch, torch_shapes
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 ARCHS = {"resnet18": ("resnet18_32.npz", 1), "wide_resnet50_2": ("wide_resnet50_2_64.npz", 4)}
