@@ -41,6 +41,13 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: rank.get(names[item.path], len(rank)))
 
 
+@pytest.fixture(autouse=True)
+def commands_keep_to_themselves(monkeypatch):
+    """A command called in this process leaves its log, its folder of compiled programs and XLA's flags as they are."""
+    for name in ("show_log", "keep_compiled_programs", "use_library_products"):
+        monkeypatch.setattr(f"gnl_jax.console.{name}", lambda: None)
+
+
 @pytest.fixture(scope="module")
 def small_network():
     """For a module: "resnet10", which compiles in a third of ResNet-18's time, is an architecture like any other."""

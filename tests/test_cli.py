@@ -12,7 +12,6 @@ import pytest
 from fitted import ARCH, digits, fitted, write_images
 from PIL import Image
 
-from gnl_jax import console
 from gnl_jax.cli import fit as cli_fit
 from gnl_jax.cli.main import main, parser
 from gnl_jax.detection.artifact import load, save
@@ -28,14 +27,6 @@ HOSTILE = [
     "\x1b[2J.png",
     b"\xff.png".decode(errors="surrogateescape"),
 ]
-
-
-@pytest.fixture(autouse=True)
-def quiet(monkeypatch):
-    """The process's log, cache and environment stay as they are."""
-    monkeypatch.setattr(console, "show_log", lambda: None)
-    monkeypatch.setattr(console, "keep_compiled_programs", lambda: None)
-    monkeypatch.setattr(console, "use_library_products", lambda: None)
 
 
 def run(*argv):

@@ -11,6 +11,7 @@ import pytest
 
 from gnl_jax import console
 from gnl_jax.cli import main as cli
+from gnl_jax.console import use_library_products
 
 
 def program(code: str, **env: str) -> subprocess.CompletedProcess:
@@ -144,7 +145,7 @@ def test_no_folder_for_compiled_programs_stops_nothing(folder):
 def test_a_library_computes_products_on_a_gpu_unless_asked_otherwise(monkeypatch, asked, expected):
     environ = {} if asked is None else {"XLA_FLAGS": asked}
     monkeypatch.setattr(console.os, "environ", environ)
-    console.use_library_products()
+    use_library_products()
     assert environ == {"XLA_FLAGS": expected}
 
 

@@ -17,7 +17,6 @@ from bad_files import bad_files
 from bright import detector
 from PIL import Image
 
-from gnl_jax import console
 from gnl_jax.cli import export, recalibrate, score, shift, streams
 from gnl_jax.cli.arguments import Opened
 from gnl_jax.cli.main import main
@@ -31,9 +30,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(autouse=True)
 def bright(monkeypatch, tmp_path):
-    """Commands load a detector without a network; the process's log and environment stay as they are."""
-    for name in ("show_log", "keep_compiled_programs", "use_library_products"):
-        monkeypatch.setattr(console, name, lambda: None)
+    """Commands load a detector without a network."""
     opened = Opened(detector(), "0", tmp_path / "x.gnl")
     for command in (score, recalibrate, shift, export):
         monkeypatch.setattr(command, "open_detector", lambda path: opened)

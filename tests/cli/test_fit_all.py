@@ -5,7 +5,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from gnl_jax import console
 from gnl_jax.cli import fit
 from gnl_jax.cli.main import main
 
@@ -18,8 +17,6 @@ MANIFEST = {
 @pytest.fixture
 def fitting(monkeypatch):
     """What `gnl-jax fit` is asked for, in its place."""
-    for name in ("show_log", "keep_compiled_programs", "use_library_products"):
-        monkeypatch.setattr(console, name, lambda: None)
     asked, outcome = [], {}
 
     def fake(args):

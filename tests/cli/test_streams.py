@@ -15,7 +15,6 @@ import pytest
 from bright import detector
 from PIL import Image
 
-from gnl_jax import console
 from gnl_jax.cli import score, streams
 from gnl_jax.cli.arguments import Opened
 from gnl_jax.cli.main import main
@@ -37,8 +36,6 @@ class Clock:
 @pytest.fixture
 def command(monkeypatch, tmp_path):
     """Runs `gnl-jax score` with the bright detector."""
-    for name in ("show_log", "keep_compiled_programs", "use_library_products"):
-        monkeypatch.setattr(console, name, lambda: None)
     opened = Opened(detector(batch_size=1), "0", tmp_path / "x.gnl")
     monkeypatch.setattr(score, "open_detector", lambda path: opened)
 

@@ -244,8 +244,9 @@ def test_full_disk(tmp_path):
     assert program(tmp_path / "full", epochs=1).returncode == 0
     full = program(tmp_path / "full", limit=[6000], epochs=3)
     assert full.returncode == 1
-    assert "checkpoint not written" in full.stderr.splitlines()[-1]
-    assert full.stderr.splitlines()[-1].endswith("the last good step is 5")
+    # Orbax divides a checkpoint into files as its threads come to it: one after the fifth may still find room.
+    last_good = re.search(r"checkpoint not written .*; the last good step is (\d+)$", full.stderr.splitlines()[-1])
+    assert 5 <= int(last_good[1]) == newest(tmp_path / "full") < 15
     done = program(tmp_path / "full", epochs=3)
     assert (done.returncode, done.stdout) == (0, "15\n")
     assert rows(tmp_path / "full") == rows(tmp_path / "whole")
