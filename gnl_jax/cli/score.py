@@ -6,14 +6,13 @@ scores the files that arrive in a folder, each once it is whole; started again, 
 """
 
 import argparse
-import contextlib
 import dataclasses
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO
+from typing import TYPE_CHECKING, Any
 
 from gnl_jax.cli.arguments import (
     DONE,
@@ -21,15 +20,16 @@ from gnl_jax.cli.arguments import (
     GROUPS,
     UNREADABLE,
     UsageError,
+    add_rates,
     check_out,
-    group_by,
     listed,
     open_detector,
 )
+from gnl_jax.cli.score_files import output, overlay_place, run_files
 from gnl_jax.cli.streams import read_names, score_names, standard_input, watch
-from gnl_jax.text import printable
 
-_LONGEST = 230  # bytes of a file's name that its overlay keeps
+if TYPE_CHECKING:
+    from gnl_jax.detection.detector import Detector
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threshold", type=float, metavar="SCORE", help="NG above it; for a detector of too few images to state a rate"
     )
+    add_rates(parser)
     parser.add_argument("--fail-on", choices=("ng", "review"), help="exit status 10 if a part is NG (or REVIEW)")
 
 
@@ -63,7 +64,8 @@ def run(args: argparse.Namespace) -> int:
         return exit_status(args, run_watch(args))
     if args.inputs == ["-"]:
         return exit_status(args, run_names(args))
-    return exit_status(args, run_files(args))
+    files = listed(args.inputs)
+    return exit_status(args, run_files(args, files, chosen(open_detector(args.detector).detector, args)))
 
 
 def check_together(args: argparse.Namespace) -> None:
@@ -92,7 +94,7 @@ def run_watch(args: argparse.Namespace) -> Counter:
     from gnl_jax.detection.arrivals import Arrivals
     from gnl_jax.detection.journal import Journal
 
-    detector = with_threshold(open_detector(args.detector).detector, args)
+    detector = chosen(open_detector(args.detector).detector, args)
     with Journal(args.out) as journal:
         folder = os.path.abspath(args.watch)  # so that a name stays the same, wherever the command is started again
         arrivals = Arrivals(folder, done=journal.done, settle=args.settle)
@@ -107,9 +109,9 @@ def run_names(args: argparse.Namespace) -> Counter:
     """Scores the files whose names come on standard input."""
     from gnl_jax.detection.rows import WRITERS
 
-    detector = with_threshold(open_detector(args.detector).detector, args)
+    detector = chosen(open_detector(args.detector).detector, args)
     show = overlay_writer(args, detector, below=lambda result: os.path.basename(result.path))
-    with _output(args.out) as out:
+    with output(args.out) as out:
         write = WRITERS[args.format or "jsonl"](out)
 
         def both(result) -> None:
@@ -129,7 +131,7 @@ def overlay_writer(args: argparse.Namespace, detector, *, below) -> Callable:
 
     def show(result) -> None:
         if result.image is not None:
-            write_overlay(_free(Path(args.overlays), below(result), taken), detector, result)
+            write_overlay(overlay_place(Path(args.overlays), below(result), taken), detector, result)
 
     return show
 
@@ -139,35 +141,15 @@ def counted(said: Counter) -> str:
     return f"{sum(said.values())} images: " + ", ".join(f"{n} {what}" for what, n in sorted(said.items()))
 
 
-def run_files(args: argparse.Namespace) -> Counter:
-    """Scores files, folders and patterns, with a summary."""
-    from gnl_jax.detection.inspection import ERROR
-    from gnl_jax.detection.rows import WRITERS
-    from gnl_jax.progress import progress_bar
-    from gnl_jax.report.overlay import write_overlay
+def chosen(detector: "Detector", args: argparse.Namespace) -> "Detector":
+    """The detector with the rates and the threshold of the arguments.
 
-    files = listed(args.inputs)
-    detector = with_threshold(open_detector(args.detector).detector, args)
-    results, said, taken = [], Counter(), set()
-    with _output(args.out) as out, progress_bar("images", len(files)) as advance:
-        write = WRITERS[args.format or "csv"](out)
-        for file, result in zip(files, detector.inspect([f.path for f in files], keep=bool(args.overlays))):
-            write(result)
-            said[result.decision] += 1
-            if result.image is not None:
-                write_overlay(_free(Path(args.overlays), file.below, taken), detector, result)
-            results.append(result._replace(image=None, map=None))
-            advance(1, "")
-    lines = summary(detector, files, results, said, groups=args.group_by)
-    if said[ERROR]:
-        reasons = [f"  {result.reason}" for result in results if result.decision == ERROR]
-        lines = [*lines, f"{said[ERROR]} of {len(results)} images cannot be used:", *reasons]
-    print(printable("\n".join(lines), keep="\n"), file=sys.stderr)
-    return said
-
-
-def with_threshold(detector, args: argparse.Namespace):
-    """The detector with --threshold; UsageError where it does not go together with the detector or --fail-on."""
+    Raises UsageError where they do not go together with the detector or --fail-on, RateError for rates that its
+    calibration cannot support.
+    """
+    rates = {name: getattr(args, name) for name in ("ng", "review", "confidence") if getattr(args, name) is not None}
+    if rates:
+        detector = with_rates(detector, rates)
     record = detector.require_record()
     if args.threshold is not None:
         try:
@@ -179,62 +161,15 @@ def with_threshold(detector, args: argparse.Namespace):
     return detector
 
 
-@contextlib.contextmanager
-def _output(path: str | None) -> Iterator[IO[str]]:
-    """The file, or standard output; what is not UTF-8 in a name is written as an escape."""
-    if path is None:
-        sys.stdout.reconfigure(errors="backslashreplace")
-        yield sys.stdout
-        return
-    with open(path, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-        yield file
+def with_rates(detector: "Detector", rates: dict[str, Any]) -> "Detector":
+    """The detector with other rates, which are said on standard error."""
+    from gnl_jax.detection.record import describe_rules
 
-
-def summary(detector, files, results, said: Counter, *, groups: str | None = None) -> list[str]:
-    """Counts, and whether the images as a whole have drifted; `groups` as --group-by."""
-    import numpy as np
-
-    from gnl_jax.detection.grouping import part_names
-    from gnl_jax.detection.inspection import ERROR
-    from gnl_jax.detection.parts import largest_by_part
-    from gnl_jax.detection.record import folder_drift, folder_rule
-    from gnl_jax.detection.verdict import Batch, fewest_for_drift, judge_batch
-
-    lines = [
-        f"{sum(said.values())} images: " + ", ".join(f"{n} {what or 'not decided'}" for what, n in sorted(said.items()))
-    ]
-    if said[""]:
-        n = len(detector.require_record().manifest["data"]["fit"])
-        lines.append(f"nothing is decided: no rate can be guaranteed from {n} images; --threshold SCORE decides")
-        return lines
-    scored = [(file, result) for file, result in zip(files, results) if result.decision != ERROR]
-    if not scored:
-        return lines
-    try:
-        groups = group_by(groups, detector)
-        named = [file.path if groups.endswith(".csv") else file.name for file, _ in scored]
-        names = part_names(named, groups) if groups else [file.path for file, _ in scored]
-    except ValueError as error:
-        return [*lines, f"Drift is not known: {error}"]
-    record = detector.require_record()
-    reasons = {reason: {n for n, (_, r) in zip(names, scored) if r.reason == reason} for reason in ("score", "drift")}
-    batch = Batch(len(set(names)), len(reasons["score"]), len(reasons["drift"] - reasons["score"]))
-    measured = [(name, result.drift) for name, (_, result) in zip(names, scored) if result.drift is not None]
-    drifts = largest_by_part(np.array([d for _, d in measured], np.float32), [name for name, _ in measured])
-    if drift := folder_drift(record, drifts):
-        fewest = fewest_for_drift(folder_rule(record))
-        batch = batch._replace(drifted=drift.small, expected=drift.expected, alarm=drift.alarm, fewest=fewest)
-    verdict = judge_batch(batch, names={})
-    return [*lines, verdict.found, f"Next: {verdict.action}", *([f"  {verdict.command}"] if verdict.command else [])]
-
-
-def _free(folder: Path, below: str, taken: set[str]) -> Path:
-    """Where an overlay goes: below the folder, whatever the name, and never where another one is."""
-    *folders, last = [part for part in Path(below).parts if part not in ("..", "/", ".")] or ["image"]
-    last = os.fsdecode(os.fsencode(last)[:_LONGEST])  # a file system takes 255 bytes
-    name, n = "/".join([*folders, f"{last}.png"]), 1
-    while name in taken:
-        n += 1
-        name = "/".join([*folders, f"{last} ({n}).png"])
-    taken.add(name)
-    return folder / name
+    if detector.require_record().rules.review is None:
+        raise UsageError(
+            f"--{next(iter(rates))}: the detector was made from too few images to state a rate, expected --threshold, "
+            "or a calibrated detector (gnl-jax recalibrate)"
+        )
+    detector = detector.with_rates(**rates)
+    print(describe_rules(detector.require_record()), file=sys.stderr)
+    return detector

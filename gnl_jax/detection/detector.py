@@ -1,7 +1,7 @@
 """The one way from images to scores and decisions: used by evaluation, export, the command line and users alike."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -82,6 +82,15 @@ class Detector:
     def decide(self, prediction: Prediction) -> list[Decision]:
         """OK, REVIEW or NG, with the reason and p-values, for what `predict` returned (`Record.decide`)."""
         return self.require_record().decide(prediction)
+
+    def with_rates(self, **rates: Any) -> "Detector":
+        """The detector with other false-alarm rates, from its own calibration: ng, review, confidence.
+
+        >>> strict = detector.with_rates(ng="0.5%", review="3%")  # doctest: +SKIP
+
+        Raises RateError for rates that the calibration parts cannot support (`Record.with_rates`).
+        """
+        return replace(self, record=self.require_record().with_rates(**rates))
 
     def require_record(self) -> Record:
         """The record; ValueError for a detector without one."""

@@ -10,7 +10,18 @@ import numpy as np
 
 from gnl_jax.config import default_config
 from gnl_jax.config_io import filled_config
-from gnl_jax.detection.threshold import NG, OK, REVIEW, Rule, Rules, drift_alarm, make_rule, p_counts
+from gnl_jax.detection.threshold import (
+    NG,
+    OK,
+    REVIEW,
+    Rule,
+    Rules,
+    drift_alarm,
+    make_rule,
+    make_rules,
+    p_counts,
+    parse_rate,
+)
 from gnl_jax.methods.base import Prediction
 
 PyTree = Any
@@ -96,6 +107,32 @@ class Record:
         if not np.isfinite(threshold):
             raise ValueError(f"threshold: got {threshold}, expected a finite number")
         return replace(self, manifest={**self.manifest, "threshold": float(threshold)})
+
+    def with_rates(
+        self,
+        *,
+        ng: "str | float | Fraction | None" = None,
+        review: "str | float | Fraction | None" = None,
+        confidence: float | None = None,
+    ) -> "Record":
+        """The record with other false-alarm rates, set from the calibration scores that it holds.
+
+        Args:
+            ng, review: as for `FitOptions`; None keeps the rate there is, and `ng` never exceeds `review`.
+            confidence: as for `make_rules`; None keeps the one there is.
+
+        Raises:
+            RateError: a rate that so many calibration parts cannot support, as when fitting.
+            ValueError: a rate that cannot be read, or a detector that no image calibrates.
+        """
+        old = self.require_rules()
+        asked = [rate if rate is None else parse_rate(rate) for rate in (ng, review)]
+        review = old.review.rate if asked[1] is None else asked[1]
+        ng = min(old.ng.rate, review) if asked[0] is None and old.ng else asked[0]
+        level = old.review.confidence if confidence is None else confidence
+        rules, _ = make_rules(len(self.calibration.score), ng=ng, review=review, confidence=level)
+        chosen = {"ng": rule_record(rules.ng), "review": rule_record(rules.review)}
+        return replace(self, manifest={**self.manifest, "rules": {**self.manifest["rules"], **chosen}})
 
     @property
     def config(self) -> ml_collections.ConfigDict:

@@ -60,12 +60,6 @@ def _undecided(claims: Mapping[str, Claim], side: Sequence[str]) -> State:
     return State.WITHIN if all(claims[name].shown for name in side if name in claims) else State.UNKNOWN
 
 
-def _enough(claims: Mapping[str, Claim], side: Sequence[str]) -> int | None:
-    """Parts that decide all of these claims which are not shown yet."""
-    missing = [claims[name].enough for name in side if name in claims and not claims[name].shown]
-    return max((n for n in missing if n), default=None)
-
-
 def _claims(counts: Counts, limits: Limits) -> dict[str, Claim]:
     claims = {
         "score": at_most(counts.by_score, counts.good, limits.acceptable),

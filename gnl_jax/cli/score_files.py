@@ -1,0 +1,104 @@
+"""Files, folders and patterns through a detector: a row for each, in order, and a summary of the batch."""
+
+import argparse
+import contextlib
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from gnl_jax.cli.arguments import Listed, group_by
+from gnl_jax.text import printable
+
+if TYPE_CHECKING:
+    from gnl_jax.detection.detector import Detector
+
+_LONGEST = 230  # bytes of a file's name that its overlay keeps
+
+
+def run_files(args: argparse.Namespace, files: Sequence[Listed], detector: "Detector") -> Counter:
+    """Scores files, with a summary on standard error; how many had each decision."""
+    from gnl_jax.detection.inspection import ERROR
+    from gnl_jax.detection.rows import WRITERS
+    from gnl_jax.progress import progress_bar
+    from gnl_jax.report.overlay import write_overlay
+
+    results, said, taken = [], Counter(), set()
+    with output(args.out) as out, progress_bar("images", len(files)) as advance:
+        write = WRITERS[args.format or "csv"](out)
+        for file, result in zip(files, detector.inspect([f.path for f in files], keep=bool(args.overlays))):
+            write(result)
+            said[result.decision] += 1
+            if result.image is not None:
+                write_overlay(overlay_place(Path(args.overlays), file.below, taken), detector, result)
+            results.append(result._replace(image=None, map=None))
+            advance(1, "")
+    lines = summary(detector, files, results, said, groups=args.group_by)
+    if said[ERROR]:
+        reasons = [f"  {result.reason}" for result in results if result.decision == ERROR]
+        lines = [*lines, f"{said[ERROR]} of {len(results)} images cannot be used:", *reasons]
+    print(printable("\n".join(lines), keep="\n"), file=sys.stderr)
+    return said
+
+
+@contextlib.contextmanager
+def output(path: str | None) -> Iterator[IO[str]]:
+    """The file, or standard output; what is not UTF-8 in a name is written as an escape."""
+    if path is None:
+        sys.stdout.reconfigure(errors="backslashreplace")
+        yield sys.stdout
+        return
+    with open(path, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        yield file
+
+
+def summary(detector, files, results, said: Counter, *, groups: str | None = None) -> list[str]:
+    """Counts, and whether the images as a whole have drifted; `groups` as --group-by."""
+    import numpy as np
+
+    from gnl_jax.detection.grouping import part_names
+    from gnl_jax.detection.inspection import ERROR
+    from gnl_jax.detection.parts import largest_by_part
+    from gnl_jax.detection.record import folder_drift, folder_rule
+    from gnl_jax.detection.verdict import Batch, fewest_for_drift, judge_batch
+
+    lines = [
+        f"{sum(said.values())} images: " + ", ".join(f"{n} {what or 'not decided'}" for what, n in sorted(said.items()))
+    ]
+    if said[""]:
+        n = len(detector.require_record().manifest["data"]["fit"])
+        lines.append(f"nothing is decided: no rate can be guaranteed from {n} images; --threshold SCORE decides")
+        return lines
+    scored = [(file, result) for file, result in zip(files, results) if result.decision != ERROR]
+    if not scored:
+        return lines
+    try:
+        groups = group_by(groups, detector)
+        named = [file.path if groups.endswith(".csv") else file.name for file, _ in scored]
+        names = part_names(named, groups) if groups else [file.path for file, _ in scored]
+    except ValueError as error:
+        return [*lines, f"Drift is not known: {error}"]
+    record = detector.require_record()
+    reasons = {reason: {n for n, (_, r) in zip(names, scored) if r.reason == reason} for reason in ("score", "drift")}
+    batch = Batch(len(set(names)), len(reasons["score"]), len(reasons["drift"] - reasons["score"]))
+    measured = [(name, result.drift) for name, (_, result) in zip(names, scored) if result.drift is not None]
+    drifts = largest_by_part(np.array([d for _, d in measured], np.float32), [name for name, _ in measured])
+    if drift := folder_drift(record, drifts):
+        fewest = fewest_for_drift(folder_rule(record))
+        batch = batch._replace(drifted=drift.small, expected=drift.expected, alarm=drift.alarm, fewest=fewest)
+    verdict = judge_batch(batch, names={})
+    return [*lines, verdict.found, f"Next: {verdict.action}", *([f"  {verdict.command}"] if verdict.command else [])]
+
+
+def overlay_place(folder: Path, below: str, taken: set[str]) -> Path:
+    """Where an overlay goes: below the folder, whatever the name, and never where another one is."""
+    *folders, last = [part for part in Path(below).parts if part not in ("..", "/", ".")] or ["image"]
+    last = os.fsdecode(os.fsencode(last)[:_LONGEST])  # a file system takes 255 bytes
+    name, n = "/".join([*folders, f"{last}.png"]), 1
+    while name in taken:
+        n += 1
+        name = "/".join([*folders, f"{last} ({n}).png"])
+    taken.add(name)
+    return folder / name
