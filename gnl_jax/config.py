@@ -1,5 +1,8 @@
 """Every configuration field there is, with its meaning. Files in configs/ start from `default_config`."""
 
+import functools
+from typing import Any
+
 from ml_collections import ConfigDict
 
 _RD4AD = {"views": ("clean",), "loss_ori": 1.0, "loss_abs": 0.0, "loss_lowf": 0.0}
@@ -229,14 +232,25 @@ def default_config() -> ConfigDict:
 def set_method(config: ConfigDict, name: str, *, like: str = "mnist") -> ConfigDict:
     """Makes `config` the named method (`METHODS`), with its settings for data `like` "mnist", "cifar10" or "mvtec".
 
+    Whatever method it was before: the fields of `config.method` that tell methods apart are those of this one.
+
     Raises ValueError that lists the choices.
     """
     if name not in METHODS:
         raise ValueError(f"method: got {name!r}, expected one of {', '.join(METHODS)}")
     fields, matching = METHODS[name]
     fields = {"method.name": name} | {f"method.{field}": value for field, value in fields.items()}
-    config.update_from_flattened_dict(fields | SETTINGS.get((name, like), {}) | {"eval.matching": matching})
+    fields = _unnamed() | fields | SETTINGS.get((name, like), {}) | {"eval.matching": matching}
+    config.update_from_flattened_dict(fields)
     return config
+
+
+def _unnamed() -> dict[str, Any]:
+    """The fields that tell methods apart, as they are without a name: those of `METHODS` and of each system's group."""
+    named = {f"method.{field}" for fields, _ in METHODS.values() for field in fields}
+    named |= {field for fields in SETTINGS.values() for field in fields if field.count(".") == 2}
+    defaults = default_config()
+    return {field: functools.reduce(lambda node, step: node[step], field.split("."), defaults) for field in named}
 
 
 def parse_argument(argument: str | None, *, normal: str, method: str = "gnl") -> tuple[str, str]:

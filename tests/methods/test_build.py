@@ -150,3 +150,26 @@ def test_one_image_is_too_few_only_where_maps_have_one_pixel(size, min_valid):
     config.dataset.size = size
     (phase,) = build_method(config, frozen=NO_TEACHER).phases
     assert phase.min_valid == min_valid
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_is_the_same_whatever_the_configuration_was_before(name):
+    """`gnl-jax fit --method` names a method for a configuration that is a memory bank already."""
+    for like in ("mnist", "mvtec"):
+        expected = set_method(default_config(), name, like=like).method
+        for before in METHODS:
+            config = set_method(set_method(default_config(), before, like=like), name, like=like)
+            config.method.normalise = expected.normalise  # the data's, not the method's
+            assert config.method == expected
+
+
+@pytest.mark.parametrize(("method", "system"), [("gnl", "reverse_distillation"), ("matched_bank", "memory_bank")])
+def test_the_command_fits_the_method_that_is_named(method, system):
+    import argparse
+
+    from gnl_jax.cli import fit
+
+    parser = argparse.ArgumentParser()
+    fit.add_arguments(parser)
+    config = fit.configuration(parser.parse_args(["good", "--out", "x.gnl", "--method", method]))
+    assert (config.method.name, config.method.system) == (method, system)

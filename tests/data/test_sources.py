@@ -1,0 +1,49 @@
+"""Images that are read when they are asked for are those that an array would hold."""
+
+import numpy as np
+
+from gnl_jax.data.sources import CHUNK, Changed, Subset, changed, one_by_one, subset
+
+
+class Counting:
+    """A source that knows how many images were held at once."""
+
+    def __init__(self, images):
+        self.images, self.shape, self.dtype, self.most = images, images.shape, images.dtype, 0
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, indices):
+        self.most = max(self.most, len(indices))
+        return self.images[indices]
+
+
+def pictures(n):
+    return np.random.default_rng(0).integers(0, 256, (n, 4, 4, 3), dtype=np.uint8)
+
+
+def test_some_images_of_some_images():
+    images, source = pictures(9), Counting(pictures(9))
+    chosen = subset(subset(source, [8, 2, 5, 0]), [3, 1])
+    assert isinstance(chosen, Subset)
+    assert (len(chosen), chosen.shape, chosen.dtype) == (2, (2, 4, 4, 3), np.uint8)
+    np.testing.assert_array_equal(chosen[np.array([1, 0, 1])], images[[2, 0, 2]])
+    np.testing.assert_array_equal(subset(images, [8, 2]), images[[8, 2]])
+
+
+def test_a_change_is_made_as_images_are_read():
+    images, source = pictures(5), Counting(pictures(5))
+    darker = changed(source, lambda some: some // 2)
+    assert isinstance(darker, Changed)
+    assert (darker.shape, darker.dtype, source.most) == ((5, 4, 4, 3), np.uint8, 0)
+    np.testing.assert_array_equal(darker[np.array([4, 0])], images[[4, 0]] // 2)
+    np.testing.assert_array_equal(changed(images, lambda some: some // 2), images // 2)
+
+
+def test_all_are_gone_through_and_few_are_held():
+    images = pictures(2 * CHUNK + 3)
+    source = Counting(images)
+    np.testing.assert_array_equal(list(one_by_one(source)), images)
+    assert source.most == CHUNK
+    assert list(one_by_one(Counting(pictures(0)))) == []
