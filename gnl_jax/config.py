@@ -5,6 +5,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from gnl_jax.config_published import PUBLISHED_SETTINGS
+
 _RD4AD = {"views": ("clean",), "loss_ori": 1.0, "loss_abs": 0.0, "loss_lowf": 0.0}
 # google-research/augmix: a fixed severity and a depth for each chain, the published operations; the image is replaced.
 _AUGMIX = {"views": ("augmix",), "augmix.severity": "3", "augmix.sticky_depth": False, "augmix.geometric": True}
@@ -56,50 +58,14 @@ METHODS = {
     "f_anogan": ({"system": "f_anogan"}, _PLAIN),
 }
 
-# Settings of the other systems that depend on the data: their own publications'.
-_KDAD = {
-    "teacher.arch": "vgg16",
-    "train.batch_size": 64,
-    "train.learning_rate": 1e-3,
-    "train.beta1": 0.9,
-    "train.feature_budget_mb": 2048.0,  # nothing is augmented, so the source's features never change
-}
-_DEEP_SVDD = {"train.epochs": 150, "train.batch_size": 200, "train.learning_rate": 1e-4, "train.beta1": 0.9}
-_F_ANOGAN = {"train.learning_rate": 2e-4, "train.beta1": 0.5}
-_DEEP_SVDD_COLOUR = _DEEP_SVDD | {
-    "dataset.size": 32,
-    "method.deep_svdd.network": "cifar10",
-    "method.deep_svdd.pretrain_epochs": 350,
-    "method.deep_svdd.pretrain_milestone": 250,
-    "method.deep_svdd.pretrain_weight_decay": 0.5e-6,
-}
 _BARYCENTRE = {"eval.anchor": "barycentre"}
 BANKS = tuple(name for name, (fields, _) in METHODS.items() if fields.get("system") == "memory_bank")
-# (method, data whose settings these are) -> fields. Paper: PACS as MVTec AD; Published code of the loops of KDAD: one
-# epoch more than its parameter says.
+# (method, data whose settings these are) -> fields.
 SETTINGS = {
     # A bank has the style of all its images, not of one; at 32 pixels stage 3 is 2x2.
     **{(name, "mnist"): _BARYCENTRE | {"method.memory_bank.sizes": ("1:1+2",)} for name in BANKS},
     **{(name, like): _BARYCENTRE for name in BANKS for like in ("cifar10", "mvtec")},
-    ("kdad", "mnist"): _KDAD | {"dataset.size": 32, "train.epochs": 52, "method.normalise": "none"},
-    ("kdad", "cifar10"): _KDAD
-    | {"dataset.size": 224, "dataset.resize": 256, "dataset.filter": "lanczos", "train.epochs": 202},
-    ("kdad", "mvtec"): _KDAD
-    | {"dataset.size": 128, "train.epochs": 602, "method.normalise": "none", "method.kdad.mse_weight": 0.5},
-    ("deep_svdd", "mnist"): _DEEP_SVDD | {"dataset.size": 28},
-    ("deep_svdd", "cifar10"): _DEEP_SVDD_COLOUR,
-    ("deep_svdd", "mvtec"): _DEEP_SVDD_COLOUR,
-    ("f_anogan", "mnist"): _F_ANOGAN | {"dataset.size": 28, "train.epochs": 200, "train.batch_size": 64},
-    ("f_anogan", "cifar10"): _F_ANOGAN
-    | {"dataset.size": 32, "train.epochs": 200, "train.batch_size": 64, "method.f_anogan.network": "convolutional"},
-    ("f_anogan", "mvtec"): _F_ANOGAN
-    | {
-        "dataset.size": 64,
-        "train.epochs": 300,
-        "train.batch_size": 32,
-        "method.f_anogan.network": "convolutional",
-        "method.f_anogan.flip": True,
-    },
+    **PUBLISHED_SETTINGS,
 }
 
 
@@ -182,6 +148,8 @@ def default_config() -> ConfigDict:
     memory_bank.components = 0  # principal components that are kept; 0: the features as they are
     memory_bank.score = "map"  # "map": the largest value of the map | "patches": PatchCore's re-weighted score
     memory_bank.neighbours = 9  # of that re-weighting
+    memory_bank.batch_size = 0  # images that pass the teacher at once while a bank is made; 0: 8 of 256x256, or as many
+    # pixels of another size
 
     kdad = method.kdad = ConfigDict()
     kdad.mse_weight = 0.01  # lambda: weight of the squared distance beside the cosine distance

@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import PIL
@@ -43,12 +43,14 @@ class Report(NamedTuple):
         decoded, cached: number of images that were decoded, and that came from the cache.
         skipped: path and reason of those left out.
         peak: the largest value of all images, 0 to 255.
+        seen: what `look` of `load_images` returned for each image that is kept.
     """
 
     decoded: int
     cached: int
     skipped: tuple[tuple[str, str], ...]
     peak: int
+    seen: tuple[Any, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +95,14 @@ class ImageFilesSource:
     def __len__(self) -> int:
         return len(self.paths)
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self), self.reader.geometry.size, self.reader.geometry.size, 3)
+
+    @property
+    def dtype(self) -> np.dtype:
+        return np.dtype(np.uint8)
+
     def __getitem__(self, indices: np.ndarray) -> np.ndarray:
         side = self.reader.geometry.size
         images = np.empty((len(indices), side, side, 3), np.uint8)
@@ -121,6 +131,7 @@ def load_images(
     skip_unreadable: bool = False,
     cache_dir: str | os.PathLike | None = None,
     memory_mb: float = np.inf,
+    look: Callable[[np.ndarray], Any] | None = None,
     workers: int | None = None,
     what: str = "images",
 ) -> Loaded:
@@ -136,6 +147,8 @@ def load_images(
         cache_dir: folder of the cache; None for the user's own (`default_folder`), "" for no cache.
         memory_mb: images that take more MiB than this are checked, put into the cache and forgotten; the result
             then reads them again when they are asked for.
+        look: is shown each image uint8 [s s 3] once, while it is there, from several threads; what it returns is in
+            the report.
         workers: number of threads; None for the number of usable processor cores.
         what: is being read, for the progress bar and the log.
 
@@ -162,10 +175,12 @@ def load_images(
             return error
         if images is not None:
             images[index] = image
-        return _Outcome(cached, int(image.max()))
+        return _Outcome(cached, int(image.max()), look and look(image))
 
     outcomes = _in_threads(load, len(paths), workers=workers, what=what)
     kept, report = _collected(paths, outcomes, what, skip_unreadable=skip_unreadable)
+    if look:
+        report = report._replace(seen=tuple(outcomes[i].seen for i in kept))
     if images is not None:
         return Loaded(images[kept] if report.skipped else images, kept, report)
     source = "from the cache" if cache and cache.writable else "from their files, as there is no cache"
@@ -177,6 +192,7 @@ def load_images(
 class _Outcome(NamedTuple):
     cached: bool
     peak: int
+    seen: Any
 
 
 def _key(recipe: str, name: str, data: bytes) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from gnl_jax.data.protocol import ImageSource
 from gnl_jax.detection import inspection
 from gnl_jax.detection.forks import check_not_forked, note_use
 from gnl_jax.detection.inspection import Inspected
@@ -133,8 +134,8 @@ def compiled_score(method: Method, *, precision: str) -> Callable[[PyTree, jax.A
     return score_batch
 
 
-def check_images(images: np.ndarray, size: int) -> None:
-    """ValueError unless images are uint8 [n size size 3]."""
+def check_images(images: ImageSource, size: int) -> None:
+    """ValueError unless images are uint8 [n size size 3], or a source that says it reads such (`data/sources.py`)."""
     shape, dtype = getattr(images, "shape", None), getattr(images, "dtype", None)
     if shape is None or len(shape) != 4 or shape[1:] != (size, size, 3) or dtype != np.uint8:
         found = f"{dtype} {list(shape)}" if shape is not None else type(images).__name__
@@ -143,12 +144,14 @@ def check_images(images: np.ndarray, size: int) -> None:
 
 def predict(
     detector: Detector,
-    images: np.ndarray,
+    images: ImageSource,
     *,
     maps: bool = True,
     advance: Callable[[int], None] = lambda n: None,
 ) -> Prediction:
     """Scores images uint8 [n s s 3], any n: score float32 [n], map float32 [n s s], as NumPy arrays.
+
+    A source of images is read batch by batch; without maps its memory does not grow with n.
 
     Every batch has the full shape, the last one filled up with rows that are dropped again, so the compiled program,
     and with it every score, is the same whatever n is. With `maps=False` no map is brought to the host or kept: 256 KiB
@@ -159,7 +162,7 @@ def predict(
     check_images(images, detector.size)
     parts, waiting = [], None
     for start in range(0, len(images), detector.batch_size):
-        batch = np.asarray(images[start : start + detector.batch_size])
+        batch = np.asarray(images[np.arange(start, min(start + detector.batch_size, len(images)))])
         fill = np.zeros((detector.batch_size - len(batch), *batch.shape[1:]), np.uint8)
         result = detector.score_batch(detector.variables, np.concatenate([batch, fill]))
         if not maps:

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import jax
-import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
@@ -26,7 +25,7 @@ from gnl_jax.detection.parts import (
     split_parts,
 )
 from gnl_jax.detection.record import Record, rule_record
-from gnl_jax.detection.region import place_region
+from gnl_jax.detection.region import blanked, place_region
 from gnl_jax.detection.threshold import (
     Rule,
     Rules,
@@ -39,7 +38,6 @@ from gnl_jax.detection.threshold import (
 from gnl_jax.methods.base import GroupedImages, Method
 from gnl_jax.methods.build import SYSTEMS, matmul_precision, system_of
 from gnl_jax.methods.choices import check_fields
-from gnl_jax.methods.scoring import hold_region
 from gnl_jax.nn.pretrained import resolve_source
 
 
@@ -84,7 +82,7 @@ def fit(
     trains = bool(method.phases) if method is not None else system_of(config).trains
     fitting, calibrating, rules, drift_rule = divide(good, options, seed=config.seed, say=say, trains=trains)
     warn_of_near_copies(fitting, calibrating, say=say)
-    train_images = fitting.images if region is None else np.asarray(hold_region(fitting.images, region))
+    train_images = blanked(fitting.images, region)
     config, trained = trained_student(
         config,
         train_images,

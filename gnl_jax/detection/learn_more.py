@@ -18,9 +18,9 @@ from gnl_jax.detection.detector import Detector
 from gnl_jax.detection.new_calibration import NewCalibration, known_images, old_calibration, set_aside
 from gnl_jax.detection.parts import GoodImages
 from gnl_jax.detection.record import Record, rule_record
+from gnl_jax.detection.region import blanked
 from gnl_jax.methods.base import GroupedImages, Method
 from gnl_jax.methods.build import build_method, matmul_precision
-from gnl_jax.methods.scoring import hold_region
 
 PyTree = Any
 MOST_NAMED = 5
@@ -72,10 +72,7 @@ def add_images(
         learned, anew = set_aside(
             record, more, count=count, ng=ng, review=review, confidence=confidence, seed=record.config.seed
         )
-    held = learned.images
-    if "region" in detector.variables:
-        held = np.asarray(hold_region(held, detector.variables["region"]))
-    images = GroupedImages(held, learned.parts)
+    images = GroupedImages(blanked(learned.images, detector.variables.get("region")), learned.parts)
     say(f"{len(learned.names)} images are added to {len(data['fit'])}")
     return _successor(
         detector,

@@ -6,6 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from gnl_jax.data.protocol import ImageSource
+from gnl_jax.data.sources import one_by_one
 from gnl_jax.detection.parts import GoodImages
 
 SIDE = 16  # of the thumbnails
@@ -23,9 +25,9 @@ class NearCopy(NamedTuple):
     distance: float
 
 
-def thumbnails(images: np.ndarray) -> np.ndarray:
-    """Images uint8 [n s s 3] as grey thumbnails of mean 0, float32 [n 256]; each pixel is the mean of an area."""
-    grey = (Image.fromarray(image.mean(-1, dtype=np.float32)) for image in images)
+def thumbnails(images: ImageSource) -> np.ndarray:
+    """Images uint8 [n s s 3], or a source of them, as grey thumbnails of mean 0, float32 [n 256]: means of areas."""
+    grey = (Image.fromarray(image.mean(-1, dtype=np.float32)) for image in one_by_one(images))
     small = np.stack([np.asarray(one.resize((SIDE, SIDE), Image.Resampling.BOX)).ravel() for one in grey])
     return small - small.mean(1, keepdims=True)
 

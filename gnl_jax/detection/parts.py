@@ -12,7 +12,9 @@ from gnl_jax.data.good import check_good_folder
 from gnl_jax.data.listing import list_images
 from gnl_jax.data.load import folder_options
 from gnl_jax.data.pixels import check_array, pixel_hash, range_warning
+from gnl_jax.data.protocol import ImageSource
 from gnl_jax.data.reading import load_images
+from gnl_jax.data.sources import subset
 from gnl_jax.detection.grouping import part_names
 from gnl_jax.detection.threshold import NG_DEFAULTS, REVIEW_DEFAULTS, RateError, parts_needed
 from gnl_jax.images.resize import Geometry, resize
@@ -22,19 +24,20 @@ ImagesLike = str | os.PathLike | np.ndarray | Sequence[np.ndarray]
 LEAST_CALIBRATION, LEAST_FIT = 9, 9  # parts; fewer calibration parts support no rate of 10 %
 MOST_CALIBRATION = 399  # by default: beyond it the bound on the rate hardly tightens and training loses images
 CALIBRATION_SHARE = 0.3
+KEPT_MB = 256  # MiB of a folder's images that are held; more are read from the cache whenever they are needed
 
 
 class GoodImages(NamedTuple):
     """Images of good parts.
 
     Fields:
-        images: uint8 [n s s 3].
+        images: uint8 [n s s 3]; of more than `KEPT_MB`, a source that reads them when they are asked for.
         names: relative paths, or "image 0" and so on for an array.
         parts: the part that each image shows; equal for images of one part.
         hashes: of the pixels of each image (`pixel_hash`).
     """
 
-    images: np.ndarray
+    images: ImageSource
     names: tuple[str, ...]
     parts: tuple[str, ...]
     hashes: tuple[str, ...]
@@ -42,7 +45,7 @@ class GoodImages(NamedTuple):
     def take(self, indices: Sequence[int] | np.ndarray) -> "GoodImages":
         """The images at these positions."""
         pick = [tuple(field[i] for i in indices) for field in (self.names, self.parts, self.hashes)]
-        return GoodImages(self.images[np.asarray(indices, np.int64)], *pick)
+        return GoodImages(subset(self.images, indices), *pick)
 
 
 def good_images(
@@ -73,6 +76,7 @@ def read_good(
         root, names = "", tuple(f"image {i}" for i in range(len(source)))
         chosen = _without(names, exclude, root="")
         names, images = tuple(names[i] for i in chosen), _squares(source, chosen, dataset)
+        hashes = tuple(map(pixel_hash, images))
     else:
         root = os.fspath(source)
         names = list_images(root)
@@ -86,12 +90,14 @@ def read_good(
             alpha=options.alpha,
             skip_unreadable=options.skip_unreadable,
             cache_dir=options.cache_dir,
+            memory_mb=KEPT_MB,
+            look=pixel_hash,
             what=os.fsdecode(root),
         )
-        images, names = loaded.images, tuple(names[i] for i in loaded.kept)
+        images, names, hashes = loaded.images, tuple(names[i] for i in loaded.kept), loaded.report.seen
         if warning := range_warning(loaded.report.peak, name=root):
             logging.warning("%s", warning)
-    return GoodImages(images, names, part_names(names, group_by, root=root), tuple(map(pixel_hash, images)))
+    return GoodImages(images, names, part_names(names, group_by, root=root), hashes)
 
 
 def check_arrays(images: np.ndarray | Sequence[np.ndarray]) -> None:
@@ -194,22 +200,24 @@ def largest_by_part(values: np.ndarray, parts: Sequence[str]) -> np.ndarray:
     return np.sort(np.array(list(largest.values()), np.float32))
 
 
-def check_unseen(images: np.ndarray, names: Sequence[str], data: Mapping[str, Any]) -> None:
-    """Raises ValueError, naming files, where images uint8 [n s s 3] served to make a detector.
+def check_unseen(hashes: Sequence[str], names: Sequence[str], data: Mapping[str, Any]) -> None:
+    """Raises ValueError, naming files, where images served to make a detector.
 
-    data: what its record says of its images: for each use the hashes.
+    Args:
+        hashes: `pixel_hash` of each image.
+        names: of the images.
+        data: what the detector's record says of its images: for each use the hashes.
     """
-    shown = GoodImages(images, tuple(names), tuple(names), tuple(map(pixel_hash, images)))
     for name, used in (("fit", "fitting"), ("calibration", "calibration"), ("drift_reference", "the drift reference")):
-        check_distinct(shown, data.get(name, ()), what=f"used for {used}")
+        check_distinct(hashes, names, data.get(name, ()), what=f"used for {used}")
 
 
-def check_distinct(good: GoodImages, known: Sequence[str], *, what: str) -> None:
+def check_distinct(hashes: Sequence[str], names: Sequence[str], known: Sequence[str], *, what: str) -> None:
     """Raises ValueError, naming files, where images are among those with the known hashes, `what` they were for."""
-    same = sorted(set(known).intersection(good.hashes))
+    same = set(known).intersection(hashes)
     if same:
-        named = [name for name, digest in zip(good.names, good.hashes) if digest in set(same)]
+        named = [name for name, digest in zip(names, hashes) if digest in same]
         raise ValueError(
-            f"{len(named)} of {len(good.names)} images were {what}, such as {named[0]!r}; expected other images: on "
+            f"{len(named)} of {len(names)} images were {what}, such as {named[0]!r}; expected other images: on "
             "these the detector looks better than it is"
         )

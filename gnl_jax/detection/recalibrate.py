@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from absl import logging
 
+from gnl_jax.data.protocol import ImageSource
 from gnl_jax.detection.artifact import build_detector, shared_variables
 from gnl_jax.detection.calibrate import calibrated, provenance
 from gnl_jax.detection.detector import Detector, predict
@@ -16,10 +17,10 @@ from gnl_jax.detection.inspection import ERROR, inspect
 from gnl_jax.detection.limits import Counts, Limits
 from gnl_jax.detection.parts import LEAST_CALIBRATION, GoodImages, check_distinct, largest_by_part
 from gnl_jax.detection.record import Record, folder_drift, rule_record
+from gnl_jax.detection.region import blanked
 from gnl_jax.detection.threshold import OK, RateError, Rules, make_drift_rule, make_rules
 from gnl_jax.detection.verdict import Choice, choose, probably_blind
 from gnl_jax.methods.build import build_method, matmul_precision
-from gnl_jax.methods.scoring import hold_region
 
 PyTree = Any
 WITH_OWN_REFERENCE = 2 * LEAST_CALIBRATION  # parts from which on half of them can be the new drift reference
@@ -129,16 +130,14 @@ def recalibrate(
     record = detector.require_record()
     data = record.manifest["data"]
     for name, used in (("fit", "fitting"), ("calibration", "calibration"), ("drift_reference", "the drift reference")):
-        check_distinct(good, data.get(name, ()), what=f"used for {used}")
+        check_distinct(good.hashes, good.names, data.get(name, ()), what=f"used for {used}")
     parts = list(dict.fromkeys(good.parts))
     rules, notes = _rules(record.rules, len(parts), ng=ng, review=review, confidence=confidence)
     half = len(parts) // 2 if len(parts) >= WITH_OWN_REFERENCE else 0
     reference, tested = (good.take([i for i, p in enumerate(good.parts) if p in side]) for side in _sides(parts, half))
     matchings, shared = dict(record.matchings), shared_variables(detector)
     if half:
-        held = reference.images
-        if "region" in detector.variables:
-            held = np.asarray(hold_region(held, detector.variables["region"]))
+        held = blanked(reference.images, detector.variables.get("region"))
         matchings = {
             kind: {**extras, **_new_drift(detector, kind, {**shared, **extras}, held)}
             for kind, extras in record.matchings.items()
@@ -193,7 +192,7 @@ def recalibrate(
     return Recalibrated(fresh, notes, blind)
 
 
-def _new_drift(detector: Detector, kind: str, variables: PyTree, images: np.ndarray) -> PyTree:
+def _new_drift(detector: Detector, kind: str, variables: PyTree, images: ImageSource) -> PyTree:
     """The entry "drift" of a matching, measured against these images; none where the method measures none."""
     config = detector.require_record().config
     method = detector.method or build_method(config, matching=kind, frozen=variables.get("teacher"))

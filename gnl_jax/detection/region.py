@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -11,8 +12,11 @@ from gnl_jax.data.listing import list_images
 from gnl_jax.data.load import folder_options
 from gnl_jax.data.masks import read_mask
 from gnl_jax.data.pixels import ImageError, read_file, read_image
+from gnl_jax.data.protocol import ImageSource
+from gnl_jax.data.sources import changed
 from gnl_jax.detection.parts import ImagesLike
 from gnl_jax.images.resize import Geometry, resize
+from gnl_jax.methods.scoring import hold_region
 
 
 class Region(NamedTuple):
@@ -40,6 +44,16 @@ class Placed(NamedTuple):
 
     inside: np.ndarray
     record: dict[str, Any]
+
+
+def blanked(images: ImageSource, region: np.ndarray | jax.Array | None) -> ImageSource:
+    """Images uint8 [n s s 3] as `hold_region` leaves them, read when they are asked for; all of them without a region.
+
+    region: bool [s s], or None.
+    """
+    if region is None:
+        return images
+    return changed(images, lambda some: np.asarray(hold_region(some, region)))
 
 
 def parse_roi(text: str) -> tuple[int, int, int, int]:

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from ml_collections import ConfigDict
 
 from gnl_jax.config_io import load_config
 from gnl_jax.data.pixels import pixel_hash
+from gnl_jax.data.protocol import ImageSource
+from gnl_jax.data.sources import one_by_one
 from gnl_jax.files import write_atomic
 
 READING = ("size", "resize", "filter", "white", "alpha")  # what changes every image
@@ -19,7 +20,7 @@ SHOWN = 3  # names in a message
 
 def check_same_run(
     folder: Path,
-    images: np.ndarray,
+    images: ImageSource,
     names: Sequence[str],
     config: ConfigDict,
     region: Mapping[str, Any] | None,
@@ -39,7 +40,7 @@ def check_same_run(
     """
     path = folder / "images.json"
     now = {
-        "hashes": [pixel_hash(image) for image in images],
+        "hashes": [pixel_hash(image) for image in one_by_one(images)],
         "names": list(names),
         "region": dict(region) if region else None,
     }

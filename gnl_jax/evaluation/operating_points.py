@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gnl_jax.data.pixels import pixel_hash
 from gnl_jax.data.protocol import LabelledImages
 from gnl_jax.detection.artifact import use_matching
 from gnl_jax.detection.detector import Detector, predict
@@ -103,7 +104,7 @@ def operating_points(
     """
     detector.require_record().require_rules()
     names = test.names or tuple(f"image {i}" for i in range(len(test.images)))
-    check_unseen(test.images, names, detector.require_record().manifest["data"])
+    check_unseen(tuple(map(pixel_hash, test.images)), names, detector.require_record().manifest["data"])
     defects, kinds = np.array(defects), sorted(set(defects) - {""})
     results = {}
     with progress_bar("scoring", len(test.images) * len(detector.require_record().matchings)) as advance:

@@ -13,27 +13,28 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gnl_jax.batches import images_of_a_pass
 from gnl_jax.images.augmix import augmix
 from gnl_jax.images.degrade import degrade
-from gnl_jax.methods.bank_candidates import Candidates, bank_rows, candidate_count
-from gnl_jax.methods.bank_memory import BankNeed, check_memory
+from gnl_jax.methods.bank_candidates import Candidates, bank_needs, bank_rows
+from gnl_jax.methods.bank_drift import DRIFT_IMAGES, drift_entry, drift_images
+from gnl_jax.methods.bank_memory import check_memory
 from gnl_jax.methods.bank_options import BankOptions
 from gnl_jax.methods.bank_rows import make_bank
 from gnl_jax.methods.base import parts_of
-from gnl_jax.methods.memory_bank import DRIFT_STAGES, at_side, embed, matched_stages, network_input
+from gnl_jax.methods.memory_bank import at_side, embed, matched_stages, network_input
 from gnl_jax.methods.scoring import Scoring, anchor_images
-from gnl_jax.ops.drift import channel_deviation, middle_ranks
+from gnl_jax.ops.drift import middle_ranks
 from gnl_jax.ops.matching import sort_features
 from gnl_jax.ops.pixels import image_moments, mean_moments
 
 PyTree = Any
-CHUNK = 8  # images of a pass at once
+CHUNK = 8  # images of 256x256 of a pass at once
 # Views of a good image whose patches may be in the bank too: (key, images uint8 [b s s 3], options) -> in [0, 255].
 BANK_VIEWS = {
     "augmix": lambda key, images, options: augmix(key, images, **options.augmix._asdict()),
     "degraded": lambda key, images, options: degrade(key, images),
 }
-DRIFT_IMAGES = 256  # whose sorted features are kept to measure how far good images deviate
 
 
 class Networks(NamedTuple):
@@ -66,7 +67,7 @@ def make_banks(networks: Networks, images, *, options: BankOptions, scoring: Sco
         chosen = anchor_images(len(images), anchor=scoring.anchor, k=scoring.anchors, seed=scoring.seed)
         variables["alpha"] = jnp.float32(scoring.alpha)
         if options.pixels:
-            variables["pixels"] = _pixels(images, chosen)
+            variables["pixels"] = _pixels(images, chosen, options)
         references = _references(networks, images, chosen, variables.get("pixels"), options=options)
     drawn, ranks = draw_patches(
         networks,
@@ -90,24 +91,29 @@ def make_banks(networks: Networks, images, *, options: BankOptions, scoring: Sco
     return variables
 
 
-def _chunks(images, chosen: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
+def pass_images(size: int, options: BankOptions) -> int:
+    """How many images of a side go through the teacher at once."""
+    return options.batch_size or images_of_a_pass(size, at_most=CHUNK)
+
+
+def _chunks(images, chosen: np.ndarray, options: BankOptions) -> Iterator[tuple[np.ndarray, int]]:
     """Chosen images in batches that all have one shape, the last one filled up, and how many count."""
-    for start in range(0, len(chosen), CHUNK):
-        indices = chosen[start : start + CHUNK]
-        yield np.asarray(images[np.resize(indices, CHUNK)]), len(indices)
+    size = images[chosen[:1]].shape[1]
+    b = pass_images(size, options)
+    for start in range(0, len(chosen), b):
+        indices = chosen[start : start + b]
+        yield np.asarray(images[np.resize(indices, b)]), len(indices)
 
 
-def _pixels(images, chosen: np.ndarray) -> PyTree:
+def _pixels(images, chosen: np.ndarray, options: BankOptions) -> PyTree:
     """The anchors' mean brightness of each channel and contrast, in [0, 255]."""
     moments = jax.jit(lambda batch: image_moments(batch.astype(jnp.float32)))
-    found = [[part[:count] for part in moments(batch)] for batch, count in _chunks(images, chosen)]
+    found = [[part[:count] for part in moments(batch)] for batch, count in _chunks(images, chosen, options)]
     return dict(mean_moments(found)._asdict())
 
 
-def _references(
-    networks: Networks, images, chosen: np.ndarray, pixels: PyTree | None, *, options: BankOptions
-) -> list[PyTree]:
-    """For each bank the mean of the anchors' sorted features at the matched stages; their own path is not matched."""
+def reference_program(networks: Networks, pixels: PyTree | None, *, options: BankOptions) -> Callable:
+    """A program: (variables, images) -> for each bank the images' sorted features at the matched stages."""
     teacher = networks.teacher
 
     @jax.jit
@@ -119,9 +125,16 @@ def _references(
             found.append({str(k): sort_features(stages[k - 1]).astype(jnp.float32) for k in options.matched})
         return found
 
-    total = None
-    for batch, count in _chunks(images, chosen):
-        found = sorted_stages(networks.variables, batch)
+    return sorted_stages
+
+
+def _references(
+    networks: Networks, images, chosen: np.ndarray, pixels: PyTree | None, *, options: BankOptions
+) -> list[PyTree]:
+    """For each bank the mean of the anchors' sorted features at the matched stages; their own path is not matched."""
+    total, program = None, reference_program(networks, pixels, options=options)
+    for batch, count in _chunks(images, chosen, options):
+        found = program(networks.variables, batch)
         sums = jax.tree.map(lambda a: np.asarray(a[:count], np.float64).sum(0), found)  # noqa: B023
         total = sums if total is None else jax.tree.map(np.add, total, sums)
     return jax.tree.map(lambda a: jnp.asarray(a / len(chosen), jnp.float32), total)
@@ -147,7 +160,7 @@ def draw_patches(
         references: sorted features that stages are matched to, one entry a bank; empty without a matching.
         pixels: moments that images are matched to first, or None.
         rows: (number of the bank, number of patches) -> how many of them its rows will be.
-        ranked: positions of the images whose middle ranks are returned, for drift.
+        ranked: positions of the images whose middle ranks are returned, for drift; of these the first `drift_images`.
         first: how many images the banks hold already; their draws and views are not repeated.
 
     Returns:
@@ -157,38 +170,37 @@ def draw_patches(
     Raises:
         ValueError: more candidates than memory holds.
     """
-    wanted, ranks = set(np.asarray(ranked).tolist()), {str(stage): [] for stage in DRIFT_STAGES}
-    program = _embedder(networks, pixels, options=options, scoring=scoring)
-    sample = jax.ShapeDtypeStruct((CHUNK, *np.asarray(images[np.zeros(1, np.int64)]).shape[1:]), jnp.uint8)
-    shapes = jax.eval_shape(program["clean"], networks.variables, references, sample, jnp.int32(0), jnp.int32(0))[0]
+    program = patch_programs(networks, pixels, options=options, scoring=scoring)
+    shape = images[np.zeros(1, np.int64)].shape[1:]
+    sample = jax.ShapeDtypeStruct((pass_images(shape[0], options), *shape), jnp.uint8)
+    shapes, looks = jax.eval_shape(program["clean"], networks.variables, references, sample, jnp.int32(0), jnp.int32(0))
+    ranked = np.asarray(ranked)[: drift_images(looks)]
+    place = {int(image): i for i, image in enumerate(np.sort(ranked))}
+    ranks = {stage: np.empty((len(place), *look.shape[1:]), np.float32) for stage, look in looks.items()}
     seed = [scoring.seed, 5, first] if first else [scoring.seed, 5]
-    of_each = [e.shape[1] * e.shape[2] for e in shapes]
-    counts = [n * len(images) * (1 + len(options.views)) for n in of_each]
-    kept = [rows(i, total) for i, total in enumerate(counts)]
-    drawn = [candidate_count(total, rows=k, options=options) for total, k in zip(counts, kept)]
-    check_memory([BankNeed(*of, e.shape[3]) for *of, e in zip(kept, drawn, of_each, shapes)], chunk=CHUNK)
+    needs = bank_needs(shapes, images=len(images), rows=rows, options=options)
+    check_memory(needs, chunk=sample.shape[0])
     collectors = [
-        Candidates.drawn_from(total, m, rows=k, patches=n, images=len(images), seed=seed)
-        for total, m, k, n in zip(counts, drawn, kept, of_each)
+        Candidates.drawn_from(need, images=len(images), views=1 + len(options.views), seed=seed) for need in needs
     ]
     everything = np.arange(len(images))
     for v, view in enumerate(("clean", *options.views)):
         start = 0
-        for batch, count in _chunks(images, everything):
+        for batch, count in _chunks(images, everything, options):
             embeddings, looked = program[view](
                 networks.variables, references, batch, jnp.int32(v), jnp.int32(first + start)
             )
             for collector, embedding in zip(collectors, embeddings, strict=True):
                 collector.take(np.asarray(embedding[:count]), view=v, start=start)
             if view == "clean":
-                seen = [i for i in range(count) if start + i in wanted]
+                seen = [i for i in range(count) if start + i in place]
                 for stage, values in looked.items():
-                    ranks[stage].append(np.asarray(values)[seen])
+                    ranks[stage][[place[start + i] for i in seen]] = np.asarray(values)[seen]
             start += count
-    return [collector.result() for collector in collectors], {k: np.concatenate(v) for k, v in ranks.items()}
+    return [collector.result() for collector in collectors], ranks
 
 
-def _embedder(
+def patch_programs(
     networks: Networks, pixels: PyTree | None, *, options: BankOptions, scoring: Scoring
 ) -> dict[str, Callable]:
     """For each view a program: (variables, references, images, view's number, first image's) -> embeddings, ranks."""
@@ -221,10 +233,3 @@ def _embedder(
         return embeddings, looked if view == "clean" else {}
 
     return {view: jax.jit(functools.partial(run, view=view)) for view in ("clean", *options.views)}
-
-
-def drift_entry(ranks: dict[str, np.ndarray]) -> PyTree:
-    """The entry "drift" from the middle ranks of k good images, {"1": [k m1 c1], "2": [k m2 c2]}: see `make_drift`."""
-    barycentre = {k: jnp.asarray(r.mean(0, dtype=np.float64), jnp.float32) for k, r in ranks.items()}
-    spread = {k: jnp.asarray(channel_deviation(jnp.asarray(r), barycentre[k]).mean(0)) for k, r in ranks.items()}
-    return jax.tree.map(lambda a: a[None], {"barycentre": barycentre, "spread": spread})

@@ -79,7 +79,7 @@ def bank_options(config: ConfigDict, *, size: int) -> BankOptions:
     check_choice(SCORES, config.score, f"{field}.score")
     if not config.rows > 0 or (config.rows > 1 and config.rows % 1):
         raise ValueError(f"{field}.rows: got {config.rows}, expected a whole number, or a share of all between 0 and 1")
-    for name, least in (("candidates", 1), ("projection", 0), ("components", 0), ("neighbours", 1)):
+    for name, least in (("candidates", 1), ("projection", 0), ("components", 0), ("neighbours", 1), ("batch_size", 0)):
         if config[name] < least:
             raise ValueError(f"{field}.{name}: got {config[name]}, expected {least} or more")
     for view in config.views:
@@ -106,6 +106,7 @@ def bank_options(config: ConfigDict, *, size: int) -> BankOptions:
         components=config.components,
         score=config.score,
         neighbours=config.neighbours,
+        batch_size=config.batch_size,
     )
 
 

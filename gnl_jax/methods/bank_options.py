@@ -38,6 +38,7 @@ class BankOptions(NamedTuple):
     components: principal components of the candidates that are kept; 0 keeps the features as they are.
     score: "map", the largest value of the smoothed map; "patches", PatchCore's re-weighted largest distance.
     neighbours: of that re-weighting.
+    batch_size: images that go through the teacher at once while a bank is made; 0 for `images_of_a_pass`.
     """
 
     sizes: tuple[BankSize, ...] = (BankSize(Fraction(1), (2, 3)),)
@@ -53,6 +54,7 @@ class BankOptions(NamedTuple):
     components: int = 0
     score: str = "map"
     neighbours: int = 9
+    batch_size: int = 0
 
 
 def parse_sizes(texts: Sequence[str], *, size: int) -> tuple[BankSize, ...]:

@@ -56,9 +56,9 @@ def make_drift(
     def deviations(images, barycentre):
         return jax.tree.map(jax.vmap(channel_deviation), ranks_by_reference(images), barycentre)
 
-    chunks = [images[i : i + _CHUNK] for i in range(0, len(images), _CHUNK)]
-    barycentre = _mean((ranks_by_reference(chunk) for chunk in chunks), n=len(images))
-    spread = _mean((deviations(chunk, barycentre) for chunk in chunks), n=len(images))
+    chunks = [np.arange(i, min(i + _CHUNK, len(images))) for i in range(0, len(images), _CHUNK)]
+    barycentre = _mean((ranks_by_reference(images[chunk]) for chunk in chunks), n=len(images))
+    spread = _mean((deviations(images[chunk], barycentre) for chunk in chunks), n=len(images))
     return {"barycentre": barycentre, "spread": spread}
 
 

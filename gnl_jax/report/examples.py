@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from gnl_jax.data.folder import corruption
-from gnl_jax.detection.detector import Detector
+from gnl_jax.detection.detector import Detector, predict
 from gnl_jax.detection.threshold import OK
 from gnl_jax.report.overlay import geometry_of, in_source, overlay, picture, read_native, small
 from gnl_jax.report.shift_rows import Shown
@@ -29,12 +29,14 @@ def examples(detector: Detector, shown: Shown, *, seed: int) -> dict[str, Any]:
         "missed": [i for i in order if not shown.good[i] and not flagged[i]][:EACH],
     }
     first = int(np.flatnonzero(shown.good)[0])
+    rows = [i for found in chosen.values() for i in found]
+    maps = dict(zip(rows, predict(detector, shown.images[np.array(rows, np.int64)]).map)) if rows else {}
     return {
         "thumbnail": picture(_native(detector, shown, first, seed=seed), SIDE // 2),
         **{
             kind: [
                 {
-                    "image": _overlay(detector, shown, i, seed=seed),
+                    "image": _overlay(detector, shown, i, maps[i], seed=seed),
                     "name": shown.condition.files.names[i],
                     "score": float(scores[i]),
                     "decision": decisions[i].decision,
@@ -56,10 +58,10 @@ def _native(detector: Detector, shown: Shown, index: int, *, seed: int) -> np.nd
     )
 
 
-def _overlay(detector: Detector, shown: Shown, index: int, *, seed: int) -> str:
+def _overlay(detector: Detector, shown: Shown, index: int, score_map: np.ndarray, *, seed: int) -> str:
     image = small(_native(detector, shown, index, seed=seed), SIDE)
     _, threshold = detector.require_record().thresholds
-    placed = in_source(shown.prediction.map[index], image.shape[:2], geometry_of(detector))
+    placed = in_source(score_map, image.shape[:2], geometry_of(detector))
     return picture(overlay(image, placed, threshold), SIDE)
 
 

@@ -5,15 +5,15 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from gnl_jax.data.folder import corruption
 from gnl_jax.data.load import folder_options
+from gnl_jax.data.pixels import pixel_hash
+from gnl_jax.data.protocol import ImageSource
 from gnl_jax.data.reading import Transform, load_images
 from gnl_jax.detection.artifact import use_matching
 from gnl_jax.detection.detector import Detector, predict
 from gnl_jax.detection.limits import Counts, Limits
-from gnl_jax.detection.parts import check_unseen
+from gnl_jax.detection.parts import KEPT_MB, check_unseen
 from gnl_jax.detection.threshold import Rule
 from gnl_jax.detection.verdict import Judgement, judge
 from gnl_jax.progress import progress_bar
@@ -76,19 +76,19 @@ def shift_report(
     rows, counted, unshifted, started = [], [], {}, time.monotonic()
     with progress_bar("conditions", total) as advance:
         for condition in conditions:
-            images = _load(detector, condition, options)
+            images, hashes = _load(detector, condition, options)
             if condition.family is None:
-                check_unseen(images, condition.files.names, known.manifest["data"])
-            shown = Shown(condition, images, predict(detector, images, advance=advance))
+                check_unseen(hashes, condition.files.names, known.manifest["data"])
+            shown = Shown(condition, images, predict(detector, images, maps=False, advance=advance))
             if condition.kind == "clean":
                 unshifted = dict(zip(condition.files.paths, decided(detector, shown)))
             others = {kind: counts_good(other, shown) for kind, other in others_by_matching.items()}
             compared = None
             if baseline is not None:
-                its = images if _reads_alike(detector, baseline) else _load(baseline, condition, options)
+                its = (images, hashes) if _reads_alike(detector, baseline) else _load(baseline, condition, options)
                 if condition.family is None:
-                    check_unseen(its, condition.files.names, baseline.require_record().manifest["data"])
-                compared = counts_good(baseline, shown._replace(images=its))
+                    check_unseen(its[1], condition.files.names, baseline.require_record().manifest["data"])
+                compared = counts_good(baseline, shown._replace(images=its[0]))
             counted.append(count(detector, shown, unshifted, counted[0] if counted else None))
             row = condition_row(detector, shown, counted[-1], others, compared)
             rows.append(row | examples(detector, shown, seed=options.seed))
@@ -146,14 +146,15 @@ def _rule(rule: Rule | None) -> dict[str, Any] | None:
     return rule and {"rate": float(rule.rate), "text": rule.describe()}
 
 
-def _load(detector: Detector, condition: Condition, options: ShiftOptions) -> np.ndarray:
+def _load(detector: Detector, condition: Condition, options: ShiftOptions) -> tuple[ImageSource, tuple[str, ...]]:
+    """The images as the detector sees them, uint8 [n s s 3], and their hashes; many are read when they are needed."""
     dataset = detector.require_record().config.dataset.copy_and_resolve_references()
     dataset.root = "."
     reading = folder_options(dataset, seed=0)
     change: Transform | None = None
     if condition.family is not None:
         change = corruption(condition.family, severity=condition.severity, seed=options.seed)
-    return load_images(
+    loaded = load_images(
         condition.files.paths,
         reading.size,
         names=condition.files.names,
@@ -161,8 +162,11 @@ def _load(detector: Detector, condition: Condition, options: ShiftOptions) -> np
         alpha=reading.alpha,
         transform=change,
         cache_dir="",
+        memory_mb=KEPT_MB,
+        look=pixel_hash,
         what=condition.name,
-    ).images
+    )
+    return loaded.images, loaded.report.seen
 
 
 def _reads_alike(one: Detector, other: Detector) -> bool:

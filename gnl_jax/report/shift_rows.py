@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gnl_jax.data.protocol import ImageSource
+from gnl_jax.data.sources import subset
 from gnl_jax.detection.detector import Detector, predict
 from gnl_jax.detection.evidence import upper_bound
 from gnl_jax.detection.limits import Counts
@@ -20,10 +22,10 @@ BINS = 30  # of the histograms
 
 
 class Shown(NamedTuple):
-    """A condition, its images uint8 [n s s 3], and what was predicted, maps included."""
+    """A condition, its images uint8 [n s s 3] or a source of them, and what was predicted, without maps."""
 
     condition: Condition
-    images: np.ndarray
+    images: ImageSource
     prediction: Prediction
 
     @property
@@ -64,7 +66,7 @@ def counts(parts: Sequence[Part]) -> dict[str, int]:
 
 def counts_good(detector: Detector, shown: Shown) -> dict[str, int]:
     """What a detector does with the good parts among the images."""
-    prediction = predict(detector, shown.images[shown.good], maps=False)
+    prediction = predict(detector, subset(shown.images, np.flatnonzero(shown.good)), maps=False)
     return counts(by_part(detector, shown, prediction, shown.good))
 
 

@@ -43,16 +43,16 @@ def write_unusual(detector: Detector, folder: str | os.PathLike, path: Path, *, 
     with progress_bar("looking for unusual images", len(good.images)) as advance:
         scores = predict_as_new(detector, good, maps=False, advance=advance).score
     top = np.argsort(-scores, kind="stable")[:SHOWN]
-    maps, (_, review) = predict_as_new(detector, good.take(top)).map, record.thresholds
+    images, maps, (_, review) = good.images[top], predict_as_new(detector, good.take(top)).map, record.thresholds
     threshold = shown_threshold(record, maps)
     of_review = "" if review is None else f" (review above {review:.4g})"
     learned = set(data["fit"])
     figures = [
-        f'<figure><img alt="" src="{picture(good.images[i], SIDE)}">'
-        f'<img alt="score map" src="{picture(overlay(good.images[i], score_map, threshold), SIDE)}">'
+        f'<figure><img alt="" src="{picture(image, SIDE)}">'
+        f'<img alt="score map" src="{picture(overlay(image, score_map, threshold), SIDE)}">'
         f"<figcaption>{_text(good.names[i])}<br>score {scores[i]:.4g}{of_review}, "
         f"{'learned from' if good.hashes[i] in learned else 'calibrates'}</figcaption></figure>"
-        for i, score_map in zip(top, maps)
+        for i, image, score_map in zip(top, images, maps)
     ]
     write_atomic(path, _PAGE.format(n=len(good.images), figures="\n".join(figures)))
     return path

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from gnl_jax.data.protocol import ImageSource
 from gnl_jax.methods.build import build_method, matmul_precision
 from gnl_jax.training.dispatch import make_dispatch, steps_per_dispatch
 from gnl_jax.training.features import compute_features, with_features
@@ -14,7 +15,7 @@ from gnl_jax.training.features import compute_features, with_features
 _TIMED = 2  # dispatches, after one that compiles
 
 
-def epochs_within(config: ConfigDict, images: np.ndarray, *, minutes: float) -> tuple[int, float]:
+def epochs_within(config: ConfigDict, images: ImageSource, *, minutes: float) -> tuple[int, float]:
     """(epochs that fit into the minutes, 0 if none does; seconds of an epoch) over images uint8 [n s s 3].
 
     Takes the time of one compilation, which the disk keeps for training, and three dispatches on one batch; nothing of
@@ -27,7 +28,7 @@ def epochs_within(config: ConfigDict, images: np.ndarray, *, minutes: float) -> 
     group = steps_per_dispatch(config.train.steps_per_dispatch)
     rows = np.tile(np.arange(phase.batch_size) % len(images), (group, 1))
     with jax.default_matmul_precision(matmul_precision(config)):
-        few = images[: phase.batch_size]
+        few = images[np.arange(min(phase.batch_size, len(images)))]
         features = compute_features(phase, method.frozen, few, budget_mb=config.train.feature_budget_mb)
         batch = (rows, images[rows], np.ones(rows.shape, bool))
         ((_, *batch),) = with_features([batch], features)

@@ -147,5 +147,7 @@ def test_the_largest_value_of_each_part_ascending():
 def test_images_known_already_are_named(folder):
     good = good_images(folder, dataset())
     with pytest.raises(ValueError, match=r"1 of 12 images were used for fitting, such as 'line 0/tile2_exp1.png'"):
-        check_distinct(good, [good.hashes[good.names.index("line 0/tile2_exp1.png")]], what="used for fitting")
-    check_distinct(good, ["0" * 64], what="used for fitting")
+        check_distinct(
+            good.hashes, good.names, [good.hashes[good.names.index("line 0/tile2_exp1.png")]], what="used for fitting"
+        )
+    check_distinct(good.hashes, good.names, ["0" * 64], what="used for fitting")

@@ -11,7 +11,7 @@ from gnl_jax.detection.limits import make_limits
 from gnl_jax.detection.record import Calibration, Record, rule_record
 from gnl_jax.detection.threshold import make_drift_rule, make_rules
 from gnl_jax.methods.base import Prediction
-from gnl_jax.report import shift, shift_rows
+from gnl_jax.report import examples, shift, shift_rows
 from gnl_jax.report.html import report_page
 from gnl_jax.report.shift import shift_report
 from gnl_jax.report.shift_files import Files, ShiftOptions, _some
@@ -28,7 +28,7 @@ def brightness(detector, images, *, maps=True, advance=lambda n: None):
 
 @pytest.fixture
 def detector(monkeypatch):
-    for module in (shift, shift_rows):
+    for module in (shift, shift_rows, examples):
         monkeypatch.setattr(module, "predict", brightness)
     config = default_config()
     config.dataset.name, config.dataset.normal, config.dataset.size = "folder", "", SIZE
