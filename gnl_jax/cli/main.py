@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from gnl_jax import console
-from gnl_jax.cli import add, export, fit, fit_all, info, recalibrate, remove, score, shift, weights
+from gnl_jax.cli import add, example, export, fit, fit_all, info, recalibrate, remove, score, shift, weights
 from gnl_jax.cli.arguments import FAILED, REFUSED, UNREADABLE, USAGE, UsageError
 from gnl_jax.version import __version__
 
@@ -21,6 +21,7 @@ OUT_OF_MEMORY = (
 )
 
 COMMANDS = {
+    "example": example,
     "fit": fit,
     "fit-all": fit_all,
     "score": score,
