@@ -1,7 +1,10 @@
 """Files that are whole or absent, whatever interrupts their writing."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 
 def write_atomic(path: str | os.PathLike, data: bytes | str) -> None:
@@ -9,11 +12,21 @@ def write_atomic(path: str | os.PathLike, data: bytes | str) -> None:
 
     Text is written as UTF-8. Raises OSError naming the file; what was there before is then untouched.
     """
+    with open_atomic(path) as file:
+        file.write(data.encode() if isinstance(data, str) else data)
+
+
+@contextlib.contextmanager
+def open_atomic(path: str | os.PathLike) -> Iterator[BinaryIO]:
+    """A file to write to, which replaces the one at the path in one step when the block ends (`write_atomic`).
+
+    An exception in the block leaves what was there before. Raises OSError naming the file.
+    """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

@@ -2,7 +2,8 @@
 
 What the bank was made with stays: the reference of matching and what drift is measured against. The calibration is made
 anew, with the images that calibrated before (--calibration-images) or, without them, with a part of the new ones, which
-is set aside and not learned from. The old file is not touched, and the new one names it.
+is set aside and not learned from. The old file is not touched, and the new one names it. --marks adds the images that
+were marked good on the page of a batch, such as false alarms.
 """
 
 import argparse
@@ -17,11 +18,12 @@ from gnl_jax.cli.arguments import (
     group_by,
     open_detector,
 )
+from gnl_jax.cli.marked import add_good, marked
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("detector", help="the old .gnl file, of a memory bank")
-    parser.add_argument("--good", required=True, metavar="FOLDER", help="images of good parts that it has not seen")
+    add_good(parser, help="images of good parts that it has not seen")
     parser.add_argument("--out", required=True, metavar="FILE.gnl", help="the new detector")
     parser.add_argument(
         "--calibration-images", metavar="FOLDER", help="the images that calibrated it, other images among them or not"
@@ -35,20 +37,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from gnl_jax.detection.artifact import save
     from gnl_jax.detection.learn_more import add_images
-    from gnl_jax.detection.parts import good_images, read_good
+    from gnl_jax.detection.parts import good_images, read_files, read_good
 
     check_out(args.out)
     check_new_file(args.out, args.detector)
     if args.calibration_images:
         refuse_beside_calibration(args)
+    marks = marked(
+        args, biased="" if args.calibration_images else "the calibration, which --calibration-images leaves as it is"
+    )
     old = open_detector(args.detector)
     dataset, groups = old.detector.require_record().config.dataset, group_by(args.group_by, old.detector)
     calibration = None
     if args.calibration_images:
         calibration = good_images(args.calibration_images, dataset, group_by=groups)
+    good = read_files(marks.good, dataset, group_by=groups) if marks else read_good(args.good, dataset, group_by=groups)
     new = add_images(
         old.detector,
-        read_good(args.good, dataset, group_by=groups),
+        good,
         parent=old.sha256,
         calibration=calibration,
         count=args.calibration,

@@ -43,18 +43,18 @@ def open_detector(path: str) -> Opened:
     return Opened(detector, hashlib.sha256(Path(path).read_bytes()).hexdigest(), Path(path))
 
 
-def check_out(path: str | None) -> None:
+def check_out(path: str | None, *, option: str = "--out") -> None:
     """Raises UsageError, before anything is computed, for a file that cannot be written where it is to go."""
     if path is None:
         return
     if not (folder := Path(path).absolute().parent).is_dir():
-        raise UsageError(f"--out: no folder {folder}")
+        raise UsageError(f"{option}: no folder {folder}")
     if Path(path).is_dir():
-        raise UsageError(f"--out: {path} is a folder, expected the name of a file")
+        raise UsageError(f"{option}: {path} is a folder, expected the name of a file")
     try:
         tempfile.TemporaryFile(dir=folder).close()  # rights alone do not tell: the disk may be read-only
     except OSError as error:
-        raise UsageError(f"--out: nothing can be written to {folder}: {error.strerror}") from error
+        raise UsageError(f"{option}: nothing can be written to {folder}: {error.strerror}") from error
 
 
 def add_skip(parser: argparse.ArgumentParser) -> None:

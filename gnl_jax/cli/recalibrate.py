@@ -3,7 +3,8 @@
 Take consecutive parts that were verified to be good, flagged ones included: with easy parts alone, the rate holds for
 easy parts alone. The weights stay; the old file is not touched, and the new one names it. The rates are the old
 detector's, unless others are given. Old and new decide on the same parts, and the verdict says which one to use; a new
-detector that is probably blind is written only with --force.
+detector that is probably blind is written only with --force. --marks takes the parts from the page of a batch, which
+must be marked to the last image.
 """
 
 import argparse
@@ -26,17 +27,22 @@ from gnl_jax.cli.arguments import (
     group_by,
     open_detector,
 )
+from gnl_jax.cli.marked import add_good, marked
 from gnl_jax.text import printable
 
 if TYPE_CHECKING:
+    from ml_collections import ConfigDict
+
     from gnl_jax.detection.detector import Detector
     from gnl_jax.detection.limits import Limits
+    from gnl_jax.detection.marks import Marks
+    from gnl_jax.detection.parts import GoodImages
     from gnl_jax.detection.recalibrate import Compared
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("detector", help="the old .gnl file")
-    parser.add_argument("--good", required=True, metavar="FOLDER", help="images of good parts of the new condition")
+    add_good(parser, help="images of good parts of the new condition")
     parser.add_argument("--out", required=True, metavar="FILE.gnl", help="the new detector")
     parser.add_argument("--condition", required=True, help="what changed, such as 'exposure 6'")
     parser.add_argument("--reason", default="", help="why it is recalibrated, for the record")
@@ -49,7 +55,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from gnl_jax.detection.artifact import save
-    from gnl_jax.detection.parts import good_images
     from gnl_jax.detection.preprocess import record_reader
     from gnl_jax.detection.recalibrate import compare, recalibrate
 
@@ -57,13 +62,12 @@ def run(args: argparse.Namespace) -> int:
     old = open_detector(args.detector)
     if Path(args.out).exists() and Path(args.out).samefile(args.detector):
         raise UsageError("--out: got the old detector, expected another file")
+    marks = marked(args, biased="the threshold")
     groups = group_by(args.group_by, old.detector)
     record = old.detector.require_record()
-    good_files, bad_files = files_of(args.good), files_of(args.bad, defective=True) if args.bad else []
+    good_files, bad_files = (marks.good, marks.bad) if marks else folder_files(args)
     skipped = check_usable(record_reader(record), [*good_files, *bad_files], skip=args.skip_unreadable)
-    good = good_images(
-        args.good, record.config.dataset, group_by=groups, exclude=sorted(set(skipped).intersection(good_files))
-    )
+    good = read_images(args, marks, record.config.dataset, groups, skipped)
     result = recalibrate(
         old.detector,
         good,
@@ -80,7 +84,9 @@ def run(args: argparse.Namespace) -> int:
         save(result.detector, args.out)
         print(f"wrote {args.out}")
         return UNREADABLE if skipped else DONE
-    found = compare(old.detector, result, good, **defects(args.bad, groups, skipped), limits=old_limits(old.detector))
+    found = compare(
+        old.detector, result, good, **defects(args, marks, groups, skipped), limits=old_limits(old.detector)
+    )
     lines = [f"cannot be read: {line}" for line in found.unreadable]
     lines += report(found, args)
     print(printable("\n".join(lines), keep="\n"))
@@ -92,22 +98,41 @@ def run(args: argparse.Namespace) -> int:
     return UNREADABLE if skipped or found.unreadable else DONE
 
 
-def files_of(folder: str, *, defective: bool = False) -> list[str]:
-    """The image files below a folder; of defective parts, without those in good/."""
+def folder_files(args: argparse.Namespace) -> tuple[list[str], tuple[str, ...]]:
+    """The image files below --good, and those of --bad without its good/."""
     from gnl_jax.data.listing import list_images
     from gnl_jax.report.shift_files import defect_files
 
-    if defective:
-        return list(defect_files(folder).paths)
-    return [os.path.join(folder, name) for name in list_images(folder)]
+    good = [os.path.join(args.good, name) for name in list_images(args.good)]
+    return good, defect_files(args.bad).paths if args.bad else ()
 
 
-def defects(folder: str | None, groups: str, skipped: Collection[str]) -> dict[str, tuple[str, ...]]:
+def read_images(
+    args: argparse.Namespace, marks: "Marks | None", dataset: "ConfigDict", groups: str, skipped: Collection[str]
+) -> "GoodImages":
+    """The good images, each picture once: those of the folder by name, marked ones in the order of their batch."""
+    from gnl_jax.detection.parts import good_images, read_files, without_copies
+
+    if marks:
+        return without_copies(read_files([p for p in marks.good if p not in skipped], dataset, group_by=groups))
+    inside = [path for path in skipped if path.startswith(os.path.join(args.good, ""))]
+    return good_images(args.good, dataset, group_by=groups, exclude=sorted(inside))
+
+
+def defects(
+    args: argparse.Namespace, marks: "Marks | None", groups: str, skipped: Collection[str]
+) -> dict[str, tuple[str, ...]]:
     """Files of defective parts, and the parts that they show."""
-    from gnl_jax.report.shift_files import defect_files
+    from gnl_jax.report.shift_files import defect_files, marked_files
 
-    files = defect_files(folder, group_by=groups).without(skipped) if folder else None
-    return {"bad": files.paths, "bad_parts": files.parts} if files else {}
+    if marks:
+        files = marked_files(marks.bad, "defect", group_by=groups)
+    elif args.bad:
+        files = defect_files(args.bad, group_by=groups)
+    else:
+        return {}
+    files = files.without(skipped)
+    return {"bad": files.paths, "bad_parts": files.parts}
 
 
 def old_limits(detector: "Detector") -> "Limits":
@@ -133,7 +158,7 @@ def report(found: "Compared", args: argparse.Namespace) -> list[str]:
     command = {
         Choice.KEEP: f"gnl-jax score {shlex.quote(args.detector)} IMAGES --fail-on review",
         Choice.REPLACE: f"gnl-jax score {shlex.quote(args.out)} IMAGES --fail-on review",
-        Choice.REFIT: f"gnl-jax fit {shlex.quote(args.good)} --out {shlex.quote(args.out)}",
+        Choice.REFIT: f"gnl-jax fit {shlex.quote(args.good) if args.good else 'GOOD'} --out {shlex.quote(args.out)}",
     }[found.choice]
     return [*lines, f"VERDICT: {found.choice}", "Next:", f"  {command}"]
 

@@ -25,7 +25,7 @@ from gnl_jax.cli.arguments import (
     listed,
     open_detector,
 )
-from gnl_jax.cli.score_files import output, overlay_place, run_files
+from gnl_jax.cli.score_files import counted, output, overlay_place, run_files
 from gnl_jax.cli.streams import read_names, score_names, standard_input, watch
 
 if TYPE_CHECKING:
@@ -48,6 +48,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=("csv", "jsonl"), help="by default csv; jsonl with - and --watch")
     parser.add_argument("--overlays", metavar="FOLDER", help="write each image with its score map; subfolders are kept")
     parser.add_argument(
+        "--html", metavar="FILE.html", help="write a page of the images by rank, to look at and to mark"
+    )
+    parser.add_argument(
+        "--html-limit",
+        type=float,
+        default=64,
+        metavar="MB",
+        help="of its pictures, the highest-ranked first (64)",
+    )
+    parser.add_argument(
         "--group-by", metavar="REGEX|FILE.csv", help=f"for the folder's drift: {GROUPS}; by default as when fitted"
     )
     parser.add_argument(
@@ -60,6 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     check_together(args)
     check_out(args.out)
+    check_out(args.html, option="--html")
     if args.watch:
         return exit_status(args, run_watch(args))
     if args.inputs == ["-"]:
@@ -78,6 +89,10 @@ def check_together(args: argparse.Namespace) -> None:
         raise UsageError(f"--watch: no folder {args.watch!r}")
     if args.watch and (args.out is None or args.format == "csv"):
         raise UsageError("--watch: expected --out FILE, which gets JSON lines")
+    if args.html and (args.watch or "-" in args.inputs):
+        raise UsageError("--html: expected images, folders or patterns: the page is of a batch that has an end")
+    if args.html and not (args.html.endswith(".html") and args.html_limit > 0):
+        raise UsageError("--html: expected a name that ends with .html, and a limit of more than 0 MB")
     if not args.settle > 0 or (args.stop_after is not None and not args.stop_after > 0):
         raise UsageError("--settle and --stop-after: expected more than 0 seconds")
 
@@ -134,11 +149,6 @@ def overlay_writer(args: argparse.Namespace, detector, *, below) -> Callable:
             write_overlay(overlay_place(Path(args.overlays), below(result), taken), detector, result)
 
     return show
-
-
-def counted(said: Counter) -> str:
-    """How many images had each decision."""
-    return f"{sum(said.values())} images: " + ", ".join(f"{n} {what}" for what, n in sorted(said.items()))
 
 
 def chosen(detector: "Detector", args: argparse.Namespace) -> "Detector":

@@ -26,6 +26,7 @@ from gnl_jax.cli.arguments import (
     probability,
     rate,
 )
+from gnl_jax.cli.marked import add_good, marked
 from gnl_jax.text import printable
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("detector", help="a .gnl file")
-    parser.add_argument("--good", required=True, metavar="FOLDER", help="good parts that it has not seen")
+    add_good(parser, help="good parts that it has not seen")
     parser.add_argument("--bad", metavar="FOLDER", help="defective parts, best in one folder for each kind of defect")
     parser.add_argument(
         "--shifted", action="append", default=[], type=named_folder, metavar="NAME=FOLDER", help=_SHIFTED
@@ -79,7 +80,8 @@ def run(args: argparse.Namespace) -> int:
     from gnl_jax.files import write_atomic
     from gnl_jax.images.corruptions import FAMILIES, SEVERITIES
     from gnl_jax.report.html import write_page
-    from gnl_jax.report.shift import ShiftOptions, shift_report
+    from gnl_jax.report.shift import shift_report
+    from gnl_jax.report.shift_files import ShiftOptions, marked_files
 
     families = tuple(args.families.split(",")) if args.families else tuple(FAMILIES)
     if unknown := set(families) - set(FAMILIES):
@@ -98,21 +100,28 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(
             f"--shifted: got the names {', '.join(names)}, expected different ones, and none of them clean"
         )
+    marks = marked(args, biased="the rates")
     opened = open_detector(args.detector)
     baseline = open_detector(args.baseline) if args.baseline else None
     folders = [args.good, args.bad, *dict(args.shifted).values()]
     files = [os.path.join(folder, name) for folder in folders if folder for name in list_images(folder)]
+    files += [*marks.good, *marks.bad] if marks else []
     skipped = check_usable(record_reader(opened.detector.require_record()), files, skip=args.skip_unreadable)
     limits = acceptable(opened.detector, args)
     enough, enough_bad = parts_for_verdict(limits)
     drawn = (args.limit or enough, args.limit_bad or enough_bad)
+    groups = group_by(args.group_by, opened.detector)
+    good, bad = args.good, args.bad
+    if marks:
+        good = marked_files(marks.good, "", group_by=groups)
+        bad = marked_files(marks.bad, "defect", group_by=groups)
     report = shift_report(
         opened.detector,
-        good=args.good,
-        bad=args.bad,
+        good=good,
+        bad=bad,
         shifted=dict(args.shifted),
         baseline=baseline.detector if baseline else None,
-        group_by=group_by(args.group_by, opened.detector),
+        group_by=groups,
         file=opened.path.name,
         sha256=opened.sha256,
         exclude=skipped,

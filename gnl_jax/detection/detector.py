@@ -1,5 +1,6 @@
 """The one way from images to scores and decisions: used by evaluation, export, the command line and users alike."""
 
+import html
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +15,7 @@ from gnl_jax.detection.inspection import Inspected
 from gnl_jax.detection.record import Decision, Record, describe_parent, describe_rules
 from gnl_jax.detection.sharding import bank_mesh, shard_banks
 from gnl_jax.methods.base import Method, Prediction
+from gnl_jax.text import printable
 
 PyTree = Any
 
@@ -57,6 +59,13 @@ class Detector:
             f"  {describe_rules(self.record)}\n"
             f"  made {made['date']} on {made['device']} with {versions}, from {images} images{again}"
         )
+
+    def _repr_html_(self) -> str:
+        """`repr` as a notebook shows it: what it is, and a table of how it decides and where it came from."""
+        first, *others = (printable(line.strip()) for line in repr(self).splitlines())
+        names = ("decides", "made", "")[: len(others)]
+        rows = [f"<tr><th>{name}</th><td>{html.escape(line)}</td></tr>" for name, line in zip(names, others)]
+        return f"<b>{html.escape(first)}</b><table>{''.join(rows)}</table>"
 
     def inspect(
         self,

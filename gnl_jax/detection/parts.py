@@ -52,7 +52,7 @@ def good_images(
     source: ImagesLike, dataset: ConfigDict, *, group_by: str = "", exclude: Sequence[str] = ()
 ) -> GoodImages:
     """As `read_good`, with every picture once: copies of one are left out, with a warning."""
-    return _without_copies(read_good(source, dataset, group_by=group_by, exclude=exclude))
+    return without_copies(read_good(source, dataset, group_by=group_by, exclude=exclude))
 
 
 def read_good(
@@ -71,33 +71,41 @@ def read_good(
         ValueError: a folder or array that cannot be used, a name that the expression does not match, an excluded
             image that is not there; it is named.
     """
-    if not isinstance(source, str | os.PathLike):
-        check_arrays(source)
-        root, names = "", tuple(f"image {i}" for i in range(len(source)))
-        chosen = _without(names, exclude, root="")
-        names, images = tuple(names[i] for i in chosen), _squares(source, chosen, dataset)
-        hashes = tuple(map(pixel_hash, images))
-    else:
+    if isinstance(source, str | os.PathLike):
         root = os.fspath(source)
         names = list_images(root)
         names = tuple(names[i] for i in _without(names, exclude, root=root))
         check_good_folder(root, names)
-        options = folder_options(_with_root(dataset, root), seed=0)
-        loaded = load_images(
-            [os.path.join(root, name) for name in names],
-            options.size,
-            white=options.white,
-            alpha=options.alpha,
-            skip_unreadable=options.skip_unreadable,
-            cache_dir=options.cache_dir,
-            memory_mb=KEPT_MB,
-            look=pixel_hash,
-            what=os.fsdecode(root),
-        )
-        images, names, hashes = loaded.images, tuple(names[i] for i in loaded.kept), loaded.report.seen
-        if warning := range_warning(loaded.report.peak, name=root):
-            logging.warning("%s", warning)
-    return GoodImages(images, names, part_names(names, group_by, root=root), hashes)
+        return _files(root, names, dataset, group_by)
+    check_arrays(source)
+    names = tuple(f"image {i}" for i in range(len(source)))
+    chosen = _without(names, exclude, root="")
+    names, images = tuple(names[i] for i in chosen), _squares(source, chosen, dataset)
+    return GoodImages(images, names, part_names(names, group_by), tuple(map(pixel_hash, images)))
+
+
+def read_files(paths: Sequence[str], dataset: ConfigDict, *, group_by: str = "") -> GoodImages:
+    """`read_good` for image files in this order, named by their paths."""
+    return _files("", tuple(paths), dataset, group_by)
+
+
+def _files(root: str, names: tuple[str, ...], dataset: ConfigDict, group_by: str) -> GoodImages:
+    options, what = folder_options(_with_root(dataset, root or "."), seed=0), os.fsdecode(root) or "images"
+    loaded = load_images(
+        [os.path.join(root, name) for name in names],
+        options.size,
+        white=options.white,
+        alpha=options.alpha,
+        skip_unreadable=options.skip_unreadable,
+        cache_dir=options.cache_dir,
+        memory_mb=KEPT_MB,
+        look=pixel_hash,
+        what=what,
+    )
+    names = tuple(names[i] for i in loaded.kept)
+    if warning := range_warning(loaded.report.peak, name=what):
+        logging.warning("%s", warning)
+    return GoodImages(loaded.images, names, part_names(names, group_by, root=root), loaded.report.seen)
 
 
 def check_arrays(images: np.ndarray | Sequence[np.ndarray]) -> None:
@@ -128,7 +136,7 @@ def _squares(images: np.ndarray | Sequence[np.ndarray], chosen: Sequence[int], d
     return squares
 
 
-def _without_copies(good: GoodImages) -> GoodImages:
+def without_copies(good: GoodImages) -> GoodImages:
     """Every picture once: copies that train and calibrate would make the promised rate wrong."""
     first: dict[str, int] = {}
     for i, digest in enumerate(good.hashes):

@@ -26,7 +26,7 @@ def csv_writer(file: IO[str]) -> Callable[[Inspected], None]:
     def write(result: Inspected) -> None:
         values = row(result)
         for name in ("file", "reason"):
-            values[name] = _harmless(values[name])
+            values[name] = harmless(values[name])
         values["boxes"] = json.dumps(values["boxes"])
         writer.writerow(["" if value is None else value for value in values.values()])
         file.flush()
@@ -49,7 +49,8 @@ def jsonl_writer(file: IO[str]) -> Callable[[Inspected], None]:
     return write
 
 
-def _harmless(text: str) -> str:
+def harmless(text: str) -> str:
+    """A text as a cell of CSV: `printable`, and with a ' in front where a spreadsheet would compute it."""
     shown = printable(text)
     return f"'{shown}" if shown.startswith(_FORMULA) else shown
 

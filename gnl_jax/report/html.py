@@ -32,7 +32,7 @@ def report_page(report: Mapping[str, Any]) -> str:
     check_report(report)
     report = shown(report)
     conditions = [_condition(c, i, report["thresholds"], report["limits"]) for i, c in enumerate(report["conditions"])]
-    return _template().render(
+    return template(TEMPLATE).render(
         report,
         conditions=conditions,
         families=_families(conditions),
@@ -104,7 +104,8 @@ def _digest(script: str) -> str:
 
 
 @functools.cache
-def _template() -> jinja2.Template:
+def template(name: str) -> jinja2.Template:
+    """A page's template, which escapes all that is put into it."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader(__name__.rpartition(".")[0], "."),
         autoescape=True,
@@ -113,4 +114,4 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
     )
     environment.filters |= {"percent": _percent, "number": number, "digest": _digest}
-    return environment.get_template(TEMPLATE)
+    return environment.get_template(name)

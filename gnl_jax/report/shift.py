@@ -35,8 +35,8 @@ from gnl_jax.report.shift_rows import Shown, condition_row, count, counts_good, 
 def shift_report(
     detector: Detector,
     *,
-    good: str | os.PathLike,
-    bad: str | os.PathLike | None = None,
+    good: str | os.PathLike | Files,
+    bad: str | os.PathLike | Files | None = None,
     shifted: Mapping[str, str | os.PathLike] | None = None,
     baseline: Detector | None = None,
     group_by: str = "",
@@ -50,8 +50,8 @@ def shift_report(
 
     Args:
         detector: a calibrated one.
-        good: folder of good parts that it has not seen.
-        bad: folder of defective parts; its subfolders are the kinds of defect.
+        good: folder of good parts that it has not seen, or their files.
+        bad: folder of defective parts, its subfolders the kinds of defect; or their files.
         shifted: name -> folder of parts under a real change: as `shifted_files`, or good images alone.
         baseline: another detector that decides on the same files.
         group_by: which images show the same part (`part_names`): parts are counted, each stopped if an image of it is.
@@ -64,8 +64,11 @@ def shift_report(
         ValueError: images that the detector was fitted or calibrated with, which are named; folders without images.
     """
     detector.require_record().require_rules()
-    normal = good_files(good, group_by=group_by)
-    defective = defect_files(bad, group_by=group_by) if bad else Files((), (), (), ())
+    normal = good if isinstance(good, Files) else good_files(good, group_by=group_by)
+    if isinstance(bad, Files):
+        defective = bad
+    else:
+        defective = defect_files(bad, group_by=group_by) if bad else Files((), (), (), ())
     own = {name: own_files(folder, group_by=group_by) for name, folder in (shifted or {}).items()}
     normal, defective = normal.without(exclude), defective.without(exclude)
     own = {name: files.without(exclude) for name, files in own.items()}
@@ -93,7 +96,8 @@ def shift_report(
             row = condition_row(detector, shown, counted[-1], others, compared)
             rows.append(row | examples(detector, shown, seed=options.seed))
     judgements = _judge(rows, counted, limits)
-    names = {"detector": file, "good": os.fspath(good), "bad": os.fspath(bad or ""), "size": known.config.dataset.size}
+    folders = {name: "" if isinstance(f, Files) else os.fspath(f or "") for name, f in (("good", good), ("bad", bad))}
+    names = {"detector": file, **folders, "size": known.config.dataset.size}
     verdict = card(rows, judgements, names=names)
     rows = [judged(*triple) for triple in zip(within_size(rows), counted, judgements)]
     return {
@@ -107,8 +111,8 @@ def shift_report(
         "thresholds": dict(zip(("ng", "review"), known.thresholds)),
         "conditions": rows,
         "provenance": {
-            "good": os.fspath(good),
-            "bad": os.fspath(bad or ""),
+            "good": folders["good"] or f"{len(normal.paths)} marked images",
+            "bad": folders["bad"] or (f"{len(bad.paths)} marked images" if isinstance(bad, Files) else ""),
             "shifted": [f"{name}={folder}" for name, folder in (shifted or {}).items()],
             "parts for each simulated shift": f"{options.limit} good, {options.limit_bad} defective, at most",
             "seed": options.seed,

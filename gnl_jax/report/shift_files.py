@@ -65,6 +65,11 @@ def defect_files(folder: str | os.PathLike, *, group_by: str = "") -> Files:
     return _files(folder, names, tuple(name.split("/")[0] if "/" in name else "defect" for name in names), group_by)
 
 
+def marked_files(paths: Sequence[str], defect: str, *, group_by: str = "") -> Files:
+    """Image files that a person has marked, named by their paths; defect: "" for good ones."""
+    return Files(tuple(paths), tuple(paths), (defect,) * len(paths), part_names(paths, group_by))
+
+
 def own_files(folder: str | os.PathLike, *, group_by: str = "") -> Files:
     """Parts under a real change: as `shifted_files`, or good images without any subfolder."""
     names = list_images(folder)

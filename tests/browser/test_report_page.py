@@ -2,12 +2,9 @@
 
 import base64
 import itertools
-import json
-import shutil
 
 import pytest
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
+from chromium import CONTRAST, errors, media, open_page, photograph, requests
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
@@ -16,11 +13,6 @@ from shift_report import condition, full_report, picture, small_report
 
 from gnl_jax.report.html import write_page
 
-FLAGS = (
-    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-    "--host-resolver-rules=MAP * ~NOTFOUND",  # whatever the browser itself may ask for stays here
-)
 HOSTILE = (
     '"><img src=x onerror=alert(1)>.png',
     "</script><script>alert(1)</script>",
@@ -29,43 +21,16 @@ HOSTILE = (
 )
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    programs = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
-    missing = [name for name, path in programs.items() if path is None]
-    if missing:
-        pytest.fail(f"{' and '.join(missing)} not on the PATH; on Debian: apt-get install chromium chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = programs["chromium"]
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(programs["chromedriver"]))
-    yield driver
-    driver.quit()
-
-
 @pytest.fixture
 def show(browser, tmp_path):
     """Opens a report in a window of this size and colour scheme, afresh."""
 
     def opened(report, *, width=1280, height=900, scheme="light"):
         write_page(tmp_path / "report.html", report)
-        for log in ("browser", "performance"):
-            browser.get_log(log)  # empties it
-        screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
-        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
-        media(browser, "", scheme)
-        browser.get((tmp_path / "report.html").as_uri())
-        return browser
+        return open_page(browser, tmp_path / "report.html", width=width, height=height, scheme=scheme)
 
     yield opened
     media(browser, "", "light")
-
-
-def media(browser, name, scheme="light"):
-    features = [{"name": "prefers-color-scheme", "value": scheme}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": name, "features": features})
 
 
 def heading(browser, text):
@@ -85,15 +50,6 @@ def names(browser):
 
 def open_details(browser):
     return browser.execute_script("return [...document.querySelectorAll('details[open]')].map(d => d.id)")
-
-
-def errors(browser):
-    return [entry for entry in browser.get_log("browser") if entry["level"] != "INFO"]
-
-
-def requests(browser):
-    messages = (json.loads(entry["message"])["message"] for entry in browser.get_log("performance"))
-    return [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
 
 
 def test_headings_sort_by_number_and_by_name_both_ways(show):
@@ -225,33 +181,6 @@ def test_on_a_phone_verdict_and_heat_map_are_the_first_screen(show):
     assert browser.find_element(By.CSS_SELECTOR, ".verdict h2").is_displayed()
 
 
-CONTRAST = r"""
-const parse = (text) => { const n = text.match(/[\d.]+/g).map(Number); return n.length < 4 ? [...n, 1] : n; };
-const light = (c) => {
-  const [r, g, b] = c.map((v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-};
-const behind = (e) => {
-  for (; e; e = e.parentElement) {
-    const c = parse(getComputedStyle(e).backgroundColor);
-    if (c[3] > 0.99) return c;
-  }
-  return [255, 255, 255, 1];
-};
-const low = [];
-let checked = 0;
-for (const e of document.querySelectorAll('body *')) {
-  if (![...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim()) || !e.checkVisibility()) continue;
-  if (e.closest('svg, script, option')) continue;
-  const [a, b] = [light(parse(getComputedStyle(e).color).slice(0, 3)), light(behind(e).slice(0, 3))];
-  const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-  checked += 1;
-  if (ratio < 4.5) low.push([e.tagName, e.className, e.textContent.slice(0, 30), ratio.toFixed(2)]);
-}
-return [checked, low];
-"""
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("state", ["within limits", "not enough evidence", "missing defects", "drifted: recalibrate"])
 def test_text_has_contrast(show, scheme, state):
@@ -354,9 +283,6 @@ def test_without_script_all_is_there_and_prints(show):
 def test_it_can_be_looked_at(show, tmp_path, name, width, scheme):
     """Leaves pictures of the whole page in pytest's folder (`--basetemp`)."""
     browser = show(full_report(size=64, shown=4), width=width, scheme=scheme)
-    height = browser.execute_script("return document.documentElement.scrollHeight")
-    clip = {"x": 0, "y": 0, "width": width, "height": min(height, 12000), "scale": 1}
-    shot = browser.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})
-    (tmp_path / f"{name}.png").write_bytes(base64.b64decode(shot["data"]))
+    photograph(browser, tmp_path / f"{name}.png", width=width)
     red = browser.execute_script("return getComputedStyle(document.body).backgroundColor.match(/\\d+/)[0]")
     assert (int(red) < 60) == (scheme == "dark")

@@ -1,0 +1,18 @@
+"""Marks of a scored batch as its page exports them."""
+
+import csv
+
+from gnl_jax.detection.marks import COLUMNS
+from gnl_jax.report.triage import row
+
+
+def write_marks(path, results, marks, *, separator=","):
+    """Writes the marks of results as a CSV, "" for none, as triage.js does; a spreadsheet has other separators."""
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, delimiter=separator)
+        writer.writerow(COLUMNS)
+        for place, (result, mark) in enumerate(zip(results, marks, strict=True), start=1):
+            entry = row(result, place)
+            entry = {"file": entry["name"], **entry, "mark": mark, "of": len(results)}
+            writer.writerow(["" if entry[name] is None else entry[name] for name in COLUMNS])
+    return path
