@@ -67,7 +67,7 @@ def at_side(x: jax.Array, side: int) -> jax.Array:
     """Images [b s s 3] at another side, smoothed as they shrink."""
     if x.shape[1] == side:
         return x
-    return jax.image.resize(x, (len(x), side, side, x.shape[3]), "linear")
+    return jax.image.resize(x, (x.shape[0], side, side, x.shape[3]), "linear")
 
 
 def network_input(

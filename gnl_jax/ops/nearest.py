@@ -32,7 +32,7 @@ def nearest(queries: jax.Array, bank: jax.Array, half_norms: jax.Array) -> tuple
     *lead, n, c = queries.shape
     flat = queries.reshape(-1, n, c)
     norms = jnp.broadcast_to(half_norms, (*lead, len(bank))).reshape(-1, len(bank))
-    if len(flat) == 1:
+    if flat.shape[0] == 1:  # not its length: an export leaves it open
         distances, rows = (x[None] for x in one(flat[0], norms[0]))
     else:
         distances, rows = lax.map(lambda pair: one(*pair), (flat, norms))

@@ -8,19 +8,22 @@ import math
 import re
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import small_banks
 
 from gnl_jax.deploy import export, runtime, trials
 from gnl_jax.deploy.export import ExportError, export_detector, make_program, resize_in_program, write_runtime
 from gnl_jax.detection import container
-from gnl_jax.detection.detector import Detector
+from gnl_jax.detection.detector import Detector, make_detector
 from gnl_jax.detection.record import Calibration, Record
 from gnl_jax.images.resize import Geometry, resize
+from gnl_jax.methods.bank_options import BankOptions, BankSize
 from gnl_jax.methods.base import Prediction
 from gnl_jax.methods.reverse_distillation import Model
 from gnl_jax.methods.scoring import score_batch
@@ -446,3 +449,17 @@ def test_a_real_network_with_matching_and_drift(tmp_path):
     content = container.read_container(tmp_path / "part.gnlx")
     assert content.manifest["outputs"] == ["score", "map", "drift"]
     assert not re.search(rb"\.py|/gnl_jax|/home/", content.program)
+
+
+def test_a_memory_banks_program_takes_any_number_of_images():
+    """One and three, with two sizes, matched: what the detector says of them."""
+    sizes = (BankSize(Fraction(1), (2,)), BankSize(Fraction(1, 2), (1,)))
+    method = small_banks.make(BankOptions(sizes=sizes, rows=40), small_banks.MATCHED)
+    detector = make_detector(method, None, small_banks.pictures(5, size=64), size=64, batch_size=2)
+    program, outputs, leaves = make_program(detector, platforms=("cpu",))
+    call = jax.export.deserialize(bytearray(program)).call
+    for n in (1, 3):
+        images = small_banks.pictures(n, seed=3, size=64)
+        expected = detector(images)
+        for name, found in zip(outputs, call(leaves, images), strict=True):
+            np.testing.assert_allclose(found, getattr(expected, name), rtol=1e-5, atol=1e-6)
