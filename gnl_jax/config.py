@@ -5,68 +5,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from gnl_jax.config_published import PUBLISHED_SETTINGS
-
-_RD4AD = {"views": ("clean",), "loss_ori": 1.0, "loss_abs": 0.0, "loss_lowf": 0.0}
-# google-research/augmix: a fixed severity and a depth for each chain, the published operations; the image is replaced.
-_AUGMIX = {"views": ("augmix",), "augmix.severity": "3", "augmix.sticky_depth": False, "augmix.geometric": True}
-_PATCHCORE = {
-    "system": "memory_bank",
-    "memory_bank.coreset": "k_center",
-    "memory_bank.rows": 0.1,
-    "memory_bank.score": "patches",
-}
-_MATCHED_BANK = {
-    "system": "memory_bank",
-    "memory_bank.pixels": True,
-    "memory_bank.matched": (1, 2, 3),
-    "memory_bank.coreset": "k_center",
-    "memory_bank.candidates": 50_000,
-    "memory_bank.projection": 64,
-    "memory_bank.views": ("degraded",),
-}
-_PLAIN, _BOTH = ("none",), ("none", "efdm")  # two matchings from the same weights: two rows of a table
-
-# What a method's name stands for: fields of the group `method`, and the matchings it is evaluated with.
-# ATTA is RD4AD with GNL's test-time matching, DINL is GNL's training without it (Table 5).
-METHODS = {
-    "rd4ad": (_RD4AD, _BOTH),
-    "atta": (_RD4AD, ("efdm",)),
-    "dinl": ({}, _PLAIN),
-    "gnl": ({}, _BOTH),
-    # Table 5: one of the two similarity losses alone. Paper: weights not given; ours are those of GNL.
-    "abs_only": ({"loss_lowf": 0.0}, _PLAIN),
-    "lowf_only": ({"loss_abs": 0.0}, _PLAIN),
-    # Table 6; its second row is "dinl".
-    "lambda_95": ({"loss_ori": 0.95, "loss_abs": 0.025, "loss_lowf": 0.025}, _PLAIN),
-    "lambda_85": ({"loss_ori": 0.85, "loss_abs": 0.075, "loss_lowf": 0.075}, _PLAIN),
-    "lambda_80": ({"loss_ori": 0.8, "loss_abs": 0.1, "loss_lowf": 0.1}, _PLAIN),
-    # Generalisation baselines on RD4AD.
-    "augmix": (_RD4AD | _AUGMIX, _PLAIN),
-    "mixstyle": (_RD4AD | {"mixing.kind": "mixstyle"}, _PLAIN),
-    "efdm": (_RD4AD | {"mixing.kind": "efdm"}, _PLAIN),
-    "augmix_mixstyle": (_RD4AD | _AUGMIX | {"mixing.kind": "mixstyle"}, _PLAIN),
-    "augmix_efdm": (_RD4AD | _AUGMIX | {"mixing.kind": "efdm"}, _PLAIN),
-    "jigsaw": (_RD4AD | {"jigsaw.weight": 0.7}, _PLAIN),
-    # Memory banks: ours, matched at test time, and PatchCore as published.
-    "patchcore": (_PATCHCORE, _PLAIN),
-    "matched_bank": (_MATCHED_BANK, _BOTH),
-    "augmented_bank": (_MATCHED_BANK | {"memory_bank.views": ("degraded", "augmix")}, _BOTH),
-    # Other systems.
-    "kdad": ({"system": "kdad"}, _PLAIN),
-    "deep_svdd": ({"system": "deep_svdd"}, _PLAIN),
-    "f_anogan": ({"system": "f_anogan"}, _PLAIN),
-}
-
-_BARYCENTRE = {"eval.anchor": "barycentre"}
-BANKS = tuple(name for name, (fields, _) in METHODS.items() if fields.get("system") == "memory_bank")
-# (method, data whose settings these are) -> fields.
-SETTINGS = {
-    # A bank has the style of all its images, not of one; at 32 pixels stage 3 is 2x2.
-    **{(name, "mnist"): _BARYCENTRE | {"method.memory_bank.sizes": ("1:1+2",)} for name in BANKS},
-    **{(name, like): _BARYCENTRE for name in BANKS for like in ("cifar10", "mvtec")},
-    **PUBLISHED_SETTINGS,
-}
+from gnl_jax.named_methods import METHODS, SETTINGS
 
 
 def default_config() -> ConfigDict:
@@ -106,7 +45,7 @@ def default_config() -> ConfigDict:
 
     method = config.method = ConfigDict()
     method.name = "gnl"  # how results are labelled; the fields below decide
-    method.system = "reverse_distillation"  # | "memory_bank" | "kdad" | "deep_svdd" | "f_anogan"
+    method.system = "reverse_distillation"  # | "memory_bank" | "bank_and_student" | "kdad" | "deep_svdd" | "f_anogan"
     method.normalise = "imagenet"  # "imagenet" | "none": what follows the scaling to [0, 1]
     method.views = ("clean", "augmix", "grey")  # the first one is reconstructed
     method.loss_ori = 0.9  # lambda of Eq. 3
@@ -145,6 +84,8 @@ def default_config() -> ConfigDict:
     memory_bank.candidates = 100_000  # patches that a coreset is drawn from, themselves drawn at random
     memory_bank.projection = 128  # dimensions that k-centre distances are measured in; 0: all
     memory_bank.views = ()  # further views of each good image whose patches may be drawn, such as "augmix"
+    memory_bank.embedding = "patches"  # a row is a patch; "pooled" | "flattened": a whole image, which has no score map
+    memory_bank.distance = "euclidean"  # "euclidean" | "cosine"
     memory_bank.components = 0  # principal components that are kept; 0: the features as they are
     memory_bank.score = "map"  # "map": the largest value of the map | "patches": PatchCore's re-weighted score
     memory_bank.neighbours = 9  # of that re-weighting

@@ -23,11 +23,13 @@ from gnl_jax.cli.arguments import (
     check_usable,
     rate,
 )
-from gnl_jax.config import BANKS, METHODS
+from gnl_jax.named_methods import BANKS, METHODS
 
 ARCHITECTURES = ("resnet18", "resnet50", "wide_resnet50_2")
 PRECISIONS = ("float32", "tf32", "bfloat16")
-FITTED = (*BANKS, *(name for name, (fields, _) in METHODS.items() if "system" not in fields))
+NO_MAPS = ("image_bank",)
+UNTRAINED = tuple(name for name in BANKS if name not in NO_MAPS)
+TRAINED = ("bank_and_student", *(name for name, (fields, _) in METHODS.items() if "system" not in fields))
 
 
 def add_arguments(
@@ -74,7 +76,7 @@ def add_arguments(
     )
     parser.add_argument(
         "--method",
-        choices=FITTED,
+        choices=(*UNTRAINED, *TRAINED),
         default="matched_bank",
         help="by default matched_bank, a memory bank that needs no training; gnl and the others train a student",
     )
@@ -101,9 +103,9 @@ def run(args: argparse.Namespace) -> int:
     check_out(args.out)
     if args.size is not None and (args.size < 32 or args.size % 32):
         raise UsageError(f"--size: got {args.size}, expected a multiple of 32")
-    if args.student and args.method in BANKS:
+    if args.student and args.method in UNTRAINED:
         raise UsageError(f"--student: {args.method} has none; expected --method gnl or another that trains one")
-    if (args.student or args.method in BANKS) and (args.epochs or args.time_budget is not None):
+    if (args.student or args.method in UNTRAINED) and (args.epochs or args.time_budget is not None):
         what = "--student" if args.student else f"--method {args.method}"
         raise UsageError(f"{what}: nothing is trained, so there are no --epochs and no --time-budget")
     out = Path(args.out)

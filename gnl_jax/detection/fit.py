@@ -172,6 +172,11 @@ def _check_config(config: ConfigDict, *, own_method: bool) -> None:
     if not system_of(config).decides:
         able = ", ".join(name for name, system in SYSTEMS.items() if system.decides)
         raise ValueError(f"method.system: got {config.method.system!r}, expected one of {able}")
+    if system_of(config).group == "memory_bank" and config.method.memory_bank.embedding != "patches":
+        raise ValueError(
+            f"method.memory_bank.embedding: got {config.method.memory_bank.embedding!r}, expected 'patches': a "
+            "detector shows where a defect is, and a bank of whole images has no score maps"
+        )
     if config.dataset.size % 32:
         raise ValueError(f"dataset.size: got {config.dataset.size}, expected a multiple of 32")
     source = config.teacher.weights = resolve_source(config.teacher.weights, config.teacher.arch)

@@ -22,7 +22,7 @@ from gnl_jax.methods.bank_memory import check_memory
 from gnl_jax.methods.bank_options import BankOptions
 from gnl_jax.methods.bank_rows import make_bank
 from gnl_jax.methods.base import parts_of
-from gnl_jax.methods.memory_bank import at_side, embed, matched_stages, network_input
+from gnl_jax.methods.memory_bank import DRIFT_STAGES, at_side, embed, matched_stages, network_input
 from gnl_jax.methods.scoring import Scoring, anchor_images
 from gnl_jax.ops.drift import middle_ranks
 from gnl_jax.ops.matching import sort_features
@@ -96,7 +96,7 @@ def pass_images(size: int, options: BankOptions) -> int:
     return options.batch_size or images_of_a_pass(size, at_most=CHUNK)
 
 
-def _chunks(images, chosen: np.ndarray, options: BankOptions) -> Iterator[tuple[np.ndarray, int]]:
+def in_chunks(images, chosen: np.ndarray, options: BankOptions) -> Iterator[tuple[np.ndarray, int]]:
     """Chosen images in batches that all have one shape, the last one filled up, and how many count."""
     size = images[chosen[:1]].shape[1]
     b = pass_images(size, options)
@@ -108,7 +108,7 @@ def _chunks(images, chosen: np.ndarray, options: BankOptions) -> Iterator[tuple[
 def _pixels(images, chosen: np.ndarray, options: BankOptions) -> PyTree:
     """The anchors' mean brightness of each channel and contrast, in [0, 255]."""
     moments = jax.jit(lambda batch: image_moments(batch.astype(jnp.float32)))
-    found = [[part[:count] for part in moments(batch)] for batch, count in _chunks(images, chosen, options)]
+    found = [[part[:count] for part in moments(batch)] for batch, count in in_chunks(images, chosen, options)]
     return dict(mean_moments(found)._asdict())
 
 
@@ -133,7 +133,7 @@ def _references(
 ) -> list[PyTree]:
     """For each bank the mean of the anchors' sorted features at the matched stages; their own path is not matched."""
     total, program = None, reference_program(networks, pixels, options=options)
-    for batch, count in _chunks(images, chosen, options):
+    for batch, count in in_chunks(images, chosen, options):
         found = program(networks.variables, batch)
         sums = jax.tree.map(lambda a: np.asarray(a[:count], np.float64).sum(0), found)  # noqa: B023
         total = sums if total is None else jax.tree.map(np.add, total, sums)
@@ -186,7 +186,7 @@ def draw_patches(
     everything = np.arange(len(images))
     for v, view in enumerate(("clean", *options.views)):
         start = 0
-        for batch, count in _chunks(images, everything, options):
+        for batch, count in in_chunks(images, everything, options):
             embeddings, looked = program[view](
                 networks.variables, references, batch, jnp.int32(v), jnp.int32(first + start)
             )
@@ -212,24 +212,22 @@ def patch_programs(
             drawn = jax.random.fold_in(jax.random.fold_in(key, v), start)
             seen = BANK_VIEWS[view](drawn, batch, options)
         x = network_input(seen, pixels, preprocess=networks.preprocess, dtype=networks.dtype)
-        looked, embeddings = {}, []
-
-        def look(stage, features):
-            if str(stage) not in looked:
-                looked[str(stage)] = middle_ranks(features).astype(jnp.float32)
-
+        stages_of, embeddings = {}, []
         for i, spec in enumerate(options.sizes):
-            stages = matched_stages(
-                teacher,
-                variables,
-                at_side(x, spec.side(batch.shape[1])),
-                matching=scoring.matching,
-                options=options,
-                references=references[i] if references else {},
-                alpha=scoring.alpha,
-                look=look,
-            )
-            embeddings.append(embed(stages, spec.stages, {}))
-        return embeddings, looked if view == "clean" else {}
+            side = spec.side(batch.shape[1])
+            if side not in stages_of:
+                stages_of[side] = matched_stages(
+                    teacher,
+                    variables,
+                    at_side(x, side),
+                    matching=scoring.matching,
+                    options=options,
+                    references=references[i] if references else {},
+                    alpha=scoring.alpha,
+                )
+            embeddings.append(embed(stages_of[side].matched, spec.stages, {}, options=options))
+        first = next(iter(stages_of.values())).before
+        ranks = {str(k): middle_ranks(first[k - 1]).astype(jnp.float32) for k in DRIFT_STAGES}
+        return embeddings, ranks if view == "clean" else {}
 
     return {view: jax.jit(functools.partial(run, view=view)) for view in ("clean", *options.views)}

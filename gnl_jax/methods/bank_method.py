@@ -20,6 +20,8 @@ from gnl_jax.methods.scoring import Scoring
 from gnl_jax.nn.folding import fold
 from gnl_jax.nn.pretrained import load_teacher
 from gnl_jax.nn.teachers import TEACHERS, pyramid_teachers
+from gnl_jax.ops.nearest import DISTANCES
+from gnl_jax.ops.patches import EMBEDDINGS
 
 PyTree = Any
 _IMAGENET = functools.partial(normalise, kind="imagenet")
@@ -76,7 +78,8 @@ def bank_options(config: ConfigDict, *, size: int) -> BankOptions:
     """The group `method.memory_bank` as options, for images of `size` pixels. Raises ValueError naming a field."""
     field = "method.memory_bank"
     check_choice(CORESETS, config.coreset, f"{field}.coreset")
-    check_choice(SCORES, config.score, f"{field}.score")
+    for name, table in (("score", SCORES), ("embedding", EMBEDDINGS), ("distance", DISTANCES)):
+        check_choice(table, config[name], f"{field}.{name}")
     if not config.rows > 0 or (config.rows > 1 and config.rows % 1):
         raise ValueError(f"{field}.rows: got {config.rows}, expected a whole number, or a share of all between 0 and 1")
     for name, least in (("candidates", 1), ("projection", 0), ("components", 0), ("neighbours", 1), ("batch_size", 0)):
@@ -93,7 +96,7 @@ def bank_options(config: ConfigDict, *, size: int) -> BankOptions:
         raise ValueError(
             f"{field}.score: got 'patches' with {len(sizes)} sizes, expected 'map': scores of one bank only"
         )
-    return BankOptions(
+    options = BankOptions(
         sizes=sizes,
         pixels=config.pixels,
         matched=tuple(config.matched),
@@ -104,10 +107,20 @@ def bank_options(config: ConfigDict, *, size: int) -> BankOptions:
         projection=config.projection,
         views=tuple(config.views),
         components=config.components,
+        embedding=config.embedding,
+        distance=config.distance,
         score=config.score,
         neighbours=config.neighbours,
         batch_size=config.batch_size,
     )
+    if config.score == "patches" and not options.has_map:
+        raise ValueError(f"{field}.score: got 'patches' with {config.embedding} images, expected 'map'")
+    last = options.embedding == "pooled" and 3 in options.matched and any(3 in spec.stages for spec in sizes)
+    if last and options.last_alpha == 1:
+        raise ValueError(
+            f"{field}.last_alpha: got 1 with stage 3 matched and pooled, expected less: all images have one mean"
+        )
+    return options
 
 
 def build_memory_bank(config: ConfigDict, *, matching: str, frozen: PyTree | None) -> Method:

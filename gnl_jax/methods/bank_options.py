@@ -36,6 +36,9 @@ class BankOptions(NamedTuple):
     views: views of each good image whose patches are candidates too, beside the image itself.
     augmix: of views "augmix".
     components: principal components of the candidates that are kept; 0 keeps the features as they are.
+    embedding: a key of `ops.patches.EMBEDDINGS`: "patches"; or "pooled" or "flattened", the whole image as one row,
+        which has a score and no map.
+    distance: a key of `ops.nearest.DISTANCES`: "euclidean", or "cosine".
     score: "map", the largest value of the smoothed map; "patches", PatchCore's re-weighted largest distance.
     neighbours: of that re-weighting.
     batch_size: images that go through the teacher at once while a bank is made; 0 for `images_of_a_pass`.
@@ -52,9 +55,16 @@ class BankOptions(NamedTuple):
     views: tuple[str, ...] = ()
     augmix: AugMixOptions = AugMixOptions()
     components: int = 0
+    embedding: str = "patches"
+    distance: str = "euclidean"
     score: str = "map"
     neighbours: int = 9
     batch_size: int = 0
+
+    @property
+    def has_map(self) -> bool:
+        """Whether images have a score map: those that are one row of a bank have none."""
+        return self.embedding == "patches"
 
 
 def parse_sizes(texts: Sequence[str], *, size: int) -> tuple[BankSize, ...]:

@@ -9,7 +9,7 @@ from jax import lax
 
 from gnl_jax.methods.bank_options import BankOptions
 from gnl_jax.ops.coreset import k_center
-from gnl_jax.ops.nearest import half_squared_norms, nearest
+from gnl_jax.ops.nearest import DISTANCES, half_squared_norms, nearest
 
 PyTree = Any
 SCALE_PATCHES = 4096  # candidates that a bank's location and scale are estimated from
@@ -33,6 +33,7 @@ def make_bank(
     bank |= {"rows": kept, "half_norms": half_squared_norms(kept), "owners": jnp.asarray(owners[chosen])}
     asked = np.random.default_rng([seed, 7]).permutation(len(candidates))[:SCALE_PATCHES]
     distances = _distances_to_others(candidates[asked], parts[owners[asked]], bank, parts)
+    distances = np.asarray(DISTANCES[options.distance].of_euclidean(distances))
     distances = distances[np.isfinite(distances)]  # none where all rows are of one part
     if not len(distances):
         return bank | {"location": jnp.float32(0), "scale": jnp.float32(1)}
@@ -41,7 +42,7 @@ def make_bank(
 
 
 def _distances_to_others(candidates: np.ndarray, of: np.ndarray, bank: PyTree, parts: np.ndarray) -> np.ndarray:
-    """Distances of patches [m c] to the nearest row of another part than their own; infinite where there is none."""
+    """Euclidean distances of patches [m c] to the nearest row of another part; infinite where there is none."""
     row_parts, block = jnp.asarray(parts)[bank["owners"]], min(512, len(candidates))
 
     @jax.jit

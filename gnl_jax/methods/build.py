@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
+from gnl_jax.methods.bank_and_student import build_bank_and_student
 from gnl_jax.methods.bank_method import build_memory_bank
 from gnl_jax.methods.base import Method
 from gnl_jax.methods.choices import PRECISIONS, check_fields, choose
@@ -39,6 +40,7 @@ class System(NamedTuple):
 SYSTEMS = {
     "reverse_distillation": System(build_distillation, teacher=True, matching=True, decides=True),
     "memory_bank": System(build_memory_bank, "memory_bank", teacher=True, matching=True, decides=True, trains=False),
+    "bank_and_student": System(build_bank_and_student, "memory_bank", teacher=True, matching=True, decides=True),
     "kdad": System(build_kdad, "kdad", teacher=True),
     "deep_svdd": System(build_deep_svdd, "deep_svdd"),
     "f_anogan": System(build_f_anogan, "f_anogan"),

@@ -6,7 +6,7 @@ images and to the test image alike, so that light and style move both the same w
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -17,13 +17,20 @@ from gnl_jax.methods.base import Prediction
 from gnl_jax.methods.scoring import hold_region
 from gnl_jax.ops.drift import channel_deviation, drift_score, middle_ranks
 from gnl_jax.ops.matching import MATCHINGS
-from gnl_jax.ops.nearest import nearest, reweighted_score
-from gnl_jax.ops.patches import distance_map, patch_embedding
+from gnl_jax.ops.nearest import DISTANCES, nearest, reweighted_score
+from gnl_jax.ops.patches import EMBEDDINGS, distance_map
 from gnl_jax.ops.pixels import PixelMoments, match_moments
 from gnl_jax.ops.scoremap import image_score
 
 PyTree = Any
 DRIFT_STAGES = (1, 2)
+
+
+class Stages(NamedTuple):
+    """The teacher's three stages, [b h w c] each: after matching, and as each was before it was matched itself."""
+
+    matched: tuple[jax.Array, ...]
+    before: tuple[jax.Array, ...]
 
 
 def matched_stages(
@@ -35,8 +42,7 @@ def matched_stages(
     options: BankOptions,
     references: PyTree,
     alpha: jax.Array | float,
-    look: Callable[[int, jax.Array], None] = lambda stage, features: None,
-) -> tuple[jax.Array, ...]:
+) -> Stages:
     """The teacher's three stages, those in `options.matched` given the distribution of a reference.
 
     Args:
@@ -46,12 +52,11 @@ def matched_stages(
         options: which stages; later ones see those before them as they are after matching.
         references: sorted features of each matched stage, {"1": [h1*w1 c1], ...}; empty without matching.
         alpha: weight of the reference in [0, 1] (Eq. 5).
-        look: is shown stages 1 and 2 as they are before they are matched.
     """
+    before = []
 
     def hook(stage: int, features: jax.Array) -> jax.Array:
-        if stage in DRIFT_STAGES:
-            look(stage, features)
+        before.append(features)
         if matching == "none" or stage not in options.matched:
             return features
         weight = options.last_alpha if stage == 3 else alpha
@@ -60,7 +65,7 @@ def matched_stages(
 
     with jax.named_scope("teacher"):
         first, second, third = teacher.apply(variables, x, hook)
-        return first, second, hook(3, third)
+        return Stages((first, second, hook(3, third)), tuple(before))
 
 
 def at_side(x: jax.Array, side: int) -> jax.Array:
@@ -79,9 +84,10 @@ def network_input(
     return preprocess(images).astype(dtype)
 
 
-def embed(stages: tuple[jax.Array, ...], chosen: tuple[int, ...], bank: PyTree) -> jax.Array:
-    """Patch embeddings of chosen stages, in the bank's coordinates where it has any: [b h w c]."""
-    embedding = patch_embedding([stages[k - 1] for k in chosen])
+def embed(stages: tuple[jax.Array, ...], chosen: tuple[int, ...], bank: PyTree, *, options: BankOptions) -> jax.Array:
+    """Embeddings of chosen stages, in the bank's coordinates where it has any: [b h w c]; of whole images [b 1 1 c]."""
+    embedding = EMBEDDINGS[options.embedding]([stages[k - 1] for k in chosen])
+    embedding = DISTANCES[options.distance].prepare(embedding)
     if "components" in bank:
         return (embedding - bank["centre"][None, None, None]) @ bank["components"]
     return embedding
@@ -95,6 +101,80 @@ def patches_within(region: jax.Array, grid: tuple[int, int]) -> jax.Array:
 
 def _reweighted(embedding, distances, rows, norms, *, bank: jax.Array, neighbours: int) -> jax.Array:
     return reweighted_score(embedding, distances, rows, bank, neighbours=neighbours, half_norms=norms)
+
+
+class BankScores(NamedTuple):
+    """What banks say of images.
+
+    Attributes:
+        map: the sum of their maps, [b s s]; of banks of whole images that of their distances, [b].
+        worst: PatchCore's image score [b], None unless it was asked for.
+        drift: [b], or None.
+        stages: of the teacher, by the side of the images it saw.
+    """
+
+    map: jax.Array
+    worst: jax.Array | None
+    drift: jax.Array | None
+    stages: dict[int, Stages]
+
+
+def score_banks(
+    variables: PyTree,
+    x: jax.Array,
+    without: jax.Array | None,
+    *,
+    teacher: nn.Module,
+    options: BankOptions,
+    matching: str,
+) -> BankScores:
+    """Distances of images, as the teacher takes them [b s s 3], to each bank; other arguments as for `score_batch`."""
+    size, region, stages_of = x.shape[1:3], variables.get("region"), {}
+    total, worst = 0.0, None
+    for i, spec in enumerate(options.sizes):
+        bank, side = variables["banks"][str(i)], spec.side(size[0])
+        if side not in stages_of:  # banks that see images of one side have the same references
+            stages_of[side] = matched_stages(
+                teacher,
+                variables["teacher"],
+                at_side(x, side),
+                matching=matching,
+                options=options,
+                references=bank.get("references", {}),
+                alpha=variables.get("alpha", 0.0),
+            )
+        with jax.named_scope("bank"):
+            embedding = embed(stages_of[side].matched, spec.stages, bank, options=options)
+            b, h, w, c = embedding.shape
+            patches, norms = embedding.reshape(b, h * w, c), bank["half_norms"]
+            if without is not None:
+                own = variables["parts"][bank["owners"]][None] == without[:, None]
+                norms = jnp.where(own, jnp.inf, norms[None])
+            distances, rows = nearest(patches, bank["rows"], norms)
+            distances = DISTANCES[options.distance].of_euclidean(distances)
+        with jax.named_scope("score map"):
+            # One bank's distances stay distances; several are brought to one scale before they are added.
+            z = (distances - bank["location"]) / bank["scale"] if len(options.sizes) > 1 else distances
+            total = total + (distance_map(z.reshape(b, h, w), size=size) if options.has_map else z[:, 0])
+        if options.score == "patches":
+            if region is not None:
+                distances = jnp.where(patches_within(region, (h, w)).reshape(1, h * w), distances, 0)
+            of_image = functools.partial(_reweighted, bank=bank["rows"], neighbours=options.neighbours)
+            worst = jax.vmap(of_image, in_axes=(0, 0, 0, None if norms.ndim == 1 else 0))(
+                patches, distances, rows, norms
+            )
+    first = stages_of[options.sizes[0].side(size[0])]
+    return BankScores(total, worst, _drift(first, variables.get("drift")), stages_of)
+
+
+def _drift(stages: Stages, drift: PyTree | None) -> jax.Array | None:
+    """How far the stages, as they are before matching, are from those of the good images: [b]."""
+    if drift is None:
+        return None
+    deviations = [
+        channel_deviation(middle_ranks(stages.before[k - 1]), drift["barycentre"][str(k)][0]) for k in DRIFT_STAGES
+    ]
+    return drift_score(deviations, [drift["spread"][str(k)][0] for k in DRIFT_STAGES])
 
 
 def score_batch(
@@ -120,58 +200,19 @@ def score_batch(
             none. So images that are in the bank can be ranked as if they were not.
 
     Returns:
-        score [b]; map [b s s]; drift [b] or None.
+        score [b]; map [b s s], None from banks of whole images; drift [b] or None.
     """
     region = variables.get("region")
     if region is not None:
         images = hold_region(images, region)
-    size, pixels = images.shape[1:3], variables.get("pixels")
-    x = network_input(images, pixels, preprocess=preprocess, dtype=dtype)
-    drift, deviations = variables.get("drift"), []
+    x = network_input(images, variables.get("pixels"), preprocess=preprocess, dtype=dtype)
+    found = score_banks(variables, x, without, teacher=teacher, options=options, matching=matching)
+    if not options.has_map:
+        return Prediction(found.map, None, found.drift)
+    total = found.map if region is None else within(region, found.map)
+    return Prediction(image_score(total) if found.worst is None else found.worst, total, found.drift)
 
-    def look(stage: int, features: jax.Array) -> None:
-        if drift is not None and len(deviations) < len(DRIFT_STAGES):  # by the first bank's size alone
-            barycentre = drift["barycentre"][str(stage)][0]
-            deviations.append(channel_deviation(middle_ranks(features), barycentre))
 
-    total, score = 0.0, None
-    for i, spec in enumerate(options.sizes):
-        bank = variables["banks"][str(i)]
-        stages = matched_stages(
-            teacher,
-            variables["teacher"],
-            at_side(x, spec.side(size[0])),
-            matching=matching,
-            options=options,
-            references=bank.get("references", {}),
-            alpha=variables.get("alpha", 0.0),
-            look=look,
-        )
-        with jax.named_scope("bank"):
-            embedding = embed(stages, spec.stages, bank)
-            b, h, w, c = embedding.shape
-            patches, norms = embedding.reshape(b, h * w, c), bank["half_norms"]
-            if without is not None:
-                own = variables["parts"][bank["owners"]][None] == without[:, None]
-                norms = jnp.where(own, jnp.inf, norms[None])
-            distances, rows = nearest(patches, bank["rows"], norms)
-        with jax.named_scope("score map"):
-            # One bank's distances stay distances; several are brought to one scale before they are added.
-            z = (distances - bank["location"]) / bank["scale"] if len(options.sizes) > 1 else distances
-            total = total + distance_map(z.reshape(b, h, w), size=size)
-        if options.score == "patches":
-            if region is not None:
-                distances = jnp.where(patches_within(region, (h, w)).reshape(1, h * w), distances, 0)
-            of_image = functools.partial(_reweighted, bank=bank["rows"], neighbours=options.neighbours)
-            score = jax.vmap(of_image, in_axes=(0, 0, 0, None if norms.ndim == 1 else 0))(
-                patches, distances, rows, norms
-            )
-    if region is not None:
-        lowest = jnp.minimum(total.min((1, 2), keepdims=True), 0)  # of each image: rows stay independent
-        total = jnp.where(region[None], total, lowest)
-    spreads = [drift["spread"][str(stage)][0] for stage in DRIFT_STAGES] if deviations else []
-    return Prediction(
-        image_score(total) if score is None else score,
-        total,
-        drift_score(deviations, spreads) if deviations else None,
-    )
+def within(region: jax.Array, maps: jax.Array) -> jax.Array:
+    """Maps [b s s] with their own lowest value, at most 0, outside a region bool [s s]: rows stay independent."""
+    return jnp.where(region[None], maps, jnp.minimum(maps.min((1, 2), keepdims=True), 0))

@@ -1,8 +1,13 @@
 """Nearest rows of a bank: which they are by one matrix product, how far they are by the difference itself."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jax import lax
+
+LEAST_SQUARED_NORM = 1e-16  # below it a vector keeps its direction and has no unit length
 
 
 def nearest(queries: jax.Array, bank: jax.Array, half_norms: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -12,7 +17,8 @@ def nearest(queries: jax.Array, bank: jax.Array, half_norms: jax.Array) -> tuple
     alone, so that nothing cancels: a row of the bank is at distance zero from itself.
 
     Args:
-        queries: floats [*b n c]. Each leading index is a product of its own, so that memory does not grow with b.
+        queries: floats [*b n c]. Each leading index is a product of its own, so that memory does not grow with b; where
+            n is 1 and all rows count, there is one product for all.
         bank: floats [m c].
         half_norms: `half_squared_norms(bank)`, [m], or [*b m] with infinity for rows that do not count.
 
@@ -30,6 +36,9 @@ def nearest(queries: jax.Array, bank: jax.Array, half_norms: jax.Array) -> tuple
         return jnp.sqrt(jnp.sum(jnp.square(queries - bank[rows]), axis=-1)), rows
 
     *lead, n, c = queries.shape
+    if n == 1 and half_norms.ndim == 1:
+        distances, rows = one(queries.reshape(-1, c), half_norms)
+        return distances.reshape(*lead, 1), rows.reshape(*lead, 1)
     flat = queries.reshape(-1, n, c)
     norms = jnp.broadcast_to(half_norms, (*lead, len(bank))).reshape(-1, len(bank))
     if flat.shape[0] == 1:  # not its length: an export leaves it open
@@ -42,6 +51,30 @@ def nearest(queries: jax.Array, bank: jax.Array, half_norms: jax.Array) -> tuple
 def half_squared_norms(bank: jax.Array) -> jax.Array:
     """|b|^2 / 2 of each row of a bank [m c] -> [m]."""
     return 0.5 * jnp.sum(jnp.square(bank), axis=-1)
+
+
+def unit_vectors(x: jax.Array) -> jax.Array:
+    """Vectors [... c] divided by their length; a zero vector stays zero."""
+    return x * lax.rsqrt(jnp.maximum(jnp.sum(jnp.square(x), axis=-1, keepdims=True), LEAST_SQUARED_NORM))
+
+
+class Distance(NamedTuple):
+    """How far features are apart, by way of `nearest`.
+
+    Attributes:
+        prepare: features [... c] -> features whose Euclidean distance is measured.
+        of_euclidean: that distance -> this one.
+    """
+
+    prepare: Callable[[jax.Array], jax.Array]
+    of_euclidean: Callable[[jax.Array], jax.Array]
+
+
+# 1 - cos of the angle between a and b is |a - b|^2 / 2 of their unit vectors: in this form nothing cancels.
+DISTANCES = {
+    "euclidean": Distance(lambda x: x, lambda distances: distances),
+    "cosine": Distance(unit_vectors, lambda distances: 0.5 * jnp.square(distances)),
+}
 
 
 def reweighted_score(

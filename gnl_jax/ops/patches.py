@@ -63,6 +63,21 @@ def patch_embedding(stages: Sequence[jax.Array]) -> jax.Array:
     )
 
 
+def pooled_embedding(stages: Sequence[jax.Array]) -> jax.Array:
+    """The whole image as one patch: each stage's mean over its positions, concatenated: -> [b 1 1 sum c_k]."""
+    wide = [stage.astype(jnp.promote_types(stage.dtype, jnp.float32)) for stage in stages]
+    return jnp.concatenate([stage.mean((1, 2), keepdims=True) for stage in wide], axis=-1)
+
+
+def flattened_embedding(stages: Sequence[jax.Array]) -> jax.Array:
+    """The whole image as one patch: each stage as it is, concatenated: -> [b 1 1 sum h_k w_k c_k]."""
+    wide = [stage.astype(jnp.promote_types(stage.dtype, jnp.float32)) for stage in stages]
+    return jnp.concatenate([stage.reshape(len(stage), 1, 1, -1) for stage in wide], axis=-1)
+
+
+EMBEDDINGS = {"patches": patch_embedding, "pooled": pooled_embedding, "flattened": flattened_embedding}
+
+
 @functools.lru_cache(maxsize=64)
 def _smooth_matrix(size_out: int, size_in: int) -> np.ndarray:
     return gaussian_matrix(size_out) @ half_pixel_matrix(size_out, size_in)

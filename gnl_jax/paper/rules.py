@@ -39,12 +39,18 @@ RULES = {name: RowRule((name,), "none") for name in METHODS} | {
     "gnl": RowRule(("gnl", "dinl"), "efdm"),
     "matched_bank": RowRule(("matched_bank",), "efdm"),
     "augmented_bank": RowRule(("augmented_bank",), "efdm"),
+    "image_bank": RowRule(("image_bank",), "efdm"),
+    "image_bank_unmatched": RowRule(("image_bank",), "none"),
+    "bank_and_student": RowRule(("bank_and_student",), "efdm"),
 }
 # Keys of `RULES` that the paper does not have, to their labels: lines of their own below those of its comparisons.
 NOT_IN_PAPER = {
     "patchcore": "PatchCore (not in the paper)",
     "matched_bank": "Matched bank (not in the paper)",
     "augmented_bank": "Augmented bank (not in the paper)",
+    "image_bank_unmatched": "Image bank, not matched (not in the paper)",
+    "image_bank": "Image bank (not in the paper)",
+    "bank_and_student": "Matched bank and student (not in the paper)",
 }
 
 

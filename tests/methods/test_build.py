@@ -19,7 +19,7 @@ OTHERS = {
     "deep_svdd": [("autoencoder", 150, 200), ("svdd", 150, 200)],
     "f_anogan": [("wgan_gp", 200, 64), ("encoder", 200, 64)],
 }
-BANKS = ("patchcore", "matched_bank", "augmented_bank")  # of images as they are: nothing is trained
+BANKS = ("patchcore", "matched_bank", "augmented_bank", "image_bank")  # of images as they are: nothing is trained
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -31,6 +31,7 @@ def test_all_methods_build(name):
     expected = OTHERS | {bank: [] for bank in BANKS}
     assert phases == expected.get(name, [("distillation", 20, 16)])
     systems = {name: name for name in OTHERS} | dict.fromkeys(BANKS, "memory_bank")
+    systems["bank_and_student"] = "bank_and_student"
     assert config.method.system == systems.get(name, "reverse_distillation")
 
 

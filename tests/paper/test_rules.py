@@ -32,6 +32,9 @@ def test_a_line_is_a_training_and_a_matching():
         "gnl": [("gnl", "efdm", 0.9), ("dinl", "efdm", 0.9)],
         "matched_bank": [("matched_bank", "efdm", 0.9)],
         "augmented_bank": [("augmented_bank", "efdm", 0.9)],
+        "image_bank": [("image_bank", "efdm", 0.9)],
+        "image_bank_unmatched": [("image_bank", "none", None)],
+        "bank_and_student": [("bank_and_student", "efdm", 0.9)],
     }
     assert RULES.keys() == expected.keys()
     for name, keys in expected.items():
