@@ -1,0 +1,192 @@
+"""Draws how well and how fast a memory bank works against its number of rows, and against alpha.
+
+    python experiments/speed/bank_curves.py --good=PARTS/train/good --out=curves.json [--curve=rows|alpha]
+
+Good images alone: they are divided by part into bank, calibration and held-out images; into copies of the held-out ones
+defects are drawn (`simulated_defects.py`), others are shifted. "rows" keeps the first rows of one greedy
+coreset, with all channels and with principal components; "alpha" builds a bank for each alpha. Printed for each point:
+AUROC of the defects; defects found and good images flagged, in percent, at the threshold that flags one in ten
+calibration images; how far the score of good images moves under each shift, in its standard deviations; and the
+milliseconds that one image's distances take. Threads and machine are those of the run.
+"""
+
+import json
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import app, flags
+
+from experiments.speed.simulated_defects import KINDS, draw_defect
+from gnl_jax import console
+from gnl_jax.config import set_method
+from gnl_jax.detection.options import inspection_config
+from gnl_jax.detection.parts import good_images, split_parts
+from gnl_jax.evaluation.metrics import auroc
+from gnl_jax.images.corruptions import corrupt
+from gnl_jax.images.views import normalise
+from gnl_jax.methods.bank_fit import Networks, draw_patches, in_chunks, make_banks
+from gnl_jax.methods.bank_method import bank_options
+from gnl_jax.methods.bank_rows import projection
+from gnl_jax.methods.memory_bank import embed, matched_stages, network_input
+from gnl_jax.methods.scoring import Scoring
+from gnl_jax.nn.pretrained import load_teacher
+from gnl_jax.nn.teachers import TEACHERS
+from gnl_jax.ops.coreset import k_center
+from gnl_jax.ops.nearest import half_squared_norms, nearest
+from gnl_jax.ops.patches import distance_map
+from gnl_jax.ops.scoremap import image_score
+
+GOOD = flags.DEFINE_string("good", None, "Folder of good images.")
+GROUP_BY = flags.DEFINE_string("group_by", "", "Which images show the same part, as for `gnl-jax fit`.")
+OUT = flags.DEFINE_string("out", None, "JSON file for the points.")
+CURVE = flags.DEFINE_enum("curve", "rows", ["rows", "alpha"], "What changes.")
+ROWS = flags.DEFINE_list("rows", ["1000", "2000", "4000", "8000", "20000"], "Numbers of rows.")
+COMPONENTS = flags.DEFINE_list("components", ["0", "100"], "Principal components; 0 for all channels.")
+ALPHAS = flags.DEFINE_list("alphas", ["0", "0.25", "0.5", "0.75", "1"], "Weights of the bank's style.")
+COUNTS = flags.DEFINE_list("counts", ["48", "16", "24"], "Parts in the bank, that calibrate and that are held out.")
+SIZE = flags.DEFINE_integer("size", 256, "Side of the images in pixels.")
+DEFECTS = flags.DEFINE_integer("defects", 48, "Simulated defects.")
+SHIFTS = ("brightness", "contrast", "defocus_blur", "gaussian_noise")
+SHIFTED = 8  # held-out images under each shift
+SEED = 0
+
+
+def divide(good) -> list[np.ndarray]:
+    """(bank, calibration, held-out) images, by part."""
+    of_bank, calibrates, held_out = map(int, COUNTS.value)
+    parts = sorted(set(good.parts))
+    if len(parts) < of_bank + calibrates + held_out:
+        raise ValueError(f"counts: got {of_bank} + {calibrates} + {held_out}, expected at most {len(parts)} parts")
+    rest, first = split_parts(good.parts, of_bank, seed=SEED)
+    rest = good.take(rest)
+    others, second = split_parts(rest.parts, calibrates, seed=SEED)
+    others = rest.take(others)
+    _, third = split_parts(others.parts, held_out, seed=SEED)
+    return [good.take(first).images, rest.take(second).images, others.take(third).images]
+
+
+def shown(held_out: np.ndarray) -> dict[str, np.ndarray]:
+    """The held-out images as they are, with a defect each, and shifted at severity 3."""
+    rng, sets = np.random.default_rng(SEED), {"good": held_out}
+    sets["defects"] = np.stack([
+        draw_defect(rng, held_out[i % len(held_out)], held_out[(i + 1) % len(held_out)], KINDS[i % len(KINDS)])
+        for i in range(DEFECTS.value)
+    ])  # fmt: skip
+    for name in SHIFTS:
+        sets[name] = np.stack([corrupt(rng, image, name, 3) for image in held_out[:SHIFTED]])
+    return sets
+
+
+def embedder(networks: Networks, banks, options, scoring: Scoring):
+    """images uint8 [n s s 3] -> float32 [n h w c], matched as the bank's are."""
+
+    @jax.jit
+    def program(variables, batch, references, pixels):
+        x = network_input(batch, pixels, preprocess=networks.preprocess, dtype=networks.dtype)
+        how = {"matching": scoring.matching, "options": options, "references": references, "alpha": scoring.alpha}
+        stages = matched_stages(networks.teacher, variables, x, **how)
+        return embed(stages.matched, options.sizes[0].stages, {}, options=options)
+
+    def embedded(images: np.ndarray) -> np.ndarray:
+        references, pixels = banks["banks"]["0"]["references"], banks.get("pixels")
+        found = [
+            np.asarray(program(networks.variables, batch, references, pixels))[:count]
+            for batch, count in in_chunks(images, np.arange(len(images)))
+        ]
+        return np.concatenate(found)
+
+    return embedded
+
+
+@jax.jit
+def _scores(embedding: jax.Array, rows: jax.Array, norms: jax.Array) -> jax.Array:
+    b, h, w, c = embedding.shape
+    distances, _ = nearest(embedding.reshape(b, h * w, c), rows, norms)
+    return image_score(distance_map(distances.reshape(b, h, w), size=(8 * h, 8 * w)))
+
+
+def point(rows: np.ndarray, embeddings: dict[str, np.ndarray]) -> dict:
+    """What a bank of these rows gives."""
+    bank = jnp.asarray(rows)
+    norms = half_squared_norms(bank)
+    scores = {name: np.asarray(_scores(e, bank, norms)) for name, e in embeddings.items()}
+    threshold = np.quantile(scores["calibration"], 0.9)
+    good, bad = scores["good"], scores["defects"]
+    one = embeddings["good"][:1]
+    times = []
+    for _ in range(9):
+        begun = time.perf_counter()
+        _scores(one, bank, norms).block_until_ready()
+        times.append(time.perf_counter() - begun)
+    return {
+        "auroc": auroc(np.concatenate([good, bad]), np.arange(len(good) + len(bad)) >= len(good)),
+        "detected": float(np.mean(bad > threshold)),
+        "flagged": float(np.mean(good > threshold)),
+        "flagged_shifted": {name: float(np.mean(scores[name] > threshold)) for name in SHIFTS},
+        "moves": {name: float((scores[name] - good[:SHIFTED]).mean() / good.std()) for name in SHIFTS},
+        "ms": 1000 * float(np.median(times[1:])),
+    }
+
+
+def curve(bank_images, sets, *, networks, options, scoring: Scoring, rows: list[int], components: list[int]):
+    """A point for each number of rows and components, of one alpha."""
+    banks = make_banks(networks, bank_images, options=options._replace(rows=1, candidates=1), scoring=scoring)
+    most, references = max(rows), [banks["banks"]["0"]["references"]]
+    drawn, _ = draw_patches(
+        networks,
+        bank_images,
+        references,
+        banks.get("pixels"),
+        options=options,
+        scoring=scoring,
+        rows=lambda i, total: min(most, total),
+    )
+    candidates = drawn[0][0]
+    embedded = embedder(networks, banks, options, scoring)
+    embeddings = {name: embedded(images) for name, images in sets.items()}
+    for count in components:
+        seen, asked = candidates, embeddings
+        if count:
+            centre = candidates.mean(0)
+            axes = np.linalg.eigh(np.cov(candidates, rowvar=False))[1][:, -count:].astype(np.float32)
+            seen, asked = (candidates - centre) @ axes, {k: (e - centre) @ axes for k, e in embeddings.items()}
+        reduced = projection(seen.shape[1], options.projection, seed=SEED)
+        order = np.asarray(k_center(jnp.asarray(seen @ reduced), k=min(most, len(seen)), start=0))
+        for n in rows:
+            found = {"rows": n, "components": count, "alpha": scoring.alpha} | point(seen[order[:n]], asked)
+            print(json.dumps(found), flush=True)
+            yield found
+
+
+def run():
+    config = set_method(inspection_config(), "matched_bank", like="mvtec")
+    config.dataset.size = SIZE.value
+    good = good_images(GOOD.value, config.dataset, group_by=GROUP_BY.value)
+    bank_images, calibration, held_out = divide(good)
+    sets = {"calibration": calibration} | shown(held_out)
+    arch = config.teacher.arch
+    preprocess = lambda images: normalise(images, kind=config.method.normalise)  # noqa: E731
+    networks = Networks(TEACHERS[arch].module, load_teacher(arch, "bundled"), preprocess)
+    options = bank_options(config.method.memory_bank, size=config.dataset.size)
+    of_rows = CURVE.value == "rows"
+    points = []
+    for alpha in [config.eval.alpha] if of_rows else map(float, ALPHAS.value):
+        found = curve(
+            bank_images,
+            sets,
+            networks=networks,
+            options=options,
+            scoring=Scoring("efdm", alpha, "barycentre"),
+            rows=list(map(int, ROWS.value)) if of_rows else [int(options.rows)],
+            components=list(map(int, COMPONENTS.value)) if of_rows else [0],
+        )
+        points += list(found)
+        Path(OUT.value).write_text(json.dumps(points, indent=1))
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["good", "out"])
+    app.run(lambda argv: console.run(run), flags_parser=console.parse_flags)

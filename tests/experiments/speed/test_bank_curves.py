@@ -1,0 +1,59 @@
+"""Curves of a memory bank: simulated defects, and every point of a small run."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import programs
+import pytest
+from PIL import Image
+
+from experiments.speed.simulated_defects import EXTENTS, KINDS, draw_defect
+
+SIZE = 128
+
+
+def picture(seed):
+    """Cells with noise, uint8 [128 128 3]."""
+    rng = np.random.default_rng(seed)
+    cells = np.random.default_rng(9).integers(60, 190, (8, 8, 3)).repeat(SIZE // 8, 0).repeat(SIZE // 8, 1)
+    return (cells + rng.integers(-15, 16, cells.shape)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_defect_is_small_and_seeded(kind):
+    good, other = picture(0), picture(1)
+    bad = draw_defect(np.random.default_rng(3), good, other, kind)
+    assert bad.shape == good.shape
+    assert bad.dtype == np.uint8
+    rows, columns = np.nonzero((bad != good).any(-1))
+    assert len(rows) > 10
+    reach = 3 * EXTENTS[1] * SIZE + 6  # a scratch is three times as long as the extent
+    assert max(np.ptp(rows), np.ptp(columns)) < reach
+    np.testing.assert_array_equal(bad, draw_defect(np.random.default_rng(3), good, other, kind))
+    with pytest.raises(ValueError, match="kind: got 'dent', expected one of dark_spot"):
+        draw_defect(np.random.default_rng(0), good, other, "dent")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("curve", "points"), [("rows", 4), ("alpha", 2)])
+def test_every_point(tmp_path, curve, points):
+    (tmp_path / "good").mkdir()
+    for i in range(16):
+        Image.fromarray(picture(i)).save(tmp_path / "good" / f"{i}.png")
+    arguments = ("--counts=8,4,4", "--size=64", "--rows=20,60", "--components=0,12", "--alphas=0,0.5", "--defects=6")
+    out = tmp_path / "curves.json"
+    subprocess.run(
+        [
+            *(sys.executable, str(programs.ROOT / "experiments/speed/bank_curves.py"), f"--good={tmp_path / 'good'}"),
+            *(f"--out={out}", f"--curve={curve}", *arguments),
+        ],
+        check=True,
+        env=programs.environment(),
+    )
+    found = json.loads(out.read_text())
+    assert len(found) == points
+    assert all(0 <= row["auroc"] <= 1 and row["ms"] > 0 and len(row["moves"]) == 4 for row in found)
+    settings = [(row["rows"], row["components"], row["alpha"]) for row in found]
+    assert len(set(settings)) == points
