@@ -94,7 +94,7 @@ def embedder(networks: Networks, banks, options, scoring: Scoring):
         references, pixels = banks["banks"]["0"]["references"], banks.get("pixels")
         found = [
             np.asarray(program(networks.variables, batch, references, pixels))[:count]
-            for batch, count in in_chunks(images, np.arange(len(images)))
+            for batch, count in in_chunks(images, np.arange(len(images)), options)
         ]
         return np.concatenate(found)
 
