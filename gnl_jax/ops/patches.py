@@ -72,7 +72,7 @@ def pooled_embedding(stages: Sequence[jax.Array]) -> jax.Array:
 def flattened_embedding(stages: Sequence[jax.Array]) -> jax.Array:
     """The whole image as one patch: each stage as it is, concatenated: -> [b 1 1 sum h_k w_k c_k]."""
     wide = [stage.astype(jnp.promote_types(stage.dtype, jnp.float32)) for stage in stages]
-    return jnp.concatenate([stage.reshape(len(stage), 1, 1, -1) for stage in wide], axis=-1)
+    return jnp.concatenate([stage.reshape(stage.shape[0], 1, 1, -1) for stage in wide], axis=-1)
 
 
 EMBEDDINGS = {"patches": patch_embedding, "pooled": pooled_embedding, "flattened": flattened_embedding}
