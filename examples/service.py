@@ -81,7 +81,7 @@ def make_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        black = np.zeros((detector.size, detector.size, 3), np.uint8)
+        black = np.zeros((*detector.shape, 3), np.uint8)
         await asyncio.get_running_loop().run_in_executor(
             pool, detector, black[None]
         )  # compiled before the first part comes

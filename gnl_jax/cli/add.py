@@ -48,10 +48,11 @@ def run(args: argparse.Namespace) -> int:
     )
     old = open_detector(args.detector)
     dataset, groups = old.detector.require_record().config.dataset, group_by(args.group_by, old.detector)
-    calibration = None
+    calibration, grid = None, old.detector.grid
+    reading = {"group_by": groups, "native": grid and grid.native}
     if args.calibration_images:
-        calibration = good_images(args.calibration_images, dataset, group_by=groups)
-    good = read_files(marks.good, dataset, group_by=groups) if marks else read_good(args.good, dataset, group_by=groups)
+        calibration = good_images(args.calibration_images, dataset, **reading)
+    good = read_files(marks.good, dataset, **reading) if marks else read_good(args.good, dataset, **reading)
     new = add_images(
         old.detector,
         good,

@@ -60,13 +60,26 @@ def add_arguments(
         help="stretch --roi or --mask as the images are; by default images of another size than theirs are errors",
     )
     parser.add_argument(
+        "--windows", type=int, default=0, metavar="N", help="inspect each image in N x N overlapping windows"
+    )
+    parser.add_argument(
+        "--window-size",
+        type=int,
+        default=0,
+        metavar="PX",
+        help="the same in square windows of so many of its own pixels, seen as they are unless --size differs",
+    )
+    parser.add_argument(
+        "--overlap", type=int, metavar="PX", help="of windows, at least; by default an eighth of a window"
+    )
+    parser.add_argument(
         "--teacher",
         default="",
         metavar="WEIGHTS",
         help=_TEACHER,
     )
     parser.add_argument("--arch", choices=ARCHITECTURES, help="by default resnet18")
-    parser.add_argument("--size", type=int, help="side of the images as they are inspected, by default 256")
+    parser.add_argument("--size", type=int, help="side of images, or windows, as they are inspected, by default 256")
     parser.add_argument(
         "--precision",
         choices=PRECISIONS,
@@ -103,6 +116,8 @@ def run(args: argparse.Namespace) -> int:
     check_out(args.out)
     if args.size is not None and (args.size < 32 or args.size % 32):
         raise UsageError(f"--size: got {args.size}, expected a multiple of 32")
+    if args.window_size and not args.size and args.window_size % 32:
+        raise UsageError(f"--window-size: got {args.window_size}, expected a multiple of 32, or --size as well")
     if args.student and args.method in UNTRAINED:
         raise UsageError(f"--student: {args.method} has none; expected --method gnl or another that trains one")
     if (args.student or args.method in UNTRAINED) and (args.epochs or args.time_budget is not None):
@@ -163,6 +178,9 @@ def fit_options(args: argparse.Namespace):
         group_by=args.group_by,
         exclude=tuple(args.exclude),
         region=region,
+        windows=args.windows,
+        window_size=args.window_size,
+        overlap=args.overlap,
         epochs=args.epochs,
         time_budget=args.time_budget,
         student=args.student,
@@ -180,7 +198,7 @@ def configuration(args: argparse.Namespace):
         config.eval.matching = ("none",)  # with matching it is "atta"
     config.seed, config.precision = args.seed, args.precision
     config.teacher.arch = args.arch or config.teacher.arch
-    config.dataset.size = args.size or config.dataset.size
+    config.dataset.size = args.size or args.window_size or config.dataset.size
     config.dataset.white, config.dataset.alpha = args.white, args.alpha
     try:
         source = resolve_source(args.teacher, config.teacher.arch)

@@ -37,6 +37,7 @@ def run(args: argparse.Namespace) -> int:
 def describe(manifest: dict) -> list[str]:
     """Lines for a reader."""
     from gnl_jax.detection.record import describe_parent, read_rule
+    from gnl_jax.detection.windows import read_grid
 
     config, data, made = manifest["config"], manifest["data"], manifest["made"]
     lines = [
@@ -49,6 +50,8 @@ def describe(manifest: dict) -> list[str]:
     for name in ("ng", "review", "drift"):
         rule = read_rule(manifest["rules"][name])
         lines.append(f"{name.upper()}: " + (f"good parts stopped {rule.describe()}" if rule else "never"))
+    if windows := manifest["image"].get("windows"):
+        lines.append(f"inspected in {read_grid(windows).describe()}")
     if region := data.get("region"):
         lines.append(f"inspected: {region['roi'] or region['mask']}")
     if data.get("excluded"):

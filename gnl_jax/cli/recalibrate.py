@@ -31,13 +31,12 @@ from gnl_jax.cli.marked import add_good, marked
 from gnl_jax.text import printable
 
 if TYPE_CHECKING:
-    from ml_collections import ConfigDict
-
     from gnl_jax.detection.detector import Detector
     from gnl_jax.detection.limits import Limits
     from gnl_jax.detection.marks import Marks
     from gnl_jax.detection.parts import GoodImages
     from gnl_jax.detection.recalibrate import Compared
+    from gnl_jax.detection.record import Record
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     record = old.detector.require_record()
     good_files, bad_files = (marks.good, marks.bad) if marks else folder_files(args)
     skipped = check_usable(record_reader(record), [*good_files, *bad_files], skip=args.skip_unreadable)
-    good = read_images(args, marks, record.config.dataset, groups, skipped)
+    good = read_images(args, marks, record, groups, skipped)
     result = recalibrate(
         old.detector,
         good,
@@ -108,15 +107,16 @@ def folder_files(args: argparse.Namespace) -> tuple[list[str], tuple[str, ...]]:
 
 
 def read_images(
-    args: argparse.Namespace, marks: "Marks | None", dataset: "ConfigDict", groups: str, skipped: Collection[str]
+    args: argparse.Namespace, marks: "Marks | None", record: "Record", groups: str, skipped: Collection[str]
 ) -> "GoodImages":
     """The good images, each picture once: those of the folder by name, marked ones in the order of their batch."""
     from gnl_jax.detection.parts import good_images, read_files, without_copies
 
+    dataset, reading = record.config.dataset, {"group_by": groups, "native": record.grid and record.grid.native}
     if marks:
-        return without_copies(read_files([p for p in marks.good if p not in skipped], dataset, group_by=groups))
+        return without_copies(read_files([p for p in marks.good if p not in skipped], dataset, **reading))
     inside = [path for path in skipped if path.startswith(os.path.join(args.good, ""))]
-    return good_images(args.good, dataset, group_by=groups, exclude=sorted(inside))
+    return good_images(args.good, dataset, exclude=sorted(inside), **reading)
 
 
 def defects(

@@ -35,10 +35,11 @@ def run(args: argparse.Namespace) -> int:
     old = open_detector(args.detector)
     dataset, read, names = old.detector.require_record().config.dataset, reader(old.detector), tuple(args.images)
     images = np.stack([read(path).image for path in names])
-    calibration = None
+    calibration, grid = None, old.detector.grid
     if args.calibration_images:
         groups = group_by(args.group_by, old.detector)
-        calibration = good_images(args.calibration_images, dataset, group_by=groups)
+        native = grid and grid.native
+        calibration = good_images(args.calibration_images, dataset, group_by=groups, native=native)
     new = remove_images(
         old.detector,
         GoodImages(images, names, names, tuple(map(pixel_hash, images))),

@@ -16,7 +16,7 @@ from gnl_jax.data.cache import ImageCache, default_folder
 from gnl_jax.data.decode import UnusableFiles
 from gnl_jax.data.pixels import Alpha, ImageError, check_options, read_file, read_image
 from gnl_jax.data.progress import progress
-from gnl_jax.images.resize import Geometry, resize
+from gnl_jax.images.resize import Geometry, Native, resize
 
 RECIPE = 1  # part of every cache key; to be raised when the meaning of a pixel changes
 REMEDY = " (--skip-unreadable of gnl-jax fit, or dataset.skip_unreadable of a configuration, leaves them out)"
@@ -60,7 +60,7 @@ class ImageReader:
     The cache is keyed by the SHA-256 of the file's content, all options and Pillow's version.
     """
 
-    geometry: Geometry
+    geometry: Geometry | Native
     white: float | None = None
     alpha: Alpha = "error"
     max_megapixels: float = 100
@@ -68,7 +68,7 @@ class ImageReader:
     cache: ImageCache | None = None
 
     def __call__(self, path: str | os.PathLike, name: str) -> tuple[np.ndarray, bool]:
-        """(uint8 [s s 3], whether the cache had it); `ImageError` names a file that cannot be used."""
+        """(uint8 [h w 3], whether the cache had it); `ImageError` names a file that cannot be used."""
         decoding = {"white": self.white, "alpha": self.alpha, "max_megapixels": self.max_megapixels}
         data, change = read_file(path), self.transform
         key = ""
@@ -78,7 +78,11 @@ class ImageReader:
             if (stored := self.cache.read(key, self.geometry.size)) is not None:
                 return stored, True
         image = read_image(data, name=os.fsdecode(path), **decoding)
-        image = resize(change.apply(image, name) if change else image, self.geometry)
+        image = change.apply(image, name) if change else image
+        if not isinstance(self.geometry, Native):
+            image = resize(image, self.geometry)
+        elif wrong := self.geometry.wrong(image.shape[:2]):
+            raise ImageError(f"{os.fsdecode(path)!r}: {wrong}")
         if self.cache:
             self.cache.write(key, image)
         return image, False
@@ -97,15 +101,14 @@ class ImageFilesSource:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return (len(self), self.reader.geometry.size, self.reader.geometry.size, 3)
+        return (len(self), *self.reader.geometry.shape, 3)
 
     @property
     def dtype(self) -> np.dtype:
         return np.dtype(np.uint8)
 
     def __getitem__(self, indices: np.ndarray) -> np.ndarray:
-        side = self.reader.geometry.size
-        images = np.empty((len(indices), side, side, 3), np.uint8)
+        images = np.empty((len(indices), *self.shape[1:]), np.uint8)
         for row, i in enumerate(indices):
             images[row], _ = self.reader(self.paths[i], self.names[i])
         return images
@@ -121,7 +124,7 @@ class Loaded(NamedTuple):
 
 def load_images(
     paths: Sequence[str | os.PathLike],
-    size: int | Geometry,
+    size: int | Geometry | Native,
     *,
     names: Sequence[str] | None = None,
     white: float | None = None,
@@ -139,7 +142,7 @@ def load_images(
 
     Args:
         paths: image files.
-        size: side of the result in pixels, or its geometry.
+        size: side of the result in pixels, or its geometry; `Native` for images that stay as they are, without a cache.
         names: of the images, for `transform`; their paths if left out.
         white, alpha, max_megapixels: as for `read_image`.
         transform: done before the resize.
@@ -160,11 +163,13 @@ def load_images(
     names = [os.fsdecode(path) for path in paths] if names is None else names
     if len(names) != len(paths):
         raise ValueError(f"names: got {len(names)} for {len(paths)} paths")
-    geometry = Geometry.of(size)
+    geometry = size if isinstance(size, Native) else Geometry.of(size)
     folder = default_folder() if cache_dir is None else cache_dir
+    if isinstance(geometry, Native):  # the cache would be as large as the files, or larger
+        folder = ""
     cache = ImageCache(folder) if folder != "" else None
     reader = ImageReader(geometry, white, alpha, max_megapixels, transform, cache)
-    shape = (len(paths), geometry.size, geometry.size, 3)
+    shape = (len(paths), *geometry.shape, 3)
     mb = math.prod(shape) / 2**20
     images = np.empty(shape, np.uint8) if mb <= memory_mb else None
 

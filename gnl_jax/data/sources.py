@@ -1,13 +1,14 @@
 """Images that are read when they are asked for: some of them, or all of them changed, without holding any."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from gnl_jax.data.protocol import ImageSource
 
-CHUNK = 64  # images held at once where all are gone through
+CHUNK_BYTES = 2**24  # of images held at once where all are gone through; one image at least
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +55,27 @@ class Changed:
         return self.change(self.source[indices])
 
 
+@dataclasses.dataclass(frozen=True)
+class Arrays:
+    """A list of arrays uint8 [h w 3] of one size as a source: no copy of them all is made."""
+
+    images: Sequence[np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self), *(self.images[0].shape if self.images else (0, 0, 3)))
+
+    @property
+    def dtype(self) -> np.dtype:
+        return np.dtype(np.uint8)
+
+    def __getitem__(self, indices: np.ndarray) -> np.ndarray:
+        return np.stack([self.images[i] for i in indices])
+
+
 def subset(images: ImageSource, positions: Sequence[int] | np.ndarray) -> ImageSource:
     """The images at some positions: an array of an array, else a source that holds none."""
     positions = np.asarray(positions, np.int64)
@@ -66,6 +88,7 @@ def changed(images: ImageSource, change: Callable[[np.ndarray], np.ndarray]) -> 
 
 
 def one_by_one(images: ImageSource) -> Iterator[np.ndarray]:
-    """Each image uint8 [s s 3] in its order, with at most `CHUNK` of them held."""
-    for start in range(0, len(images), CHUNK):
-        yield from images[np.arange(start, min(start + CHUNK, len(images)))]
+    """Each image uint8 [h w 3] of a source with a shape in its order, with at most `CHUNK_BYTES` of them held."""
+    chunk = max(1, CHUNK_BYTES // max(1, math.prod(images.shape[1:])))
+    for start in range(0, len(images), chunk):
+        yield from images[np.arange(start, min(start + chunk, len(images)))]

@@ -18,7 +18,16 @@ from jax import export as jax_export
 from jax import lax
 
 from gnl_jax.deploy import runtime
-from gnl_jax.deploy.trials import TOLERANCE, ExportError, geometry, near, squares, three_sizes, thresholds
+from gnl_jax.deploy.trials import (
+    TOLERANCE,
+    ExportError,
+    check_whole,
+    geometry,
+    near,
+    squares,
+    three_sizes,
+    thresholds,
+)
 from gnl_jax.detection.container import pack
 from gnl_jax.detection.detector import Detector
 from gnl_jax.files import write_atomic
@@ -59,6 +68,7 @@ def export_detector(
     """
     record, images = detector.require_record(), [np.asarray(image) for image in images]
     record.require_rules()
+    check_whole(detector)
     if not images:
         raise ValueError("images: got none, expected good images to check the export on")
     program, outputs, leaves = make_program(detector, input_size=input_size, platforms=platforms)

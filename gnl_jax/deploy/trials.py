@@ -37,6 +37,15 @@ def thresholds(detector: Detector) -> list[Threshold]:
     ]
 
 
+def check_whole(detector: Detector) -> None:
+    """Raises ValueError for a detector with windows."""
+    if detector.grid is not None:
+        raise ValueError(
+            f"detector: it inspects images in {detector.grid.describe()}, expected one of whole images: an exported "
+            "program decides on whole images alone"
+        )
+
+
 def geometry(detector: Detector) -> Geometry:
     """How the detector's images become squares."""
     return Geometry(*(detector.require_record().manifest["image"][name] for name in ("size", "resize", "filter")))

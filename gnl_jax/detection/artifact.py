@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gnl_jax.detection.container import ArtifactError, Container, pack, read_container, unpack, write_container
-from gnl_jax.detection.detector import Detector, compiled_score, predict
+from gnl_jax.detection.detector import Detector, compiled_score, predict_squares
 from gnl_jax.detection.forks import check_not_forked
 from gnl_jax.detection.record import Calibration, Record
 from gnl_jax.methods.base import Method, Prediction
@@ -137,8 +137,8 @@ def probe_image(size: int, *, seed: int = 0) -> np.ndarray:
 
 
 def probe(detector: Detector, *, seed: int = 0) -> dict[str, Any]:
-    """What the detector says of the probe image, as the manifest holds it."""
-    prediction = predict(detector, probe_image(detector.size, seed=seed), maps=False)
+    """What the detector's networks say of the probe image, as the manifest holds it."""
+    prediction = predict_squares(detector, probe_image(detector.size, seed=seed), maps=False)
     return {"seed": seed} | {name: float(value[0]) for name, value in _numbers(prediction).items()}
 
 

@@ -1,20 +1,52 @@
 """Where the defect is, in the pixels of the image as it came: boxes, and the score map at that size."""
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+from gnl_jax.detection.windows import Grid
 from gnl_jax.images.resize import Geometry
 
 Box = tuple[int, int, int, int]
 
 
-def defect_boxes(score_map: np.ndarray, threshold: float, *, source: tuple[int, int], geometry: Geometry) -> list[Box]:
+class Axis(NamedTuple):
+    """How one side of a score map lies on its image.
+
+    Attributes:
+        first, length: pixels of the image that its resized form is made of.
+        resized, cut: pixels of that form, and those before the map's first one.
+    """
+
+    first: int
+    length: int
+    resized: int
+    cut: float
+
+
+def map_axes(geometry: Geometry | Grid, source: tuple[int, int]) -> tuple[Axis, Axis]:
+    """The two sides of a map of this geometry on an image of a (height, width), or on a smaller copy of it."""
+    if isinstance(geometry, Geometry):
+        side, cut = geometry.resized, (geometry.resized - geometry.size) / 2
+        return tuple(Axis(0, length, side, cut) for length in source)
+    axes = []
+    for first, length, whole, shown, resized in zip(
+        geometry.area, geometry.area[2:], geometry.frame, source, geometry.map_shape
+    ):
+        begin, end = (round(pixel * shown / whole) for pixel in (first, first + length))
+        axes.append(Axis(begin, max(1, end - begin), resized, 0))
+    return tuple(axes)
+
+
+def defect_boxes(
+    score_map: np.ndarray, threshold: float, *, source: tuple[int, int], geometry: Geometry | Grid
+) -> list[Box]:
     """Boxes (x, y, width, height) around the connected regions of a score map above a threshold, largest peak first.
 
-    score_map: floats [s s]; source: (height, width) of the image before `resize` by this geometry. An image whose score
+    score_map: floats [s s], or the joined one of windows; source: (height, width) of the image. An image whose score
     does not exceed the threshold has no box, for its score is the map's largest value. Touching corners connect.
     """
     labels, n = ndimage.label(score_map > threshold, structure=np.ones((3, 3)))
@@ -24,23 +56,25 @@ def defect_boxes(score_map: np.ndarray, threshold: float, *, source: tuple[int, 
     return [_in_source(regions[i], source, geometry) for i in order]
 
 
-def frame_map(score_map: np.ndarray, *, source: tuple[int, int], geometry: Geometry) -> np.ndarray:
-    """A score map in the pixels of the image it is of: floats [s s] -> float32 [height width], bilinear.
+def frame_map(score_map: np.ndarray, *, source: tuple[int, int], geometry: Geometry | Grid) -> np.ndarray:
+    """A score map in the pixels of the image it is of: floats [h w] -> float32 [height width], bilinear.
 
-    source: (height, width) of the image before `resize` by this geometry. What the resize cut off has the value 0.
+    source: (height, width) of the image. What the resize cut off, or what no window shows, has the value 0.
     """
-    cut = round((geometry.resized - geometry.size) / 2)
-    whole = np.zeros((geometry.resized, geometry.resized), np.float32)
-    whole[cut : cut + geometry.size, cut : cut + geometry.size] = score_map
-    return np.asarray(Image.fromarray(whole).resize(source[::-1], Image.Resampling.BILINEAR))
+    axes = map_axes(geometry, source)
+    whole = np.zeros([axis.resized for axis in axes], np.float32)
+    whole[tuple(slice(round(axis.cut), round(axis.cut) + n) for axis, n in zip(axes, score_map.shape))] = score_map
+    placed = np.asarray(Image.fromarray(whole).resize([axis.length for axis in axes[::-1]], Image.Resampling.BILINEAR))
+    result = np.zeros(source, np.float32)
+    result[tuple(slice(axis.first, axis.first + axis.length) for axis in axes)] = placed
+    return result
 
 
-def _in_source(region: tuple[slice, slice], source: tuple[int, int], geometry: Geometry) -> Box:
-    cut = round((geometry.resized - geometry.size) / 2)
+def _in_source(region: tuple[slice, slice], source: tuple[int, int], geometry: Geometry | Grid) -> Box:
     spans = []
-    for along, length in zip(region, source):
-        scale = length / geometry.resized
+    for along, axis in zip(region, map_axes(geometry, source)):
+        scale, cut = axis.length / axis.resized, round(axis.cut)
         begin, end = math.floor((along.start + cut) * scale), math.ceil((along.stop + cut) * scale)
-        spans.append((begin, max(1, min(end, length) - begin)))
+        spans.append((axis.first + begin, max(1, min(end, axis.length) - begin)))
     (y, height), (x, width) = spans
     return x, y, width, height

@@ -14,6 +14,8 @@ from gnl_jax.detection.forks import check_not_forked, note_use
 from gnl_jax.detection.inspection import Inspected
 from gnl_jax.detection.record import Decision, Record, describe_parent, describe_rules
 from gnl_jax.detection.sharding import bank_mesh, shard_banks
+from gnl_jax.detection.windowed import predict_windows
+from gnl_jax.detection.windows import Grid
 from gnl_jax.methods.base import Method, Prediction
 from gnl_jax.text import printable
 
@@ -22,7 +24,7 @@ PyTree = Any
 
 @dataclass(frozen=True)
 class Detector:
-    """Scores and inspects images: `detector.inspect(image)`; called on squares, it is `predict`.
+    """Scores and inspects images: `detector.inspect(image)`; called on images of `shape`, it is `predict`.
 
     It may be used by several threads at once, and pickled for other processes. `record` is what `gnl_jax.fit` and
     `gnl_jax.load` add: with it a detector decides and can be saved. `method` is the one that
@@ -39,8 +41,18 @@ class Detector:
     def __post_init__(self):
         note_use()
 
-    def __call__(self, images: np.ndarray) -> Prediction:
+    def __call__(self, images: ImageSource) -> Prediction:
         return predict(self, images)
+
+    @property
+    def grid(self) -> Grid | None:
+        """Where its windows are; None for a detector of whole images."""
+        return self.record and self.record.grid
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) of the images it is called on: the squares of its networks, or whole images with windows."""
+        return self.grid.frame if self.grid else (self.size, self.size)
 
     def __repr__(self) -> str:
         """What it is, how it decides, where it came from: a line each; never its arrays."""
@@ -54,8 +66,9 @@ class Detector:
         learned = f"{config['method']['name']}, teacher {config['teacher']['arch']} ({config['teacher']['weights']})"
         if self.method is not None:
             learned = self.method.name
+        windows = f", {self.grid.describe()}" if self.grid else ""
         return (
-            f"Detector: {learned}, {self.size}x{self.size}, matching {self.record.matching}\n"
+            f"Detector: {learned}, {self.size}x{self.size}{windows}, matching {self.record.matching}\n"
             f"  {describe_rules(self.record)}\n"
             f"  made {made['date']} on {made['device']} with {versions}, from {images} images{again}"
         )
@@ -143,12 +156,12 @@ def compiled_score(method: Method, *, precision: str) -> Callable[[PyTree, jax.A
     return score_batch
 
 
-def check_images(images: ImageSource, size: int) -> None:
-    """ValueError unless images are uint8 [n size size 3], or a source that says it reads such (`data/sources.py`)."""
+def check_images(images: ImageSource, size: tuple[int, int]) -> None:
+    """ValueError unless images are uint8 [n *size 3], or a source that says it reads such (`data/sources.py`)."""
     shape, dtype = getattr(images, "shape", None), getattr(images, "dtype", None)
-    if shape is None or len(shape) != 4 or shape[1:] != (size, size, 3) or dtype != np.uint8:
+    if shape is None or len(shape) != 4 or shape[1:] != (*size, 3) or dtype != np.uint8:
         found = f"{dtype} {list(shape)}" if shape is not None else type(images).__name__
-        raise ValueError(f"images: got {found}, expected uint8 [n {size} {size} 3] (RGB)")
+        raise ValueError(f"images: got {found}, expected uint8 [n {size[0]} {size[1]} 3] (RGB)")
 
 
 def predict(
@@ -160,6 +173,7 @@ def predict(
 ) -> Prediction:
     """Scores images uint8 [n s s 3], any n: score float32 [n], map float32 [n s s], as NumPy arrays.
 
+    A detector with windows takes whole images uint8 [n h w 3] of its `shape`; `predict_windows` says what it returns.
     A source of images is read batch by batch; without maps its memory does not grow with n.
 
     Every batch has the full shape, the last one filled up with rows that are dropped again, so the compiled program,
@@ -168,7 +182,24 @@ def predict(
     image whose score is not finite, ForkedError in a forked child of a process that had a detector.
     """
     check_not_forked()
-    check_images(images, detector.size)
+    check_images(images, detector.shape)
+    if detector.grid is None:
+        return predict_squares(detector, images, maps=maps, advance=advance)
+
+    def score(windows: np.ndarray, image: int) -> Prediction:
+        return predict_squares(detector, windows, maps=maps)
+
+    return predict_windows(score, images, detector.grid, maps=maps, advance=advance)
+
+
+def predict_squares(
+    detector: Detector,
+    images: ImageSource,
+    *,
+    maps: bool = True,
+    advance: Callable[[int], None] = lambda n: None,
+) -> Prediction:
+    """What the networks say of squares uint8 [n s s 3], as `predict` has it for a detector without windows."""
     parts, waiting = [], None
     for start in range(0, len(images), detector.batch_size):
         batch = np.asarray(images[np.arange(start, min(start + detector.batch_size, len(images)))])

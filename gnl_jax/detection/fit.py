@@ -25,7 +25,7 @@ from gnl_jax.detection.parts import (
     split_parts,
 )
 from gnl_jax.detection.record import Record, rule_record
-from gnl_jax.detection.region import blanked, place_region
+from gnl_jax.detection.region import place_region
 from gnl_jax.detection.threshold import (
     Rule,
     Rules,
@@ -35,7 +35,9 @@ from gnl_jax.detection.threshold import (
     make_rules,
     parts_needed,
 )
-from gnl_jax.methods.base import GroupedImages, Method
+from gnl_jax.detection.windowed import of_windows, place_grid, squares_to_learn
+from gnl_jax.detection.windows import grid_record
+from gnl_jax.methods.base import Method
 from gnl_jax.methods.build import SYSTEMS, matmul_precision, system_of
 from gnl_jax.methods.choices import check_fields
 from gnl_jax.nn.pretrained import resolve_source
@@ -55,7 +57,7 @@ def fit(
 
     Args:
         images: a folder of good images, an array uint8 [n h w 3], or a list of arrays uint8 [h w 3] of any sizes (RGB);
-            resized to squares as `good_images` says.
+            resized to squares as `good_images` says, or cut into windows as `options` say.
         config: `inspection_config()` if left out.
         size: side of the squares that the networks see, in pixels, a multiple of 32; None for config.dataset.size (256
             in `inspection_config`).
@@ -76,17 +78,21 @@ def fit(
     if size is not None:
         config.dataset.size = size
     _check_config(config, own_method=method is not None)
-    good = good_images(images, config.dataset, group_by=options.group_by, exclude=options.exclude)
+    grid = place_grid(images, config.dataset, options)
+    native = grid and grid.native
+    good = good_images(images, config.dataset, group_by=options.group_by, exclude=options.exclude, native=native)
     placed = options.region and place_region(options.region, images, config.dataset, names=good.names)
-    region = placed and placed.inside
+    region = placed and placed.inside if grid is None else None  # windows cover the region alone
+    if grid is not None:
+        say(f"each image in {grid.describe()}")
     trains = bool(method.phases) if method is not None else system_of(config).trains
     fitting, calibrating, rules, drift_rule = divide(good, options, seed=config.seed, say=say, trains=trains)
     warn_of_near_copies(fitting, calibrating, say=say)
-    train_images = blanked(fitting.images, region)
+    learned = squares_to_learn(fitting, grid, region)
     config, trained = trained_student(
         config,
-        train_images,
-        fitting.names,
+        learned.images,
+        of_windows(fitting.names, grid),
         options=options,
         workdir=workdir,
         region=placed and placed.record,
@@ -95,7 +101,6 @@ def fit(
     )
     precision = matmul_precision(config)
     methods = matching_methods(config, trained.method, own_method=method is not None)
-    learned = GroupedImages(train_images, fitting.parts)
     shared, matchings = scoring_variables(methods, trained.state, learned, precision=precision)
     if region is not None:
         shared["region"] = jax.numpy.asarray(region)
@@ -105,7 +110,8 @@ def fit(
         "batch_size": config.eval.batch_size,
         "image": {
             name: plain_config(config)["dataset"][name] for name in ("size", "resize", "filter", "white", "alpha")
-        },
+        }
+        | ({"windows": grid_record(grid)} if grid else {}),
         "rules": {"ng": rule_record(rules.ng), "review": rule_record(rules.review), "drift": rule_record(drift_rule)},
         "data": {
             "fit": list(fitting.hashes),

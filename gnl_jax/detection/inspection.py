@@ -14,7 +14,6 @@ from gnl_jax.detection.boxes import Box, defect_boxes, frame_map
 from gnl_jax.detection.frames import frame_name, frames_of, is_one_image, snapshot
 from gnl_jax.detection.preprocess import Decoded, Read, read_or_reason, record_reader
 from gnl_jax.detection.record import Decision, Record
-from gnl_jax.images.resize import Geometry
 from gnl_jax.methods.base import Prediction
 
 ERROR = "ERROR"
@@ -42,7 +41,8 @@ class Inspected(NamedTuple):
         reason: "score" or "drift" for a part that is flagged, the error's message, else "".
         score, p_value, drift, drift_p_value: numbers, None where there are none.
         boxes: (x, y, width, height) of what is anomalous, in pixels of the image as it came.
-        image, map: uint8 [s s 3] and floats [s s], as the detector saw it; None unless requested.
+        image, map: uint8 [s s 3] and floats [s s], as the detector saw it; with windows the whole image [h w 3] and the
+            joined map (`Grid.map_shape`). None unless requested.
         size: (height, width) of the image as it came; None for an error.
         frame_map: float32 [height width], the map in pixels of the image as it came; None unless requested.
     """
@@ -118,8 +118,9 @@ def inspect(
 
 def _stream(detector, items, decode, *, keep, maps, ahead, workers) -> Iterator[Inspected]:
     workers = workers or usable_cores()
-    batch_size = detector.batch_size if ahead is None else min(detector.batch_size, ahead + 1)
-    window = batch_size + AHEAD * workers if ahead is None else ahead + 1
+    whole = detector.require_record().grid is not None  # large images: one at a time, its windows are the batch
+    batch_size = 1 if whole else detector.batch_size if ahead is None else min(detector.batch_size, ahead + 1)
+    window = ahead + 1 if ahead is not None else batch_size + (1 if whole else AHEAD) * workers
     named = ((frame_name(item, i), _taken(item)) for i, item in enumerate(items))
     with ThreadPoolExecutor(workers) as pool:
         decoded = _ahead(pool, decode, named, window=window)
@@ -193,8 +194,7 @@ def _scored(detector: Inspector, images: list[np.ndarray]) -> list:
 def _inspected(
     record: Record, name: str, decoded: Decoded, score, drift, score_map, said: Decision, *, keep: bool, maps: bool
 ) -> Inspected:
-    how, (_, threshold) = record.manifest["image"], record.thresholds
-    geometry = Geometry(how["size"], how["resize"], how["filter"])
+    geometry, (_, threshold) = record.geometry, record.thresholds
     return Inspected(
         name,
         said.decision,

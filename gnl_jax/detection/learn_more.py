@@ -18,8 +18,8 @@ from gnl_jax.detection.detector import Detector
 from gnl_jax.detection.new_calibration import NewCalibration, known_images, old_calibration, set_aside
 from gnl_jax.detection.parts import GoodImages
 from gnl_jax.detection.record import Record, rule_record
-from gnl_jax.detection.region import blanked
-from gnl_jax.methods.base import GroupedImages, Method
+from gnl_jax.detection.windowed import of_windows, squares_to_learn
+from gnl_jax.methods.base import Method
 from gnl_jax.methods.build import build_method, matmul_precision
 
 PyTree = Any
@@ -72,7 +72,7 @@ def add_images(
         learned, anew = set_aside(
             record, more, count=count, ng=ng, review=review, confidence=confidence, seed=record.config.seed
         )
-    images = GroupedImages(blanked(learned.images, detector.variables.get("region")), learned.parts)
+    images = squares_to_learn(learned, detector.grid, detector.variables.get("region"))
     say(f"{len(learned.names)} images are added to {len(data['fit'])}")
     return _successor(
         detector,
@@ -118,11 +118,12 @@ def remove_images(
     anew = old_calibration(record, calibration, none=images.take([]), say=say)
     known, removed = list(data["fit"]), set(images.hashes)
     gone = np.array([digest in removed for digest in known], bool)
+    of_squares = np.array(of_windows(gone, detector.grid), bool)
     say(f"{gone.sum()} images are taken back of {len(known)}")
     return _successor(
         detector,
         methods,
-        lambda method, variables: method.drop(variables, gone),
+        lambda method, variables: method.drop(variables, of_squares),
         anew,
         data={name: [h for h in data.get(name, ()) if h not in removed] for name in ("fit", "added")},
         parent={"sha256": parent, "change": f"{gone.sum()} images removed", "reason": reason},

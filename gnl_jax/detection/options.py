@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 from gnl_jax.config import default_config, set_method
 from gnl_jax.detection.region import Region
 from gnl_jax.detection.threshold import parse_rate
+from gnl_jax.detection.windows import Windows
 
 DEFAULT_METHOD = "matched_bank"
 
@@ -28,12 +29,16 @@ class FitOptions:
         calibration: number of parts that calibrate; None for `calibration_parts`.
         group_by, exclude: as for `good_images`.
         region: what is inspected (`place_region`); None for all.
+        windows: inspect each image in so many overlapping windows along each of its sides; 0 for the whole image.
+        window_size: the same with square windows of so many pixels of the image; 0 for none.
+        overlap: pixels of the image that neighbouring windows share, at least; None for an eighth of a window.
         epochs: of training; 0 for about 3,200 images in all (`fit_training.IMAGE_PASSES`).
         time_budget: minutes that training may take, after a measurement of its first steps; None for no limit.
         student: a checkpoint of the published code (`load_student`), which is taken instead of training.
 
     Raises:
-        ValueError: a rate that cannot be read, or that is not between 0 and 1; its field is named.
+        ValueError: a rate that cannot be read, or that is not between 0 and 1, windows without a meaning; the field is
+            named.
     """
 
     ng: str | float | Fraction | None = None
@@ -44,6 +49,9 @@ class FitOptions:
     group_by: str = ""
     exclude: tuple[str, ...] = ()
     region: Region | None = None
+    windows: int = 0
+    window_size: int = 0
+    overlap: int | None = None
     epochs: int = 0
     time_budget: float | None = None
     student: str = ""
@@ -55,6 +63,15 @@ class FitOptions:
                     object.__setattr__(self, name, parse_rate(rate))
                 except ValueError as error:
                     raise ValueError(f"{name}: {error}") from error
+        if self.requested_windows is not None:
+            self.requested_windows.check()
+        elif self.overlap is not None:
+            raise ValueError(f"overlap: got {self.overlap} without windows, expected windows or window_size as well")
+
+    @property
+    def requested_windows(self) -> Windows | None:
+        """The windows that images are inspected in; None for whole images."""
+        return Windows(self.windows, self.window_size, self.overlap) if self.windows or self.window_size else None
 
 
 def inspection_config() -> ConfigDict:

@@ -14,10 +14,10 @@ from gnl_jax.data.load import folder_options
 from gnl_jax.data.pixels import check_array, pixel_hash, range_warning
 from gnl_jax.data.protocol import ImageSource
 from gnl_jax.data.reading import load_images
-from gnl_jax.data.sources import subset
+from gnl_jax.data.sources import Arrays, one_by_one, subset
 from gnl_jax.detection.grouping import part_names
 from gnl_jax.detection.threshold import NG_DEFAULTS, REVIEW_DEFAULTS, RateError, parts_needed
-from gnl_jax.images.resize import Geometry, resize
+from gnl_jax.images.resize import Geometry, Native, resize
 
 ImagesLike = str | os.PathLike | np.ndarray | Sequence[np.ndarray]
 
@@ -31,7 +31,8 @@ class GoodImages(NamedTuple):
     """Images of good parts.
 
     Fields:
-        images: uint8 [n s s 3]; of more than `KEPT_MB`, a source that reads them when they are asked for.
+        images: uint8 [n s s 3], or [n h w 3] for a detector with windows; of more than `KEPT_MB`, a source that reads
+            them when they are asked for.
         names: relative paths, or "image 0" and so on for an array.
         parts: the part that each image shows; equal for images of one part.
         hashes: of the pixels of each image (`pixel_hash`).
@@ -48,15 +49,18 @@ class GoodImages(NamedTuple):
         return GoodImages(subset(self.images, indices), *pick)
 
 
-def good_images(
-    source: ImagesLike, dataset: ConfigDict, *, group_by: str = "", exclude: Sequence[str] = ()
-) -> GoodImages:
+def good_images(source: ImagesLike, dataset: ConfigDict, **options: Any) -> GoodImages:
     """As `read_good`, with every picture once: copies of one are left out, with a warning."""
-    return without_copies(read_good(source, dataset, group_by=group_by, exclude=exclude))
+    return without_copies(read_good(source, dataset, **options))
 
 
 def read_good(
-    source: ImagesLike, dataset: ConfigDict, *, group_by: str = "", exclude: Sequence[str] = ()
+    source: ImagesLike,
+    dataset: ConfigDict,
+    *,
+    group_by: str = "",
+    exclude: Sequence[str] = (),
+    native: Native | None = None,
 ) -> GoodImages:
     """Reads all images below a folder, or takes images that are arrays already.
 
@@ -66,34 +70,38 @@ def read_good(
         dataset: that group of a configuration: size, and how files are read.
         group_by: which images show the same part (`part_names`); "": each shows one of its own.
         exclude: names, or paths, of images to leave out.
+        native: of a detector with windows (`Grid.native`): images keep this size instead of becoming squares.
 
     Raises:
         ValueError: a folder or array that cannot be used, a name that the expression does not match, an excluded
-            image that is not there; it is named.
+            image that is not there, an image of another size than `native`; it is named.
     """
     if isinstance(source, str | os.PathLike):
         root = os.fspath(source)
         names = list_images(root)
         names = tuple(names[i] for i in _without(names, exclude, root=root))
         check_good_folder(root, names)
-        return _files(root, names, dataset, group_by)
+        return _files(root, names, dataset, group_by, native)
     check_arrays(source)
     names = tuple(f"image {i}" for i in range(len(source)))
     chosen = _without(names, exclude, root="")
-    names, images = tuple(names[i] for i in chosen), _squares(source, chosen, dataset)
-    return GoodImages(images, names, part_names(names, group_by), tuple(map(pixel_hash, images)))
+    names = tuple(names[i] for i in chosen)
+    images = _squares(source, chosen, dataset) if native is None else _native(source, chosen, native)
+    return GoodImages(images, names, part_names(names, group_by), tuple(map(pixel_hash, one_by_one(images))))
 
 
-def read_files(paths: Sequence[str], dataset: ConfigDict, *, group_by: str = "") -> GoodImages:
+def read_files(
+    paths: Sequence[str], dataset: ConfigDict, *, group_by: str = "", native: Native | None = None
+) -> GoodImages:
     """`read_good` for image files in this order, named by their paths."""
-    return _files("", tuple(paths), dataset, group_by)
+    return _files("", tuple(paths), dataset, group_by, native)
 
 
-def _files(root: str, names: tuple[str, ...], dataset: ConfigDict, group_by: str) -> GoodImages:
+def _files(root: str, names: tuple[str, ...], dataset: ConfigDict, group_by: str, native: Native | None) -> GoodImages:
     options, what = folder_options(_with_root(dataset, root or "."), seed=0), os.fsdecode(root) or "images"
     loaded = load_images(
         [os.path.join(root, name) for name in names],
-        options.size,
+        native or options.size,
         white=options.white,
         alpha=options.alpha,
         skip_unreadable=options.skip_unreadable,
@@ -134,6 +142,14 @@ def _squares(images: np.ndarray | Sequence[np.ndarray], chosen: Sequence[int], d
     for square, i in zip(squares, chosen):
         square[:] = resize(images[i], geometry)
     return squares
+
+
+def _native(images: np.ndarray | Sequence[np.ndarray], chosen: Sequence[int], native: Native) -> ImageSource:
+    """The chosen images as they are. Raises ValueError for one of another size."""
+    for i in chosen:
+        if wrong := native.wrong(images[i].shape[:2]):
+            raise ValueError(f"image {i}: {wrong}")
+    return Arrays([images[i] for i in chosen])
 
 
 def without_copies(good: GoodImages) -> GoodImages:

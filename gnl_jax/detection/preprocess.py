@@ -13,11 +13,12 @@ from gnl_jax.data.reading import usable_cores
 from gnl_jax.detection.frames import Reading, frame_name, read_frame
 from gnl_jax.detection.record import Record
 from gnl_jax.detection.region import check_frame_size
+from gnl_jax.detection.windows import read_grid
 from gnl_jax.images.resize import Geometry, resize
 
 
 class Decoded(NamedTuple):
-    """An image as the detector sees it, uint8 [s s 3], and the (height, width) it had."""
+    """An image as the detector takes it, uint8 [s s 3], or [h w 3] with windows, and the (height, width) it had."""
 
     image: np.ndarray
     source: tuple[int, int]
@@ -36,18 +37,25 @@ def make_reader(
     """A function (image, its name or None) -> `Decoded`; it raises ImageError for what cannot be used.
 
     Args:
-        how: size, resize, filter, white, alpha, as a manifest's `image` or a configuration's `dataset` has them.
+        how: size, resize, filter, white, alpha, as a manifest's `image` or a configuration's `dataset` has them; with
+            `windows`, images keep their size, which must be that of the windows' frame.
         region: as a manifest's `data` has it: images of another size than it was drawn on are errors.
         white: the value that is white in arrays of more than 8 bits (`Reading.array_white`).
         channels: order of the colours in arrays.
     """
     geometry = Geometry(how["size"], how["resize"], how["filter"])
+    windows = how.get("windows")
+    native = windows and read_grid(windows).native
     reading = Reading(how["white"] or None, parse_alpha(how["alpha"]), white, channels).check()
 
     def read(item: Any, name: str | None = None) -> Decoded:
         name = frame_name(item, 0) if name is None else name
         image = read_frame(item, name=name, reading=reading)
         check_frame_size(region, image.shape[:2], name=name)
+        if native:
+            if wrong := native.wrong(image.shape[:2]):
+                raise ImageError(f"{name}: {wrong}")
+            return Decoded(image, image.shape[:2])
         return Decoded(resize(image, geometry), image.shape[:2])
 
     return read

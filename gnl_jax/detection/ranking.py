@@ -5,8 +5,10 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
+from gnl_jax.data.protocol import ImageSource
 from gnl_jax.detection.detector import Detector, predict
 from gnl_jax.detection.parts import GoodImages
+from gnl_jax.detection.windowed import predict_windows
 from gnl_jax.methods.base import Prediction
 from gnl_jax.methods.build import build_method, matmul_precision
 
@@ -38,7 +40,8 @@ def predict_as_new(
     if method.score_without is None:
         return predict(detector, good.images, maps=maps, advance=advance)
     place = {digest: i for i, digest in enumerate(record.manifest["data"]["fit"])}
-    parts = np.asarray(detector.variables["parts"])
+    grid = detector.grid
+    parts = np.asarray(detector.variables["parts"])[:: grid.count if grid else 1]
     own = np.array([parts[place[digest]] if digest in place else -1 for digest in good.hashes], np.int32)
     if (own >= 0).any() and len(np.unique(parts)) < 2:
         raise ValueError("images: the detector learned from one part alone, expected two or more to leave one out")
@@ -48,12 +51,21 @@ def predict_as_new(
         with jax.default_matmul_precision(matmul_precision(record.config)):
             return method.score_without(variables, images, without)
 
-    found = []
-    for start in range(0, len(own), detector.batch_size):
-        rows = np.resize(np.arange(start, min(start + detector.batch_size, len(own))), detector.batch_size)
-        count = min(detector.batch_size, len(own) - start)
-        result = program(detector.variables, good.images[rows], own[rows])
-        result = result if maps else result._replace(map=None)
-        found.append([None if field is None else np.asarray(field)[:count] for field in result])
-        advance(count)
-    return Prediction(*(None if field[0] is None else np.concatenate(field) for field in zip(*found)))
+    def scored(images: ImageSource, without: np.ndarray, advance: Callable[[int], None]) -> Prediction:
+        found = []
+        for start in range(0, len(without), detector.batch_size):
+            rows = np.resize(np.arange(start, min(start + detector.batch_size, len(without))), detector.batch_size)
+            count = min(detector.batch_size, len(without) - start)
+            result = program(detector.variables, images[rows], without[rows])
+            result = result if maps else result._replace(map=None)
+            found.append([None if field is None else np.asarray(field)[:count] for field in result])
+            advance(count)
+        return Prediction(*(None if field[0] is None else np.concatenate(field) for field in zip(*found)))
+
+    if grid is None:
+        return scored(good.images, own, advance)
+
+    def score(windows: np.ndarray, image: int) -> Prediction:
+        return scored(windows, np.repeat(own[image], len(windows)), lambda n: None)
+
+    return predict_windows(score, good.images, grid, maps=maps, advance=advance)

@@ -17,9 +17,9 @@ from gnl_jax.detection.inspection import ERROR, inspect
 from gnl_jax.detection.limits import Counts, Limits
 from gnl_jax.detection.parts import LEAST_CALIBRATION, GoodImages, check_distinct, largest_by_part
 from gnl_jax.detection.record import Record, folder_drift, rule_record
-from gnl_jax.detection.region import blanked
 from gnl_jax.detection.threshold import OK, RateError, Rules, make_drift_rule, make_rules
 from gnl_jax.detection.verdict import Choice, choose, probably_blind
+from gnl_jax.detection.windowed import squares_to_learn
 from gnl_jax.methods.build import build_method, matmul_precision
 
 PyTree = Any
@@ -137,7 +137,7 @@ def recalibrate(
     reference, tested = (good.take([i for i, p in enumerate(good.parts) if p in side]) for side in _sides(parts, half))
     matchings, shared = dict(record.matchings), shared_variables(detector)
     if half:
-        held = blanked(reference.images, detector.variables.get("region"))
+        held = squares_to_learn(reference, detector.grid, detector.variables.get("region")).images
         matchings = {
             kind: {**extras, **_new_drift(detector, kind, {**shared, **extras}, held)}
             for kind, extras in record.matchings.items()

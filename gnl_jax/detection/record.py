@@ -22,6 +22,8 @@ from gnl_jax.detection.threshold import (
     p_counts,
     parse_rate,
 )
+from gnl_jax.detection.windows import Grid, read_grid
+from gnl_jax.images.resize import Geometry
 from gnl_jax.methods.base import Prediction
 
 PyTree = Any
@@ -67,6 +69,18 @@ class Record:
     def calibration(self) -> Calibration:
         """That of the matching that decides."""
         return self.calibrations[self.matching]
+
+    @property
+    def grid(self) -> Grid | None:
+        """Where its windows are; None for a detector of whole images."""
+        windows = self.manifest["image"].get("windows")  # absent without them
+        return windows and read_grid(windows)
+
+    @property
+    def geometry(self) -> Geometry | Grid:
+        """How an image becomes what the networks see."""
+        how = self.manifest["image"]
+        return self.grid or Geometry(how["size"], how["resize"], how["filter"])
 
     @property
     def rules(self) -> Rules:

@@ -1,6 +1,7 @@
 """From an image of any shape to the square that networks see, on the host, as the published pipelines do it."""
 
 import dataclasses
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -42,6 +43,29 @@ class Geometry:
     def resized(self) -> int:
         """The side before the centre is cut out."""
         return self.resize or self.size
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) of the result."""
+        return self.size, self.size
+
+
+class Native(NamedTuple):
+    """Images keep their own size, which is that of all of them, in pixels."""
+
+    height: int
+    width: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) of the result."""
+        return tuple(self)
+
+    def wrong(self, size: tuple[int, int]) -> str:
+        """What is wrong with an image of this (height, width), as a message; "" where nothing is."""
+        if tuple(size) == self.shape:
+            return ""
+        return f"got {size[1]}x{size[0]} pixels, expected {self.width}x{self.height}, as all images with windows have"
 
 
 def resize(image, size):

@@ -10,9 +10,11 @@ from scipy import ndimage
 
 from gnl_jax.data.load import folder_options
 from gnl_jax.data.pixels import read_file, read_image
+from gnl_jax.detection.boxes import map_axes
 from gnl_jax.detection.detector import Detector
 from gnl_jax.detection.inspection import Inspected
 from gnl_jax.detection.record import Record
+from gnl_jax.detection.windows import Grid
 from gnl_jax.images.resize import Geometry
 
 OPACITY = 0.5  # of the map above the threshold; below, the image shows as it is
@@ -30,18 +32,33 @@ def heatmap(score_map: np.ndarray, threshold: float) -> np.ndarray:
     return np.stack(channels, axis=-1).round().astype(np.uint8)
 
 
-def in_source(score_map: np.ndarray, source: tuple[int, int], geometry: Geometry) -> np.ndarray:
-    """A score map [s s] on the pixels of the image that it is of, float32 [h w]; zero where nothing was inspected.
+def in_source(score_map: np.ndarray, source: tuple[int, int], geometry: Geometry | Grid) -> np.ndarray:
+    """A score map on the pixels of the image that it is of, float32 [h w]; zero where nothing was inspected.
 
-    source: (height, width) of the image; geometry: how it became a square of s pixels.
+    source: (height, width) of the image, or of a smaller copy; geometry: how it became what the networks see.
     """
-    cut = (geometry.resized - geometry.size) // 2
-    edges = [(round(cut * n / geometry.resized), round((cut + geometry.size) * n / geometry.resized)) for n in source]
+    edges = []
+    for axis, n in zip(map_axes(geometry, source), score_map.shape):
+        ends = (int(axis.cut), int(axis.cut) + n)
+        edges.append([axis.first + round(end * axis.length / axis.resized) for end in ends])
     (top, bottom), (left, right) = [(low, max(low + 1, high)) for low, high in edges]
     result = np.zeros(source, np.float32)
+    if isinstance(geometry, Grid) and bottom - top < score_map.shape[0]:
+        result[top:bottom, left:right] = _shrunk(score_map, (bottom - top, right - left))
+        return result
     inner = Image.fromarray(np.asarray(score_map, np.float32))
     result[top:bottom, left:right] = inner.resize((right - left, bottom - top), Image.Resampling.BILINEAR)
     return result
+
+
+def _shrunk(score_map: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """A large map [h w] as a small one: each pixel is the largest of those it stands for, as a mean hides peaks."""
+    for axis, n in enumerate(shape):
+        if n < score_map.shape[axis]:
+            score_map = np.maximum.reduceat(score_map, np.arange(n) * score_map.shape[axis] // n, axis=axis)
+        else:
+            score_map = np.take(score_map, np.arange(n) * score_map.shape[axis] // n, axis=axis)
+    return score_map
 
 
 def shown_threshold(record: Record, maps: np.ndarray) -> float:
@@ -93,10 +110,9 @@ def read_native(detector: Detector, path: str) -> np.ndarray:
     return read_image(read_file(path), name=path, white=options.white, alpha=options.alpha)
 
 
-def geometry_of(detector: Detector) -> Geometry:
-    """How images become what the detector sees."""
-    options = detector.require_record().manifest["image"]
-    return Geometry(detector.size, options["resize"], options["filter"])
+def geometry_of(detector: Detector) -> Geometry | Grid:
+    """How images become what the detector's networks see."""
+    return detector.require_record().geometry
 
 
 def write_overlay(path: Path, detector: Detector, result: Inspected) -> None:

@@ -8,6 +8,7 @@ from PIL import Image
 
 from gnl_jax.detection.detector import Detector
 from gnl_jax.detection.inspection import Inspected
+from gnl_jax.detection.windows import Grid
 from gnl_jax.report.overlay import TOP, geometry_of, heatmap, in_source, read_native, shown_threshold
 
 SMALL, LAYER = 160, 256  # pixels of the longer side of a small picture, and of the score map's
@@ -17,11 +18,11 @@ LEVELS = 24  # of the score map's colours; a picture of so few compresses to nex
 def thumbnail(detector: Detector, result: Inspected) -> bytes:
     """The image at its own aspect, small, as a JPEG; `result` holds what the detector saw.
 
-    That square is stretched back, which saves decoding the file once more. Where it was cropped or is smaller, the file
-    is read.
+    That square, or the whole image with windows, is resized, which saves decoding the file once more. Where it was
+    cropped or is smaller, the file is read.
     """
     geometry, shape = geometry_of(detector), within(result.size, SMALL)
-    whole = geometry.resized == geometry.size >= SMALL
+    whole = isinstance(geometry, Grid) or geometry.resized == geometry.size >= SMALL
     image = result.image if whole else read_native(detector, result.path)
     return encoded(Image.fromarray(image).resize(shape[::-1], Image.Resampling.BILINEAR), "JPEG", quality=75)
 

@@ -160,7 +160,7 @@ def _load(detector: Detector, condition: Condition, options: ShiftOptions) -> tu
         change = corruption(condition.family, severity=condition.severity, seed=options.seed)
     loaded = load_images(
         condition.files.paths,
-        reading.size,
+        reading.size if detector.grid is None else detector.grid.native,
         names=condition.files.names,
         white=reading.white,
         alpha=reading.alpha,

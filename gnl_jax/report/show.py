@@ -52,6 +52,12 @@ def show(
     for name, given in (("images", images), ("decisions", decisions)):
         if given is not None and len(given) != n:
             raise ValueError(f"{name}: got {len(given)}, expected {n}, as many as scores")
+    seen, mapped = np.shape(images[0])[:2], np.shape(prediction.map)[1:]
+    if seen != mapped:  # maps of windows have their own scale, and show a rectangle alone where one was given
+        raise ValueError(
+            f"images: got {seen[1]}x{seen[0]} pixels and maps of {mapped[1]}x{mapped[0]}, expected one size; "
+            "with windows show_inspected(list(detector.inspect(images, keep=True, maps=True)))"
+        )
     threshold = float(np.max(prediction.map)) / 2 if threshold is None else threshold
     order = np.argsort(-np.asarray(prediction.score), kind="stable")[:MOST]
     pictures = [overlay(np.asarray(images[i]), np.asarray(prediction.map[i]), threshold) for i in order]
@@ -64,10 +70,16 @@ def show_inspected(results: Sequence[Inspected], *, threshold: float | None = No
     kept = [result for result in results if result.decision != ERROR]
     if not kept or kept[0].map is None or kept[0].image is None:
         raise ValueError("results: expected some with image and map, as of detector.inspect(..., keep=True)")
-    prediction = Prediction(np.array([r.score for r in kept]), np.stack([r.map for r in kept]))
+    prediction = Prediction(np.array([r.score for r in kept]), np.stack([_map_on_image(r) for r in kept]))
     decisions = [Decision(r.decision, r.reason, r.p_value, r.drift_p_value) for r in kept]
     images = np.stack([r.image for r in kept])
     return show(prediction, images, decisions=decisions, threshold=threshold, columns=columns)
+
+
+def _map_on_image(result: Inspected) -> np.ndarray:
+    """The map in the pixels of the image that was kept: with windows that is the whole image."""
+    fits = result.frame_map is not None and result.frame_map.shape == result.image.shape[:2]
+    return result.frame_map if fits else result.map
 
 
 def show_decisions(detector: Detector, prediction: Prediction) -> "Figure":

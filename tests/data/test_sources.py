@@ -1,8 +1,10 @@
 """Images that are read when they are asked for are those that an array would hold."""
 
 import numpy as np
+import pytest
 
-from gnl_jax.data.sources import CHUNK, Changed, Subset, changed, one_by_one, subset
+from gnl_jax.data import sources
+from gnl_jax.data.sources import Arrays, Changed, Subset, changed, one_by_one, subset
 
 
 class Counting:
@@ -32,6 +34,13 @@ def test_some_images_of_some_images():
     np.testing.assert_array_equal(subset(images, [8, 2]), images[[8, 2]])
 
 
+def test_a_list_of_arrays_is_a_source():
+    images = pictures(5)
+    source = Arrays(list(images))
+    assert (len(source), source.shape, source.dtype) == (5, images.shape, np.uint8)
+    np.testing.assert_array_equal(subset(source, [4, 1])[np.array([1, 0])], images[[1, 4]])
+
+
 def test_a_change_is_made_as_images_are_read():
     images, source = pictures(5), Counting(pictures(5))
     darker = changed(source, lambda some: some // 2)
@@ -41,9 +50,12 @@ def test_a_change_is_made_as_images_are_read():
     np.testing.assert_array_equal(changed(images, lambda some: some // 2), images // 2)
 
 
-def test_all_are_gone_through_and_few_are_held():
-    images = pictures(2 * CHUNK + 3)
+@pytest.mark.parametrize(("held", "most"), [(4 * 4 * 3 * 5, 5), (1, 1)])
+def test_all_are_gone_through_and_few_are_held(monkeypatch, held, most):
+    """As many as the bytes allow, and one at least, however large."""
+    monkeypatch.setattr(sources, "CHUNK_BYTES", held)
+    images = pictures(13)
     source = Counting(images)
     np.testing.assert_array_equal(list(one_by_one(source)), images)
-    assert source.most == CHUNK
+    assert source.most == most
     assert list(one_by_one(Counting(pictures(0)))) == []

@@ -8,6 +8,7 @@ from gnl_jax.deploy.onnx.graph import Graph
 from gnl_jax.deploy.onnx.matching import SORTS
 from gnl_jax.deploy.onnx.pixels import as_planes, hold_region, match_moments, normalise, resize
 from gnl_jax.deploy.onnx.scoring import reverse_distillation
+from gnl_jax.deploy.trials import check_whole
 from gnl_jax.detection.detector import Detector
 from gnl_jax.images.resize import Geometry
 from gnl_jax.methods.bank_method import bank_options
@@ -18,6 +19,7 @@ TARGETS = tuple(SORTS)
 def check_exportable(detector: Detector) -> None:
     """Raises ValueError, naming it, for what a graph cannot hold."""
     detector.require_record().require_rules()
+    check_whole(detector)
     config = detector.require_record().config
     if detector.method is not None:
         raise ValueError(f"detector: got a method of its own, {detector.method.name!r}, expected a configuration's")
