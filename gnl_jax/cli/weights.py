@@ -1,4 +1,4 @@
-"""Download the teacher's ImageNet weights, or check a file of them."""
+"""Download a teacher's published weights, or check a file of them."""
 
 import argparse
 
@@ -22,7 +22,7 @@ def run(args: argparse.Namespace) -> int:
     if args.what in published:
         if args.action == "verify" and not is_cached(args.what):
             raise ValueError(f"{args.what}: not downloaded yet; `gnl-jax weights fetch {args.what}` does it")
-        load_teacher(args.what, "imagenet")
+        load_teacher(args.what, TEACHERS[args.what].source)
         print(f"{args.what}: the published weights, SHA-256 {published[args.what].sha256}")
     elif args.action == "fetch":
         raise ValueError(f"weights: got {args.what!r}, expected one of {', '.join(published)}")

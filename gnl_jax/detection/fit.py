@@ -38,9 +38,9 @@ from gnl_jax.detection.threshold import (
 from gnl_jax.detection.windowed import of_windows, place_grid, squares_to_learn
 from gnl_jax.detection.windows import grid_record
 from gnl_jax.methods.base import Method
-from gnl_jax.methods.build import SYSTEMS, matmul_precision, system_of
+from gnl_jax.methods.build import SYSTEMS, check_teacher, matmul_precision, system_of
 from gnl_jax.methods.choices import check_fields
-from gnl_jax.nn.pretrained import resolve_source
+from gnl_jax.nn.pretrained import SOURCES, resolve_source
 
 
 def fit(
@@ -59,8 +59,8 @@ def fit(
         images: a folder of good images, an array uint8 [n h w 3], or a list of arrays uint8 [h w 3] of any sizes (RGB);
             resized to squares as `good_images` says, or cut into windows as `options` say.
         config: `inspection_config()` if left out.
-        size: side of the squares that the networks see, in pixels, a multiple of 32; None for config.dataset.size (256
-            in `inspection_config`).
+        size: side of the squares that the networks see, in pixels, a multiple of 32 (of 14 with DINOv2); None for
+            config.dataset.size (256 in `inspection_config`).
         options: everything else people set: rates (ng, review, drift), confidence, number of calibration parts,
             group_by, exclude, region, epochs, time_budget (`FitOptions`).
         workdir: where training keeps its checkpoints; the same call resumes there. None: nothing is kept.
@@ -183,8 +183,7 @@ def _check_config(config: ConfigDict, *, own_method: bool) -> None:
             f"method.memory_bank.embedding: got {config.method.memory_bank.embedding!r}, expected 'patches': a "
             "detector shows where a defect is, and a bank of whole images has no score maps"
         )
-    if config.dataset.size % 32:
-        raise ValueError(f"dataset.size: got {config.dataset.size}, expected a multiple of 32")
+    check_teacher(config)
     source = config.teacher.weights = resolve_source(config.teacher.weights, config.teacher.arch)
-    if source not in ("bundled", "imagenet", "random") and not Path(source).expanduser().is_file():
+    if source not in SOURCES and not Path(source).expanduser().is_file():
         raise ValueError(f"teacher weights {source!r}: no such file")

@@ -105,6 +105,6 @@ def train_seconds(workdir: Path) -> float:
 
 def _teacher_words(config: ConfigDict) -> str:
     """Architecture and weights, the latter without the folder their file happened to lie in."""
-    if not system_of(config).teacher:
+    if system_of(config).teachers is None:
         return "none"
     return f"{config.teacher.arch}, {Path(config.teacher.weights).name}"

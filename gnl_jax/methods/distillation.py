@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from gnl_jax.images.views import make_views, normalise
 from gnl_jax.methods.base import Method, Phase
-from gnl_jax.methods.choices import PRECISIONS, check_choice, choose
+from gnl_jax.methods.choices import PRECISIONS, choose
 from gnl_jax.methods.drift import make_drift
 from gnl_jax.methods.fixed_views import fixed_features, split_views
 from gnl_jax.methods.jigsaw import Jigsaw
@@ -30,7 +30,6 @@ from gnl_jax.methods.scoring import Scoring, make_references, score_batch
 from gnl_jax.nn.folding import fold
 from gnl_jax.nn.live_kernels import Live, live_parts, optimise_live
 from gnl_jax.nn.pretrained import load_teacher
-from gnl_jax.nn.teachers import pyramid_teachers
 from gnl_jax.ops.mixing import Mixing
 
 PyTree = Any
@@ -155,9 +154,6 @@ def distillation_method(
 def build_distillation(config: ConfigDict, *, matching: str, frozen: PyTree | None) -> Method:
     """The configuration's reverse distillation; arguments and errors as for `build_method`."""
     size, arch = config.dataset.size, config.teacher.arch
-    check_choice(pyramid_teachers(), arch, "teacher.arch")
-    if size % 32:
-        raise ValueError(f"dataset.size: got {size}, expected a multiple of 32 for reverse distillation")
     model = Model.create(arch, choose(PRECISIONS, config.precision, "precision")[0], remat=config.train.remat)
     adam = torch_adam(config.train.learning_rate, b1=config.train.beta1, b2=config.train.beta2)
     # In full float32 a library's convolutions are faster without a bias: on an H200 634 images/s instead of 529.

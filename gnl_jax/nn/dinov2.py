@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from gnl_jax.nn.position_embeddings import antialiased_bicubic, bicubic, resize_grid
+from gnl_jax.nn.resnet import Match
 from gnl_jax.nn.transformer import SMALL, Block, layer_norm
 
 PATCH = 14  # pixels a side
@@ -87,14 +88,31 @@ class DinoV2(nn.Module):
     variant: Variant
     positions: str = "transformers"
 
+    def __call__(self, images: jax.Array, match: Match | None = None) -> tuple[jax.Array, ...]:
+        """A stage for each block: its patch tokens, those of the last block after the final LayerNorm.
+
+        Args:
+            images, match: as for `features`.
+
+        Returns:
+            [b h/14 w/14 c] for each block. In a jitted function the blocks after the last stage it uses are not
+            computed.
+        """
+        found = self.features(images, tuple(range(1, self.variant.blocks + 1)), match)
+        last = found.last[:, 1 + self.variant.registers :].reshape(found.patches[-1].shape)
+        return (*found.patches[:-1], last)
+
     @nn.compact
-    def __call__(self, images: jax.Array, layers: tuple[int, ...] = ()) -> Features:
+    def features(self, images: jax.Array, layers: tuple[int, ...] = (), match: Match | None = None) -> Features:
         """Tokens of chosen blocks.
 
         Args:
             images: float [b h w 3], normalised with ImageNet's mean and deviation; h and w multiples of 14.
             layers: the blocks whose tokens are wanted, from 1 to the number of blocks, in any order
                 (k is transformers' `hidden_states[k]`).
+            match: replaces the patch tokens [b h/14 w/14 c] of every block but the last before they are returned and
+                before the next block sees them: `match(block, patches)`, as `ResNet`'s hook. Class and register tokens
+                stay as they are.
 
         Returns:
             `Features`, in the order of `layers`.
@@ -104,11 +122,19 @@ class DinoV2(nn.Module):
         """
         sizes = self.variant
         _check(images, layers, sizes, self.positions)
-        x = Embeddings(sizes, self.positions, name="embeddings")(images)
-        tokens = Encoder(sizes, name="encoder")(x)
-        chosen = [tokens[k - 1] for k in layers]
         b, h, w, _ = images.shape
         first = 1 + sizes.registers
+
+        def matched(block: int, x: jax.Array) -> jax.Array:
+            patches = x[:, first:].reshape(b, h // PATCH, w // PATCH, -1)
+            found = match(block, patches)
+            if found is patches:
+                return x
+            return jnp.concatenate([x[:, :first], found.reshape(b, -1, sizes.width)], axis=1)
+
+        x = Embeddings(sizes, self.positions, name="embeddings")(images)
+        tokens = Encoder(sizes, name="encoder")(x, matched if match is not None else None)
+        chosen = [tokens[k - 1] for k in layers]
         return Features(
             patches=tuple(x[:, first:].reshape(b, h // PATCH, w // PATCH, -1) for x in chosen),
             classes=tuple(x[:, 0] for x in chosen),
@@ -130,17 +156,22 @@ class Embeddings(nn.Module):
         positions = self.param("position_embeddings", SMALL, (1, 1 + grid * grid, width))
         patches = Patches(width, name="patch_embeddings")(images)
         b, h, w, _ = patches.shape
-        if registers:
-            resize = antialiased_bicubic
-        else:
-            resize = functools.partial(bicubic, offset=0.1 if self.positions == "original" else 0.0)
-        resized = resize_grid(positions[0, 1:].reshape(grid, grid, width), h, w, resize=resize)
+        resized = patch_positions(positions, h, w, sizes=self.variant, positions=self.positions)
         patches = (patches + resized[None].astype(patches.dtype)).reshape(b, h * w, width)
         leading = [cls_token[0] + positions[0, :1]]
         if registers:
             leading.append(self.param("register_tokens", SMALL, (1, registers, width))[0])
         leading = jnp.concatenate(leading).astype(patches.dtype)
         return jnp.concatenate([jnp.broadcast_to(leading, (b, *leading.shape)), patches], axis=1)
+
+
+def patch_positions(embeddings: jax.Array, h: int, w: int, *, sizes: Variant, positions: str) -> jax.Array:
+    """The position embeddings [1 1+g*g c] of a network's patches on another grid: [h w c]."""
+    if sizes.registers:
+        resize = antialiased_bicubic
+    else:
+        resize = functools.partial(bicubic, offset=0.1 if positions == "original" else 0.0)
+    return resize_grid(embeddings[0, 1:].reshape(sizes.grid, sizes.grid, sizes.width), h, w, resize=resize)
 
 
 class Patches(nn.Module):
@@ -171,15 +202,17 @@ class PatchProjection(nn.Module):
 
 
 class Encoder(nn.Module):
-    """The blocks, one after the other: tokens [b t c] -> the tokens after every block."""
+    """The blocks, one after the other: tokens [b t c] -> the tokens after every block; `match` as all tokens see it."""
 
     variant: Variant
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> list[jax.Array]:
+    def __call__(self, x: jax.Array, match: Match | None = None) -> list[jax.Array]:
         tokens = []
-        for block in range(self.variant.blocks):
-            x = Block(self.variant.heads, name=f"layer_{block}")(x)
+        for block in range(1, self.variant.blocks + 1):
+            x = Block(self.variant.heads, name=f"layer_{block - 1}")(x)
+            if match is not None and block < self.variant.blocks:
+                x = match(block, x)
             tokens.append(x)
         return tokens
 

@@ -17,10 +17,13 @@ def fold(variables: PyTree) -> PyTree:
 
     A normalisation with stored statistics is y * gain + shift for each channel. The gain goes into the kernel of the
     convolution whose result y is, and `BatchNorm` adds the shift, which a GPU's library then does in the same pass as
-    the convolution. Variables that were folded before stay as they are. Not for training.
+    the convolution. Variables without batch statistics, of a transformer or folded before, stay as they are. Not for
+    training.
     """
+    if "batch_stats" not in variables:
+        return {"params": variables["params"]}
     params = flax.traverse_util.flatten_dict(variables["params"])
-    stats = flax.traverse_util.flatten_dict(variables.get("batch_stats", {}))
+    stats = flax.traverse_util.flatten_dict(variables["batch_stats"])
     folded = dict(params)
     for *path, last in params:
         if last != "scale":

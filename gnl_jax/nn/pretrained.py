@@ -1,5 +1,6 @@
 """Teacher weights: where they come from, and what is checked on every load."""
 
+import functools
 import hashlib
 import os
 from collections.abc import Mapping
@@ -15,18 +16,19 @@ from gnl_jax.nn.teachers import TEACHERS, Published, Teacher, teacher_record
 from gnl_jax.nn.torch_keys import from_torch, torch_shapes
 from gnl_jax.nn.weight_files import READERS, read_bytes
 
-CHOICES = "'bundled', 'imagenet', 'random', or a path to a .safetensors, .npz or .pth file"
+SOURCES = ("bundled", "imagenet", "pretrained", "random")  # words that are no path; each teacher has some of them
 
 
 def load_teacher(arch: str, source: str, *, seed: int = 0) -> dict[str, Any]:
-    """Variables of the module of `TEACHERS[arch]`, float32: {"params", "batch_stats"}; vgg16 has {"params"} alone.
+    """Variables of the module of `TEACHERS[arch]`, float32: {"params"}, and {"batch_stats"} of a ResNet.
 
     Args:
         arch: a key of `TEACHERS`.
-        source: "bundled" (ImageNet weights inside this package, of resnet18 alone), "imagenet" (downloaded once),
-            "random" (the initialisation, for tests), a path (torchvision's keys, with or without layer4, fc and
-            classifier), or "" as `resolve_source` says. The SHA-256 of bundled and downloaded weights is checked on
-            every load.
+        source: "bundled" (ImageNet weights inside this package, of resnet18 alone), "imagenet" or, for DINOv2,
+            "pretrained" (the published file, downloaded once), "random" (the initialisation, for tests), a path
+            (torchvision's keys, with or without layer4, fc and classifier; of DINOv2 the keys of transformers'
+            Dinov2Model or Dinov2WithRegistersModel, with or without "dinov2." before them and a classifier), or "" as
+            `resolve_source` says. The SHA-256 of bundled and downloaded weights is checked on every load.
         seed: of "random".
 
     Raises:
@@ -37,11 +39,12 @@ def load_teacher(arch: str, source: str, *, seed: int = 0) -> dict[str, Any]:
     if source == "random":
         return teacher.init(jax.random.key(seed))
     state_dict, name = load_state_dict(arch, source)
+    state_dict = {teacher.key(key): array for key, array in state_dict.items()}
     try:
         variables = from_torch(state_dict, _expected(teacher), ignore=teacher.ignore, source=name)
     except ValueError as error:
         for other in TEACHERS:
-            if other != arch and _fits(state_dict, _expected(TEACHERS[other])):
+            if other != arch and _is_of(state_dict, TEACHERS[other]):
                 raise ValueError(f"{name}: got the weights of {other}, expected {arch}") from error
         raise ValueError(f"{error} (expected the weights of {arch})") from error
     return jax.tree.map(jnp.asarray, variables)
@@ -56,41 +59,54 @@ def resolve_source(source: str, arch: str) -> str:
     source = source or os.environ.get("GNL_JAX_TEACHER", "") or ("bundled" if teacher_record(arch).bundled else "")
     if not source:
         raise ValueError(
-            f"teacher.weights: got nothing for {arch}, expected {CHOICES} (or set GNL_JAX_TEACHER to one of them)"
+            f"teacher.weights: got nothing for {arch}, expected {_choices(arch)} (or set GNL_JAX_TEACHER to one of "
+            "them)"
         )
     return source
 
 
+def named_source(arch: str) -> str:
+    """Where the weights of a teacher come from that was asked for by its name alone: `resolve_source`, else published.
+
+    Raises:
+        ValueError: as `resolve_source`, for a teacher whose published file is not known.
+    """
+    teacher = teacher_record(arch)
+    known = os.environ.get("GNL_JAX_TEACHER", "") or teacher.bundled or not teacher.published
+    return resolve_source("" if known else teacher.source, arch)
+
+
+def _choices(arch: str) -> str:
+    words = ", ".join(map(repr, teacher_record(arch).sources()))
+    return f"{words}, or a path to a .safetensors, .npz or .pth file"
+
+
 def load_state_dict(arch: str, source: str) -> tuple[dict[str, np.ndarray], str]:
-    """Arrays under torch's keys from "bundled", "imagenet" or a path, and the file's name.
+    """Arrays under torch's keys from "bundled", "imagenet", "pretrained" or a path, and the file's name.
 
     Raises ValueError naming the file if it is missing, unreadable, damaged or not the published one.
     """
-    if source == "imagenet":
-        published = teacher_record(arch).published
-        if published is None:
-            able = ", ".join(name for name, teacher in TEACHERS.items() if teacher.published)
-            raise ValueError(f"teacher.weights: got 'imagenet' for {arch}, expected it for one of {able}")
-        path, data = read_published(published, meant_for=arch, option="teacher.weights=imagenet")
+    if source in ("imagenet", "pretrained"):
+        path, data = _read_published(arch, source)
     elif source == "bundled":
         path, data = _read_bundled(arch)
     else:
         path = Path(source).expanduser()
         if path.suffix not in READERS:
-            raise ValueError(f"teacher weights {source!r}: expected {CHOICES}")
+            raise ValueError(f"teacher weights {source!r}: expected {_choices(arch)}")
         data = read_bytes(path)
     logging.info("teacher weights: %s", path)
     return READERS[path.suffix](data, path), str(path)
 
 
-def read_published(published: Published, *, meant_for: str, option: str) -> tuple[Path, bytes]:
-    """The published file's path in the local cache, downloaded if need be, and its content.
-
-    meant_for: the network, and option: what asked for the file, both for messages. Raises ValueError if the file
-    cannot be had, or its SHA-256 is not the published one.
-    """
-    path = _download(published, option)
-    return path, _checked(path, published.sha256, f"{meant_for}; delete it and try again")
+def _read_published(arch: str, source: str) -> tuple[Path, bytes]:
+    """The published file's path in the local cache, downloaded if need be, and its content."""
+    published = teacher_record(arch).published if teacher_record(arch).source == source else None
+    if published is None:
+        able = ", ".join(name for name, teacher in TEACHERS.items() if source in teacher.sources())
+        raise ValueError(f"teacher.weights: got {source!r} for {arch}, expected it for one of {able}")
+    path = _download(published, f"teacher.weights={source}")
+    return path, _checked(path, published.sha256, f"{arch}; delete it and try again")
 
 
 def _checked(path: Path, sha256: str, meant_for: str) -> bytes:
@@ -112,22 +128,28 @@ def _read_bundled(arch: str) -> tuple[Path, bytes]:
     return path, _checked(path, sha256, f"the bundled {arch}; install the package again")
 
 
+@functools.cache
 def _expected(teacher: Teacher) -> dict[str, Any]:
     return jax.eval_shape(lambda: teacher.init(jax.random.key(0)))
 
 
-def _fits(state_dict: Mapping[str, np.ndarray], expected: Mapping[str, Any]) -> bool:
-    shapes = torch_shapes(expected)
-    return all(key in state_dict and state_dict[key].shape == shape for key, shape in shapes.items())
+def _is_of(state_dict: Mapping[str, np.ndarray], teacher: Teacher) -> bool:
+    """Whether a file holds this teacher's arrays: all of them, and none besides that it would not pass over."""
+    unused = tuple(teacher.ignore)
+    found = {key: array.shape for key, array in state_dict.items() if not key.startswith(unused)}
+    shapes = {key: shape for key, shape in found.items() if not key.endswith(".num_batches_tracked")}
+    return shapes == torch_shapes(_expected(teacher))
 
 
 def is_cached(arch: str) -> bool:
-    """Whether the weights that "imagenet" names are on this machine already; False without the hub client."""
+    """Whether a teacher's published weights are on this machine already; False without the hub client."""
     try:
         import huggingface_hub
     except ImportError:
         return False
     published = teacher_record(arch).published
+    if published is None:
+        return False
     found = huggingface_hub.try_to_load_from_cache(
         published.repository, "model.safetensors", revision=published.revision
     )

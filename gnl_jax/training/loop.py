@@ -20,6 +20,7 @@ from gnl_jax.methods.base import Method, Phase
 from gnl_jax.methods.build import build_method, matmul_precision, system_of
 from gnl_jax.methods.scoring import anchor_images
 from gnl_jax.nn.pretrained import resolve_source
+from gnl_jax.nn.teachers import teacher_record
 from gnl_jax.training.arrays import load_arrays, save_arrays
 from gnl_jax.training.checkpoint import Checkpoints
 from gnl_jax.training.dispatch import make_dispatch, steps_per_dispatch
@@ -113,7 +114,7 @@ def begin(folder: Path, config: ConfigDict, *, own_method: bool = False) -> tupl
     """
     config = config.copy_and_resolve_references()
     begun = (folder / "config.json").exists()
-    taught = not own_method and system_of(config).teacher
+    taught = not own_method and system_of(config).teachers is not None
     if begun:
         saved = load_config(folder)
         config.teacher.weights = config.teacher.weights or saved.teacher.weights
@@ -123,7 +124,8 @@ def begin(folder: Path, config: ConfigDict, *, own_method: bool = False) -> tupl
     if taught and config.teacher.weights == "random":
         logging.info(
             "the teacher is random: fit for a demonstration and for tests. "
-            "--config.teacher.weights=imagenet (or a file) uses trained weights"
+            "--config.teacher.weights=%s (or a file) uses trained weights",
+            teacher_record(config.teacher.arch).source,
         )
     frozen = folder / "frozen.safetensors"
     arrays = load_arrays(frozen) if begun and frozen.exists() else None

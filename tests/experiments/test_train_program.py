@@ -58,7 +58,7 @@ def test_a_refused_configuration_can_be_corrected(tmp_path, override, line):
 def test_no_teacher(tmp_path):
     none, resnet50 = "--config.teacher.weights=", "--config.teacher.arch=resnet50"
     assert refused(*programs.SMALL, none, resnet50, f"--workdir={tmp_path}") == (
-        "teacher.weights: got nothing for resnet50, expected 'bundled', 'imagenet', 'random', or a path to a "
+        "teacher.weights: got nothing for resnet50, expected 'imagenet', 'random', or a path to a "
         ".safetensors, .npz or .pth file (or set GNL_JAX_TEACHER to one of them)"
     )
     line = refused(

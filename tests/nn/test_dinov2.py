@@ -13,7 +13,7 @@ from golden_dinov2 import SIZES, digest, images, weight
 from gnl_jax.nn.dinov2 import VARIANTS, DinoV2, Embeddings, Variant, variant
 from gnl_jax.nn.position_embeddings import antialiased_bicubic, bicubic
 from gnl_jax.nn.torch_keys import from_torch, torch_shapes
-from gnl_jax.nn.transformer import attend
+from gnl_jax.nn.transformer import Block, attend
 
 TINY = {"plain": Variant(32, 3, 2), "registers": Variant(32, 3, 2, registers=2)}
 PARAMETERS = {
@@ -43,7 +43,8 @@ def variables(sizes: Variant):
 def states(sizes: Variant, variables, x, positions="transformers") -> list[jax.Array]:
     """All tokens before the first block, after every block, and after the final LayerNorm."""
     before = Embeddings(sizes, positions).apply({"params": variables["params"]["embeddings"]}, x)
-    found = DinoV2(sizes, positions).apply(variables, x, tuple(range(1, sizes.blocks + 1)))
+    layers = tuple(range(1, sizes.blocks + 1))
+    found = DinoV2(sizes, positions).apply(variables, x, layers, method="features")
     blocks = [
         jnp.concatenate([c[:, None], r, p.reshape(p.shape[0], -1, p.shape[-1])], axis=1)
         for p, c, r in zip(found.patches, found.classes, found.registers, strict=True)
@@ -132,22 +133,61 @@ def test_parameter_counts(name):
 def test_output_shapes_and_order():
     x = jax.ShapeDtypeStruct((2, 28, 42, 3), np.float32)
     model = DinoV2(TINY["registers"])
-    found = jax.eval_shape(lambda v, x: model.apply(v, x, (3, 1)), expected_shapes(TINY["registers"]), x)
+    found = jax.eval_shape(
+        lambda v, x: model.apply(v, x, (3, 1), method="features"), expected_shapes(TINY["registers"]), x
+    )
     assert [p.shape for p in found.patches] == [(2, 2, 3, 32)] * 2
     assert [c.shape for c in found.classes] == [(2, 32)] * 2
     assert [r.shape for r in found.registers] == [(2, 2, 32)] * 2
     assert found.last.shape == (2, 1 + 2 + 6, 32)
-    found = jax.jit(model.apply, static_argnums=2)(variables(TINY["registers"]), images(42, 70, batch=2), (3, 1))
+    apply = jax.jit(functools.partial(model.apply, layers=(3, 1), method="features"))
+    found = apply(variables(TINY["registers"]), images(42, 70, batch=2))
     for k, patches, classes in zip((3, 1), found.patches, found.classes, strict=True):
         wanted = golden()["registers_42x70"][k]
         assert_close([patches.reshape(2, 15, 32), classes], [wanted[:, 3:], wanted[:, 0]], 1e-5)
+
+
+@pytest.mark.parametrize("kind", TINY)
+def test_a_stage_for_each_block(kind):
+    """The teacher's stages: patch tokens, in transformers' own values; the last ones after the final LayerNorm."""
+    first = 1 + TINY[kind].registers
+    stages = jax.jit(DinoV2(TINY[kind]).apply)(variables(TINY[kind]), images(42, 70, batch=2))
+    assert [stage.shape for stage in stages] == [(2, 3, 5, 32)] * 3
+    golden_states = golden()[f"{kind}_42x70"]
+    wanted = [golden_states[k][:, first:] for k in (1, 2, 4)]
+    assert_close([stage.reshape(2, 15, 32) for stage in stages], wanted, 1e-5)
+
+
+def test_a_hook_replaces_what_the_next_block_sees():
+    """Block 2 of other patch tokens after block 1, as the block itself has them; class and registers stay."""
+    sizes, x, seen = TINY["registers"], images(42, 70, batch=2), []
+    model, parameters = DinoV2(sizes), variables(sizes)
+
+    def match(block, patches):
+        seen.append((block, patches.shape))
+        return -2 * patches if block == 1 else patches
+
+    plain, changed = (
+        jax.jit(functools.partial(model.apply, layers=(1, 2), match=hook, method="features"))(parameters, x)
+        for hook in (None, match)
+    )
+    assert seen == [(1, (2, 3, 5, 32)), (2, (2, 3, 5, 32))]  # never after the last block
+    np.testing.assert_array_equal(changed.patches[0], -2 * plain.patches[0])
+    for kept in ("classes", "registers"):
+        np.testing.assert_array_equal(getattr(changed, kept)[0], getattr(plain, kept)[0])
+    tokens = [part.reshape(2, -1, 32) for part in (plain.classes[0], plain.registers[0], changed.patches[0])]
+    block = {"params": parameters["params"]["encoder"]["layer_1"]}
+    second = jax.jit(Block(sizes.heads).apply)(block, jnp.concatenate(tokens, axis=1))
+    assert_close([changed.patches[1].reshape(2, 15, 32)], [second[:, 3:]], 1e-6)
+    stages = jax.jit(functools.partial(model.apply, match=match))(parameters, x)
+    np.testing.assert_allclose(stages[1], changed.patches[1], rtol=1e-4, atol=1e-5)
 
 
 def test_blocks_after_the_last_chosen_one_are_not_computed():
     sizes, x = TINY["plain"], jnp.asarray(images(28, 42))
 
     def flops(layer: int) -> float:
-        apply = jax.jit(lambda v, x: DinoV2(sizes).apply(v, x, (layer,)).patches)
+        apply = jax.jit(lambda v, x: DinoV2(sizes).apply(v, x, (layer,), method="features").patches)
         return apply.lower(variables(sizes), x).compile().cost_analysis()["flops"]
 
     products = 2 * 7 * (12 * 32**2 + 2 * 7 * 32)  # of one block, for an image's 7 tokens
@@ -177,7 +217,7 @@ def test_other_arguments():
     x = jnp.zeros((1, 14, 14, 3))
     for layers in ((0,), (1, 4), (-1,)):
         with pytest.raises(ValueError, match=r"layers: got \(.*\), expected numbers of blocks from 1 to 3"):
-            DinoV2(TINY["plain"]).apply(variables(TINY["plain"]), x, layers)
+            DinoV2(TINY["plain"]).apply(variables(TINY["plain"]), x, layers, method="features")
     with pytest.raises(ValueError, match=r"positions: got 'bilinear', expected one of transformers, original"):
         DinoV2(TINY["plain"], "bilinear").apply(variables(TINY["plain"]), x)
     with pytest.raises(ValueError, match=r"name: got 'dinov2_vitg14', expected one of dinov2_vits14, .*_vitl14_reg"):

@@ -12,10 +12,10 @@ import pytest
 from golden_dinov2 import weight
 from safetensors.numpy import save, save_file
 
-from gnl_jax.nn import dinov2, dinov2_weights
-from gnl_jax.nn.dinov2 import DinoV2, Variant
-from gnl_jax.nn.dinov2_weights import load_dinov2
-from gnl_jax.nn.pretrained import Published
+from gnl_jax.nn import pretrained, teachers
+from gnl_jax.nn.dinov2 import VARIANTS, DinoV2, Variant
+from gnl_jax.nn.pretrained import is_cached, load_teacher, named_source, resolve_source
+from gnl_jax.nn.teachers import TEACHERS, Published, dinov2_teacher
 from gnl_jax.nn.torch_keys import torch_shapes
 
 TINY = {"small": Variant(8, 2, 2), "small_reg": Variant(8, 2, 2, registers=2), "deep": Variant(8, 3, 2)}
@@ -36,9 +36,11 @@ def weights() -> dict[str, np.ndarray]:
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
-    """Tiny networks in place of the real ones."""
-    for module in (dinov2, dinov2_weights):
-        monkeypatch.setattr(module, "VARIANTS", TINY)
+    """Tiny networks in place of the real ones; the product's own table stays as it is."""
+    monkeypatch.delenv("GNL_JAX_TEACHER", raising=False)
+    small = {name: dinov2_teacher(sizes) for name, sizes in TINY.items()}
+    for module in (teachers, pretrained):
+        monkeypatch.setattr(module, "TEACHERS", small | {"resnet18": TEACHERS["resnet18"]})
 
 
 def assert_holds(variables, weights) -> None:
@@ -60,17 +62,17 @@ def assert_holds(variables, weights) -> None:
 def test_file(weights, tmp_path, suffix):
     path = tmp_path / f"w{suffix}"
     np.savez(path, **weights) if suffix == ".npz" else save_file(weights, path)
-    assert_holds(load_dinov2("small", str(path)), weights)
+    assert_holds(load_teacher("small", str(path)), weights)
 
 
 def test_file_of_a_classifier(weights, tmp_path):
     prefixed = {f"dinov2.{key}": array for key, array in weights.items()}
     save_file(prefixed | {"classifier.weight": np.zeros((3, 16), np.float32)}, tmp_path / "w.safetensors")
-    assert_holds(load_dinov2("small", str(tmp_path / "w.safetensors")), weights)
+    assert_holds(load_teacher("small", str(tmp_path / "w.safetensors")), weights)
     del prefixed["dinov2.layernorm.bias"]
     save_file(prefixed, tmp_path / "w.safetensors")
-    with pytest.raises(ValueError, match=r"w\.safetensors, dinov2\.: layernorm\.bias: missing, expected shape \(8,\)"):
-        load_dinov2("small", str(tmp_path / "w.safetensors"))
+    with pytest.raises(ValueError, match=r"w\.safetensors: layernorm\.bias: missing, expected shape \(8,\)"):
+        load_teacher("small", str(tmp_path / "w.safetensors"))
 
 
 def test_names_in_memory(weights, tmp_path):
@@ -84,11 +86,11 @@ def test_names_in_memory(weights, tmp_path):
         renamed[key] = array
     assert sum("_proj." in key for key in renamed) == 2 * 4 * 2
     np.savez(tmp_path / "w.npz", **renamed)
-    assert_holds(load_dinov2("small", str(tmp_path / "w.npz")), weights)
+    assert_holds(load_teacher("small", str(tmp_path / "w.npz")), weights)
 
 
 def test_random_is_the_initialisation_from_the_seed():
-    first, again, other = (load_dinov2("small", "random", seed=seed) for seed in (3, 3, 4))
+    first, again, other = (load_teacher("small", "random", seed=seed) for seed in (3, 3, 4))
     jax.tree.map(np.testing.assert_array_equal, first, again)
     kernels = [v["params"]["encoder"]["layer_0"]["mlp"]["fc1"]["kernel"] for v in (first, other)]
     assert kernels[0].dtype == jnp.float32
@@ -127,14 +129,14 @@ def test_key_that_does_not_fit(weights, tmp_path, change, message):
     changed = {key: array for key, array in (weights | change).items() if array is not None}
     save_file(changed, tmp_path / "w.safetensors")
     with pytest.raises(ValueError, match=rf"w\.safetensors: {'.*' if 'mlp' in message else ''}{message}"):
-        load_dinov2("small", str(tmp_path / "w.safetensors"))
+        load_teacher("small", str(tmp_path / "w.safetensors"))
 
 
 @pytest.mark.parametrize(("found", "asked"), [("small", "small_reg"), ("small_reg", "small"), ("deep", "small")])
 def test_another_variant_is_named(tmp_path, found, asked):
     save_file(state_dict(found), tmp_path / "w.safetensors")
     with pytest.raises(ValueError, match=rf"w\.safetensors: got the weights of {found}, expected {asked}$"):
-        load_dinov2(asked, str(tmp_path / "w.safetensors"))
+        load_teacher(asked, str(tmp_path / "w.safetensors"))
 
 
 def test_sources_that_are_no_weights(weights, tmp_path):
@@ -142,29 +144,26 @@ def test_sources_that_are_no_weights(weights, tmp_path):
     data = (tmp_path / "cut.safetensors").read_bytes()
     (tmp_path / "cut.safetensors").write_bytes(data[:-1])
     for source, message in (
-        (
-            "imagenet",
-            r"weights of small: got 'imagenet', expected 'pretrained', 'random', or a path to a \.safetensors",
-        ),
-        ("", r"weights of small: got '', expected 'pretrained'"),
+        ("imagenet", r"teacher\.weights: got 'imagenet' for small, expected it for one of resnet18$"),
+        ("weights", r"teacher weights 'weights': expected 'random', or a path to a \.safetensors, \.npz or \.pth file"),
+        ("", r"teacher\.weights: got nothing for small, expected 'random', or a path"),
         (str(tmp_path / "absent.npz"), r"absent\.npz: No such file or directory"),
         (str(tmp_path / "cut.safetensors"), r"cut\.safetensors: got a damaged or cut safetensors file"),
-        (
-            "pretrained",
-            r"small: no published file is known for 'pretrained', only for dinov2_vits14; expected the path",
-        ),
+        ("pretrained", r"teacher\.weights: got 'pretrained' for small, expected it for one of"),
+        ("bundled", r"teacher\.weights: got 'bundled' for small, expected it for resnet18 alone"),
     ):
         with pytest.raises(ValueError, match=message):
-            load_dinov2("small", source)
-    with pytest.raises(ValueError, match=r"name: got 'dinov2_vitg14', expected one of small, small_reg, deep"):
-        load_dinov2("dinov2_vitg14", "random")
+            load_teacher("small", source)
 
 
-def test_catalogue(monkeypatch):
-    monkeypatch.undo()
-    for name, published in dinov2_weights.CATALOGUE.items():
-        assert name in dinov2.VARIANTS
-        assert (len(bytes.fromhex(published.sha256)), len(bytes.fromhex(published.revision))) == (32, 20)
+def test_catalogue():
+    """The product's table has every variant; of one the published file is known, by revision and hash."""
+    assert {name for name in TEACHERS if name.startswith("dinov2")} == set(VARIANTS)
+    known = [name for name, teacher in TEACHERS.items() if teacher.published and teacher.source == "pretrained"]
+    assert known == ["dinov2_vits14"]
+    published = TEACHERS["dinov2_vits14"].published
+    assert published.repository == "facebook/dinov2-small"
+    assert (len(bytes.fromhex(published.sha256)), len(bytes.fromhex(published.revision))) == (32, 20)
 
 
 @pytest.fixture
@@ -173,10 +172,11 @@ def hub_cache(weights, tmp_path, monkeypatch) -> Path:
     constants = pytest.importorskip("huggingface_hub.constants", reason="needs the package huggingface_hub")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    data, published = save(weights), dinov2_weights.CATALOGUE["dinov2_vits14"]
+    data, published = save(weights), TEACHERS["dinov2_vits14"].published
     small = Published(published.repository, published.revision, hashlib.sha256(data).hexdigest())
     absent = Published("facebook/dinov2-absent", published.revision, published.sha256)
-    monkeypatch.setattr(dinov2_weights, "CATALOGUE", {"small": small, "deep": absent})
+    for name, file in (("small", small), ("deep", absent)):
+        monkeypatch.setitem(pretrained.TEACHERS, name, dinov2_teacher(TINY[name], file))
     for name in ("socket", "create_connection", "getaddrinfo"):
         monkeypatch.setattr(socket, name, lambda *_, **__: pytest.fail("a socket was asked for"))
     path = tmp_path / "models--facebook--dinov2-small" / "snapshots" / published.revision / "model.safetensors"
@@ -186,18 +186,42 @@ def hub_cache(weights, tmp_path, monkeypatch) -> Path:
 
 
 def test_pretrained_is_checked_on_every_load(hub_cache: Path, weights):
-    assert_holds(load_dinov2("small", "pretrained"), weights)
+    assert_holds(load_teacher("small", "pretrained"), weights)
     data = bytearray(hub_cache.read_bytes())
     data[-1] ^= 1
     hub_cache.write_bytes(data)
     with pytest.raises(ValueError, match=r"model\.safetensors: got SHA-256 \w{64}, expected \w{64} for small; delete"):
-        load_dinov2("small", "pretrained")
+        load_teacher("small", "pretrained")
+
+
+def test_pretrained_is_downloaded_at_the_pinned_revision(hub_cache: Path, monkeypatch, weights):
+    asked, published = [], pretrained.TEACHERS["small"].published
+    assert is_cached("small")
+    elsewhere = hub_cache.rename(hub_cache.with_name("downloaded.safetensors"))
+    assert not is_cached("small")
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *a, **k: asked.append((*a, k)) or str(elsewhere))
+    assert_holds(load_teacher("small", "pretrained"), weights)
+    assert asked == [(published.repository, "model.safetensors", {"revision": published.revision})]
+
+
+def test_a_teacher_asked_for_by_name_alone(hub_cache: Path, monkeypatch):
+    """Its published file; nothing else stands in for one that is not known."""
+    assert named_source("small") == "pretrained"
+    assert named_source("resnet18") == "bundled"
+    with pytest.raises(ValueError, match=r"teacher\.weights: got nothing for small_reg, expected 'random', or a path"):
+        named_source("small_reg")
+    with pytest.raises(ValueError, match=r"got nothing for small, expected 'pretrained', 'random', or a path"):
+        resolve_source("", "small")
+    monkeypatch.setenv("GNL_JAX_TEACHER", "own.safetensors")
+    assert {named_source(name) for name in ("small", "small_reg", "resnet18")} == {"own.safetensors"}
+    assert not is_cached("small_reg")
 
 
 def test_pretrained_that_cannot_be_had(hub_cache: Path, monkeypatch):
-    message = r"'pretrained' for deep: facebook/dinov2-absent is not in the cache .*\(HF_HUB_OFFLINE is set\)"
+    message = r"weights=pretrained: facebook/dinov2-absent is not in the cache .*\(HF_HUB_OFFLINE is set\)"
     with pytest.raises(ValueError, match=message):
-        load_dinov2("deep", "pretrained")
+        load_teacher("deep", "pretrained")
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(ValueError, match=r"'pretrained' for small needs the hub client, expected `pip install"):
-        load_dinov2("small", "pretrained")
+    with pytest.raises(ValueError, match=r"teacher\.weights=pretrained needs the hub client, expected `pip install"):
+        load_teacher("small", "pretrained")
