@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gnl_jax.methods.distillation import distillation_method
     from gnl_jax.methods.losses import LossWeights, Outputs, gnl_losses, reconstruction_loss, similarity_loss
     from gnl_jax.nn.decoder import Student
+    from gnl_jax.nn.dinov2 import DinoV2
     from gnl_jax.nn.pretrained import load_teacher
     from gnl_jax.nn.resnet import ResNet
     from gnl_jax.ops.matching import efdm, mixstyle, sort_features
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "Decision": "detection.record",
     "Detector": "detection.detector",
+    "DinoV2": "nn.dinov2",
     "FitOptions": "detection.options",
     "Inspected": "detection.inspection",
     "LossWeights": "methods.losses",
@@ -65,6 +67,7 @@ _PUBLIC = {
 __all__ = [
     "Decision",
     "Detector",
+    "DinoV2",
     "FitOptions",
     "Inspected",
     "LossWeights",

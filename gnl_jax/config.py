@@ -39,8 +39,11 @@ def default_config() -> ConfigDict:
     dataset.memory_mb = 4096.0  # training images that take more MiB are read again whenever they are needed
 
     teacher = config.teacher = ConfigDict()
-    teacher.arch = "resnet18"  # "resnet18" | "resnet50" | "wide_resnet50_2"; for KDAD "vgg16"
-    teacher.weights = ""  # "bundled" | "imagenet" | "random" | a file; "": GNL_JAX_TEACHER, else "bundled"
+    # "resnet18" | "resnet50" | "wide_resnet50_2"; for KDAD "vgg16"; for memory banks also "dinov2_vits14",
+    # "dinov2_vitb14" and "dinov2_vitl14", each also with "_reg".
+    teacher.arch = "resnet18"
+    # "bundled" | "imagenet" | "pretrained" (DINOv2's) | "random" | a file; "": GNL_JAX_TEACHER, else "bundled"
+    teacher.weights = ""
     teacher.seed = 0  # of the random teacher
 
     method = config.method = ConfigDict()
@@ -75,19 +78,22 @@ def default_config() -> ConfigDict:
     jigsaw.reconstruct = "all"  # images whose features are reconstructed: "all" | "ordered" ones only
 
     memory_bank = method.memory_bank = ConfigDict()
-    memory_bank.sizes = ("1:2+3",)  # a bank each: the share of the images' side, and the teacher's stages
+    memory_bank.sizes = ("1:2+3",)  # a bank each: the share of the images' side, and the teacher's stages, or "last"
     memory_bank.pixels = False  # with a matching: also match each image's mean brightness and contrast, before all else
     memory_bank.matched = (1, 2)  # stages that are matched, for the bank's images and the test image alike
-    memory_bank.last_alpha = 1.0  # weight of the bank's style at stage 3, if that is matched; else `eval.alpha`
+    memory_bank.last_alpha = 1.0  # weight of the bank's style at the last stage, if matched; else `eval.alpha`
     memory_bank.rows = 4000.0  # patches in a bank; below 1: the share of all patches
     memory_bank.coreset = "random"  # how they are drawn: "random" | "k_center"
     memory_bank.candidates = 100_000  # patches that a coreset is drawn from, themselves drawn at random
     memory_bank.projection = 128  # dimensions that k-centre distances are measured in; 0: all
     memory_bank.views = ()  # further views of each good image whose patches may be drawn, such as "augmix"
-    memory_bank.embedding = "patches"  # a row is a patch; "pooled" | "flattened": a whole image, which has no score map
-    memory_bank.distance = "euclidean"  # "euclidean" | "cosine"
+    # A row is a patch, "patches" (averaged over 3x3) | "tokens" (of one grid, as they are); or a whole image, which has
+    # no score map: "pooled" | "flattened" | "class" (the class token).
+    memory_bank.embedding = "patches"
+    memory_bank.distance = "euclidean"  # "euclidean" | "unit" (of features of length 1) | "cosine"
     memory_bank.components = 0  # principal components that are kept; 0: the features as they are
-    memory_bank.score = "map"  # "map": the largest value of the map | "patches": PatchCore's re-weighted score
+    # "map": the largest value of the map | "patches": PatchCore's re-weighted score | "top": mean of the top 1 %.
+    memory_bank.score = "map"
     memory_bank.neighbours = 9  # of that re-weighting
     memory_bank.batch_size = 0  # images that pass the teacher at once while a bank is made; 0: 8 of 256x256, or as many
     # pixels of another size

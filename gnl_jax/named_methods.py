@@ -28,6 +28,16 @@ _IMAGE_BANK = {
     "memory_bank.distance": "cosine",
     "memory_bank.rows": 10_000.0,
 }
+# AnomalyDINO (Damm et al., WACV 2025) at 448 pixels: the last tokens, cosine distance, mean of the top 1 %. All patches
+# of up to 16 images, the most that it was published with, are kept. Ours: images become squares by a bilinear resize.
+_DINOV2_BANK = {
+    "system": "memory_bank",
+    "memory_bank.sizes": ("1:last",),
+    "memory_bank.embedding": "tokens",
+    "memory_bank.distance": "cosine",
+    "memory_bank.score": "top",
+    "memory_bank.rows": 16_384.0,
+}
 _PLAIN, _BOTH = ("none",), ("none", "efdm")  # two matchings from the same weights: two rows of a table
 
 # What a method's name stands for: fields of the group `method`, and the matchings it is evaluated with.
@@ -56,6 +66,13 @@ METHODS = {
     "matched_bank": (_MATCHED_BANK, _BOTH),
     "augmented_bank": (_MATCHED_BANK | {"memory_bank.views": ("degraded", "augmix")}, _BOTH),
     "image_bank": (_IMAGE_BANK, _BOTH),
+    # Banks of DINOv2's tokens: as published; matched after block 3; and of whole images by their class token.
+    "dinov2_bank": (_DINOV2_BANK, _PLAIN),
+    "matched_dinov2_bank": (_DINOV2_BANK | {"memory_bank.pixels": True, "memory_bank.matched": (3,)}, _BOTH),
+    "dinov2_image_bank": (
+        _IMAGE_BANK | {"memory_bank.sizes": ("1:last",), "memory_bank.embedding": "class"},
+        _PLAIN,
+    ),
     # The matched bank, and RD4AD's student after a few hundred steps.
     "bank_and_student": (_MATCHED_BANK | _RD4AD | {"system": "bank_and_student"}, _BOTH),
     # Other systems.
@@ -67,6 +84,8 @@ METHODS = {
 _BARYCENTRE = {"eval.anchor": "barycentre"}
 _BRIEF = {"train.max_steps": 300}  # of the student beside a bank
 _STAGES_OF_32 = {"method.memory_bank.sizes": ("1:1+2",)}  # at 32 pixels stage 3 is 2x2
+DINOV2_BANKS = tuple(name for name in METHODS if "dinov2" in name)
+_DINOV2 = _BARYCENTRE | {"teacher.arch": "dinov2_vits14"}
 BANKS = tuple(name for name, (fields, _) in METHODS.items() if fields.get("system") == "memory_bank")
 # (method, data whose settings these are) -> fields.
 SETTINGS = {
@@ -78,5 +97,7 @@ SETTINGS = {
     # Digits keep their places: each stage is a row as it is, and the two distances are standardised and added.
     ("image_bank", "mnist"): _BARYCENTRE
     | {"method.memory_bank.sizes": ("1:1", "1:2"), "method.memory_bank.embedding": "flattened"},
+    **{(name, "mvtec"): _DINOV2 | {"dataset.size": 448} for name in DINOV2_BANKS},
+    **{(name, like): _DINOV2 | {"dataset.size": 224} for name in DINOV2_BANKS for like in ("mnist", "cifar10")},
     **PUBLISHED_SETTINGS,
 }

@@ -13,11 +13,12 @@ from fitted import ARCH, digits, fitted, write_images
 from PIL import Image
 
 from gnl_jax.cli import fit as cli_fit
+from gnl_jax.cli import teacher as cli_teacher
 from gnl_jax.cli.main import main, parser
 from gnl_jax.detection.artifact import load, save
 from gnl_jax.detection.container import read_container, write_container
 from gnl_jax.methods.choices import PRECISIONS
-from gnl_jax.nn.blocks import ARCHITECTURES
+from gnl_jax.nn.teachers import bank_teachers
 
 pytestmark = [pytest.mark.usefixtures("small_network"), pytest.mark.xdist_group("fitted")]
 HOSTILE = [
@@ -327,7 +328,7 @@ def test_the_shift_report_refuses_images_that_it_was_fitted_to(line, tmp_path, c
     ("precision", "arch"), [("float32", "resnet10"), pytest.param("tf32", "resnet18", marks=pytest.mark.slow)]
 )
 def test_fitting_from_a_folder(tmp_path, capsys, monkeypatch, precision, arch):
-    monkeypatch.setattr(cli_fit, "ARCHITECTURES", ("resnet10", "resnet18"))
+    monkeypatch.setattr(cli_teacher, "ARCHITECTURES", ("resnet10", "resnet18"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     write_images(tmp_path / "good", digits()[0])
     options = ("--size", 32, "--epochs", 1, "--exclude", "005.png", "--group-by", r"\d+", "--time-budget", 600)
@@ -358,7 +359,7 @@ def test_no_teacher_stops_fitting_at_once_with_what_to_do(tmp_path, capsys, monk
 
 def test_choices_are_those_of_the_configuration():
     """The command line names them itself, so that --help need not wait for JAX."""
-    assert set(cli_fit.ARCHITECTURES) == set(ARCHITECTURES) - {"resnet10"}  # that of the tests
+    assert set(cli_teacher.ARCHITECTURES) == set(bank_teachers()) - {"resnet10"}  # that of the tests
     assert set(cli_fit.PRECISIONS) == set(PRECISIONS)
 
 

@@ -12,6 +12,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from gnl_jax.cli import teacher
 from gnl_jax.cli.arguments import (
     DONE,
     GROUPS,
@@ -25,9 +26,8 @@ from gnl_jax.cli.arguments import (
 )
 from gnl_jax.named_methods import BANKS, METHODS
 
-ARCHITECTURES = ("resnet18", "resnet50", "wide_resnet50_2")
 PRECISIONS = ("float32", "tf32", "bfloat16")
-NO_MAPS = ("image_bank",)
+NO_MAPS = ("image_bank", "dinov2_image_bank")
 UNTRAINED = tuple(name for name in BANKS if name not in NO_MAPS)
 TRAINED = ("bank_and_student", *(name for name, (fields, _) in METHODS.items() if "system" not in fields))
 
@@ -72,14 +72,12 @@ def add_arguments(
     parser.add_argument(
         "--overlap", type=int, metavar="PX", help="of windows, at least; by default an eighth of a window"
     )
+    teacher.add_arguments(parser)
     parser.add_argument(
-        "--teacher",
-        default="",
-        metavar="WEIGHTS",
-        help=_TEACHER,
+        "--size",
+        type=int,
+        help="side of images, or windows, as they are inspected, by default 256, with DINOv2 448",
     )
-    parser.add_argument("--arch", choices=ARCHITECTURES, help="by default resnet18")
-    parser.add_argument("--size", type=int, help="side of images, or windows, as they are inspected, by default 256")
     parser.add_argument(
         "--precision",
         choices=PRECISIONS,
@@ -90,8 +88,8 @@ def add_arguments(
     parser.add_argument(
         "--method",
         choices=(*UNTRAINED, *TRAINED),
-        default="matched_bank",
-        help="by default matched_bank, a memory bank that needs no training; gnl and the others train a student",
+        help="by default matched_bank, with DINOv2 dinov2_bank: memory banks, which need no training; gnl and the "
+        "others train a student",
     )
     parser.add_argument("--epochs", type=int, default=0, help="of training; by default about 3,200 images in all")
     parser.add_argument("--time-budget", type=float, metavar="MINUTES", help="train no longer than this")
@@ -100,9 +98,6 @@ def add_arguments(
     parser.add_argument("--white", type=float, default=0.0, help="value that is white in images of more than 8 bits")
     parser.add_argument("--alpha", default="error", help="of transparent images: error, drop, or a background R,G,B")
     add_skip(parser)
-
-
-_TEACHER = "a file, imagenet, random (for trying out), or bundled, which is the default with resnet18"
 
 
 def run(args: argparse.Namespace) -> int:
@@ -114,14 +109,11 @@ def run(args: argparse.Namespace) -> int:
     if args.roi and args.mask:
         raise UsageError("--roi and --mask: expected one of the two")
     check_out(args.out)
-    if args.size is not None and (args.size < 32 or args.size % 32):
-        raise UsageError(f"--size: got {args.size}, expected a multiple of 32")
-    if args.window_size and not args.size and args.window_size % 32:
-        raise UsageError(f"--window-size: got {args.window_size}, expected a multiple of 32, or --size as well")
-    if args.student and args.method in UNTRAINED:
-        raise UsageError(f"--student: {args.method} has none; expected --method gnl or another that trains one")
-    if (args.student or args.method in UNTRAINED) and (args.epochs or args.time_budget is not None):
-        what = "--student" if args.student else f"--method {args.method}"
+    method = teacher.method_of(args)
+    if args.student and method in UNTRAINED:
+        raise UsageError(f"--student: {method} has none; expected --method gnl or another that trains one")
+    if (args.student or method in UNTRAINED) and (args.epochs or args.time_budget is not None):
+        what = "--student" if args.student else f"--method {method}"
         raise UsageError(f"{what}: nothing is trained, so there are no --epochs and no --time-budget")
     out = Path(args.out)
     if not Path(args.good).is_dir():
@@ -191,23 +183,11 @@ def configuration(args: argparse.Namespace):
     """The configuration of the arguments; says which teacher it has."""
     from gnl_jax.config import set_method
     from gnl_jax.detection.options import inspection_config
-    from gnl_jax.nn.pretrained import resolve_source
 
-    config = set_method(inspection_config(), args.method, like="mvtec")
-    if args.method == "rd4ad":
+    config = set_method(inspection_config(), method := teacher.method_of(args), like="mvtec")
+    if method == "rd4ad":
         config.eval.matching = ("none",)  # with matching it is "atta"
     config.seed, config.precision = args.seed, args.precision
-    config.teacher.arch = args.arch or config.teacher.arch
-    config.dataset.size = args.size or args.window_size or config.dataset.size
     config.dataset.white, config.dataset.alpha = args.white, args.alpha
-    try:
-        source = resolve_source(args.teacher, config.teacher.arch)
-    except ValueError as error:
-        raise UsageError(
-            f"no teacher weights for {config.teacher.arch}: `gnl-jax weights fetch {config.teacher.arch}` downloads "
-            "them once, then --teacher imagenet; --teacher FILE names a file of your own (or GNL_JAX_TEACHER does)"
-        ) from error
-    if source == "random":
-        print("THE TEACHER IS RANDOM: good for trying the program, not for inspecting parts")
-    config.teacher.weights = source
+    teacher.set_teacher(config, args)
     return config

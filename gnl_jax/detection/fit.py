@@ -37,6 +37,7 @@ from gnl_jax.detection.threshold import (
 )
 from gnl_jax.detection.windowed import of_windows, place_grid, squares_to_learn
 from gnl_jax.detection.windows import grid_record
+from gnl_jax.methods.bank_options import MAPPED
 from gnl_jax.methods.base import Method
 from gnl_jax.methods.build import SYSTEMS, check_teacher, matmul_precision, system_of
 from gnl_jax.methods.choices import check_fields
@@ -178,10 +179,10 @@ def _check_config(config: ConfigDict, *, own_method: bool) -> None:
     if not system_of(config).decides:
         able = ", ".join(name for name, system in SYSTEMS.items() if system.decides)
         raise ValueError(f"method.system: got {config.method.system!r}, expected one of {able}")
-    if system_of(config).group == "memory_bank" and config.method.memory_bank.embedding != "patches":
+    if system_of(config).group == "memory_bank" and config.method.memory_bank.embedding not in MAPPED:
         raise ValueError(
-            f"method.memory_bank.embedding: got {config.method.memory_bank.embedding!r}, expected 'patches': a "
-            "detector shows where a defect is, and a bank of whole images has no score maps"
+            f"method.memory_bank.embedding: got {config.method.memory_bank.embedding!r}, expected 'patches' or 'tokens'"
+            ": a detector shows where a defect is, and a bank of whole images has no score maps"
         )
     check_teacher(config)
     source = config.teacher.weights = resolve_source(config.teacher.weights, config.teacher.arch)

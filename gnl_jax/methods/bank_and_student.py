@@ -25,6 +25,7 @@ from gnl_jax.methods.memory_bank import network_input, score_banks, within
 from gnl_jax.methods.options import augmix_options, scoring_options
 from gnl_jax.methods.reverse_distillation import Model
 from gnl_jax.methods.scoring import Scoring, hold_region
+from gnl_jax.nn.teachers import teacher_record
 from gnl_jax.ops.scoremap import image_score, score_map
 
 PyTree = Any
@@ -165,7 +166,7 @@ def score_batch(variables: PyTree, images: jax.Array, without: jax.Array | None 
 
 def build_bank_and_student(config: ConfigDict, *, matching: str, frozen: PyTree | None) -> Method:
     """The configuration's bank and student; arguments and errors as for `build_method`."""
-    options = bank_options(config.method.memory_bank, size=config.dataset.size)
+    options = bank_options(config.method.memory_bank, teacher_record(config.teacher.arch), size=config.dataset.size)
     student = build_distillation(config, matching="none", frozen=frozen)
     return bank_and_student(
         student,

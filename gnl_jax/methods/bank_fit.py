@@ -22,7 +22,7 @@ from gnl_jax.methods.bank_memory import check_memory
 from gnl_jax.methods.bank_options import BankOptions
 from gnl_jax.methods.bank_rows import make_bank
 from gnl_jax.methods.base import parts_of
-from gnl_jax.methods.memory_bank import DRIFT_STAGES, at_side, embed, matched_stages, network_input
+from gnl_jax.methods.memory_bank import at_side, embed, matched_stages, network_input
 from gnl_jax.methods.scoring import Scoring, anchor_images
 from gnl_jax.ops.drift import middle_ranks
 from gnl_jax.ops.matching import sort_features
@@ -227,7 +227,7 @@ def patch_programs(
                 )
             embeddings.append(embed(stages_of[side].matched, spec.stages, {}, options=options))
         first = next(iter(stages_of.values())).before
-        ranks = {str(k): middle_ranks(first[k - 1]).astype(jnp.float32) for k in DRIFT_STAGES}
+        ranks = {str(k): middle_ranks(first[k - 1]).astype(jnp.float32) for k in options.drift}
         return embeddings, ranks if view == "clean" else {}
 
     return {view: jax.jit(functools.partial(run, view=view)) for view in ("clean", *options.views)}

@@ -19,7 +19,7 @@ from gnl_jax.methods.options import augmix_options, scoring_options
 from gnl_jax.methods.scoring import Scoring
 from gnl_jax.nn.folding import fold
 from gnl_jax.nn.pretrained import load_teacher
-from gnl_jax.nn.teachers import TEACHERS, pyramid_teachers
+from gnl_jax.nn.teachers import Teacher, teacher_record
 from gnl_jax.ops.nearest import DISTANCES
 from gnl_jax.ops.patches import EMBEDDINGS
 
@@ -37,10 +37,10 @@ def bank_method(
     dtype: Any = None,
     name: str = "memory_bank",
 ) -> Method:
-    """A memory bank on any teacher with three stages.
+    """A memory bank on any teacher with stages.
 
     Args:
-        teacher, variables: the network, called as `ResNet` is, and its variables.
+        teacher, variables: the network, called as `ResNet` or `DinoV2` is, and its variables.
         options: what the banks are.
         scoring: matching, alpha and anchors, for the bank's images and the test image alike.
         preprocess: images uint8 [b s s 3] -> what the teacher takes, float32.
@@ -74,9 +74,13 @@ def bank_method(
     )
 
 
-def bank_options(config: ConfigDict, *, size: int) -> BankOptions:
-    """The group `method.memory_bank` as options, for images of `size` pixels. Raises ValueError naming a field."""
-    field = "method.memory_bank"
+def bank_options(config: ConfigDict, teacher: Teacher, *, size: int) -> BankOptions:
+    """The group `method.memory_bank` as options, for a teacher and images of `size` pixels.
+
+    Raises:
+        ValueError: naming a field.
+    """
+    field, last = "method.memory_bank", len(teacher.strides)
     check_choice(CORESETS, config.coreset, f"{field}.coreset")
     for name, table in (("score", SCORES), ("embedding", EMBEDDINGS), ("distance", DISTANCES)):
         check_choice(table, config[name], f"{field}.{name}")
@@ -87,20 +91,21 @@ def bank_options(config: ConfigDict, *, size: int) -> BankOptions:
             raise ValueError(f"{field}.{name}: got {config[name]}, expected {least} or more")
     for view in config.views:
         check_choice(BANK_VIEWS, view, f"{field}.views")
-    if not set(config.matched) <= {1, 2, 3}:
-        raise ValueError(f"{field}.matched: got {tuple(config.matched)}, expected some of 1, 2 and 3")
+    if not set(config.matched) <= set(range(1, last + 1)):
+        raise ValueError(f"{field}.matched: got {tuple(config.matched)}, expected stages from 1 to {last}")
     if not 0 <= config.last_alpha <= 1:
         raise ValueError(f"{field}.last_alpha: got {config.last_alpha}, expected 0 to 1")
-    sizes = parse_sizes(config.sizes, size=size)
-    if config.score == "patches" and len(sizes) > 1:
+    sizes = parse_sizes(config.sizes, size=size, stages=last, multiple=teacher.multiple)
+    if config.score != "map" and len(sizes) > 1:
         raise ValueError(
-            f"{field}.score: got 'patches' with {len(sizes)} sizes, expected 'map': scores of one bank only"
+            f"{field}.score: got {config.score!r} with {len(sizes)} sizes, expected 'map': scores of one bank only"
         )
     options = BankOptions(
         sizes=sizes,
         pixels=config.pixels,
         matched=tuple(config.matched),
         last_alpha=config.last_alpha,
+        drift=teacher.drift,
         rows=config.rows,
         coreset=config.coreset,
         candidates=config.candidates,
@@ -113,12 +118,16 @@ def bank_options(config: ConfigDict, *, size: int) -> BankOptions:
         neighbours=config.neighbours,
         batch_size=config.batch_size,
     )
-    if config.score == "patches" and not options.has_map:
-        raise ValueError(f"{field}.score: got 'patches' with {config.embedding} images, expected 'map'")
-    last = options.embedding == "pooled" and 3 in options.matched and any(3 in spec.stages for spec in sizes)
-    if last and options.last_alpha == 1:
+    if config.score != "map" and not options.has_map:
+        raise ValueError(f"{field}.score: got {config.score!r} with {config.embedding} images, expected 'map'")
+    if config.embedding == "class" and not teacher.classes:
+        raise ValueError(f"{field}.embedding: got 'class', expected another: the teacher has no class token")
+    if config.embedding == "tokens" and len(set(teacher.strides)) > 1:
+        raise ValueError(f"{field}.embedding: got 'tokens', expected 'patches': the teacher's stages differ in size")
+    pooled = options.embedding == "pooled" and last in options.matched and any(last in spec.stages for spec in sizes)
+    if pooled and options.last_alpha == 1:
         raise ValueError(
-            f"{field}.last_alpha: got 1 with stage 3 matched and pooled, expected less: all images have one mean"
+            f"{field}.last_alpha: got 1 with stage {last} matched and pooled, expected less: all images have one mean"
         )
     return options
 
@@ -126,14 +135,14 @@ def bank_options(config: ConfigDict, *, size: int) -> BankOptions:
 def build_memory_bank(config: ConfigDict, *, matching: str, frozen: PyTree | None) -> Method:
     """The configuration's memory bank; arguments and errors as for `build_method`."""
     arch = config.teacher.arch
-    check_choice(pyramid_teachers(), arch, "teacher.arch")
-    options = bank_options(config.method.memory_bank, size=config.dataset.size)
+    teacher = teacher_record(arch)
+    options = bank_options(config.method.memory_bank, teacher, size=config.dataset.size)
     options = options._replace(augmix=augmix_options(config.method.augmix))
     dtype, _ = choose(PRECISIONS, config.precision, "precision")
     if frozen is None:
         frozen = load_teacher(arch, config.teacher.weights, seed=config.teacher.seed)
     return bank_method(
-        TEACHERS[arch].module,
+        teacher.module,
         frozen if config.precision == "float32" else fold(frozen),
         options=options,
         scoring=scoring_options(config, matching=matching),

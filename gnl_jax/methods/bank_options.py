@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 from gnl_jax.images.augmix import AugMixOptions
 
-CORESETS, SCORES = ("random", "k_center"), ("map", "patches")
+CORESETS, SCORES = ("random", "k_center"), ("map", "patches", "top")
+MAPPED = ("patches", "tokens")  # embeddings that have a score map
+LAST = "last"  # the teacher's last stage, in a configuration
 
 
 class BankSize(NamedTuple):
@@ -25,9 +27,10 @@ class BankOptions(NamedTuple):
     sizes: one bank each; with several, their maps are standardised and added.
     pixels: whether, with a matching, an image is first given the mean brightness of each channel and the contrast of
         the bank's images (`ops/pixels.py`).
-    matched: stages whose features are matched; (1, 2) as in the paper, or fewer, or 3 as well.
-    last_alpha: the weight of the bank's style at stage 3, which no later stage sees; `Scoring.alpha` is that of the
-        others.
+    matched: stages whose features are matched; (1, 2) as in the paper, or fewer, or the last as well.
+    last_alpha: the weight of the bank's style at the last stage, which no later stage sees; `Scoring.alpha` is that of
+        the others.
+    drift: stages that drift is measured at.
     rows: of a bank, at most; all patches where there are fewer. Below 1: the share of all patches.
     coreset: how they are drawn from the candidates: "random", or "k_center", greedily, each the farthest from those
         before.
@@ -36,10 +39,11 @@ class BankOptions(NamedTuple):
     views: views of each good image whose patches are candidates too, beside the image itself.
     augmix: of views "augmix".
     components: principal components of the candidates that are kept; 0 keeps the features as they are.
-    embedding: a key of `ops.patches.EMBEDDINGS`: "patches"; or "pooled" or "flattened", the whole image as one row,
-        which has a score and no map.
-    distance: a key of `ops.nearest.DISTANCES`: "euclidean", or "cosine".
-    score: "map", the largest value of the smoothed map; "patches", PatchCore's re-weighted largest distance.
+    embedding: a key of `ops.patches.EMBEDDINGS`: "patches", averaged over 3x3, or "tokens", as they are; or "pooled",
+        "flattened" or "class", the whole image as one row, which has a score and no map.
+    distance: a key of `ops.nearest.DISTANCES`: "euclidean", "unit" or "cosine".
+    score: "map", the largest value of the smoothed map; "patches", PatchCore's re-weighted largest distance; "top", the
+        mean of the largest hundredth of the distances.
     neighbours: of that re-weighting.
     batch_size: images that go through the teacher at once while a bank is made; 0 for `images_of_a_pass`.
     """
@@ -48,6 +52,7 @@ class BankOptions(NamedTuple):
     pixels: bool = False
     matched: tuple[int, ...] = (1, 2)
     last_alpha: float = 1.0
+    drift: tuple[int, ...] = (1, 2)
     rows: float = 4000
     coreset: str = "random"
     candidates: int = 100_000
@@ -64,30 +69,38 @@ class BankOptions(NamedTuple):
     @property
     def has_map(self) -> bool:
         """Whether images have a score map: those that are one row of a bank have none."""
-        return self.embedding == "patches"
+        return self.embedding in MAPPED
 
 
-def parse_sizes(texts: Sequence[str], *, size: int) -> tuple[BankSize, ...]:
+def parse_sizes(texts: Sequence[str], *, size: int, stages: int = 3, multiple: int = 32) -> tuple[BankSize, ...]:
     """Banks as a configuration writes them: "1:2+3" is the whole side and stages 2 and 3, "1/2:3" half of it, stage 3.
 
+    Args:
+        texts: of each bank; "last" is the teacher's last stage.
+        size: side of the detector's images in pixels.
+        stages: how many the teacher has.
+        multiple: of which each bank's side is one, as the teacher needs it.
+
     Raises:
-        ValueError: a text that is no such thing, a stage that the teacher lacks, a side that is no multiple of 32.
+        ValueError: a text that is no such thing, a stage that the teacher lacks, a side that it does not take.
     """
     field = "method.memory_bank.sizes"
     if not texts:
         raise ValueError(f"{field}: got none, expected one or more such as '1:2+3'")
     banks = []
     for text in texts:
-        scale, _, stages = text.partition(":")
+        scale, _, chosen = text.partition(":")
+        numbers = [str(stages) if stage == LAST else stage for stage in chosen.split("+")]
         try:
-            bank = BankSize(Fraction(scale), tuple(sorted({int(stage) for stage in stages.split("+")})))
+            bank = BankSize(Fraction(scale), tuple(sorted(set(map(int, numbers)))))
         except (ValueError, ZeroDivisionError):
             raise ValueError(f"{field}: got {text!r}, expected SCALE:STAGES such as '1:2+3' or '1/2:3'") from None
-        if not set(bank.stages) <= {1, 2, 3}:
-            raise ValueError(f"{field}: got {text!r}, expected stages of 1, 2 and 3: the teacher has no others")
-        if not 0 < bank.scale <= 1 or (size * bank.scale) % 32:
+        if not set(bank.stages) <= set(range(1, stages + 1)):
+            raise ValueError(f"{field}: got {text!r}, expected stages from 1 to {stages}: the teacher has no others")
+        if not 0 < bank.scale <= 1 or (size * bank.scale) % multiple:
             raise ValueError(
-                f"{field}: got {text!r}, expected a share of dataset.size, {size}, that is a multiple of 32 pixels"
+                f"{field}: got {text!r}, expected a share of dataset.size, {size}, that is a multiple of {multiple} "
+                "pixels"
             )
         banks.append(bank)
     return tuple(banks)

@@ -17,17 +17,19 @@ from gnl_jax.methods.base import Prediction
 from gnl_jax.methods.scoring import hold_region
 from gnl_jax.ops.drift import channel_deviation, drift_score, middle_ranks
 from gnl_jax.ops.matching import MATCHINGS
-from gnl_jax.ops.nearest import DISTANCES, nearest, reweighted_score
+from gnl_jax.ops.nearest import DISTANCES, nearest, reweighted_score, top_mean
 from gnl_jax.ops.patches import EMBEDDINGS, distance_map
 from gnl_jax.ops.pixels import PixelMoments, match_moments
 from gnl_jax.ops.scoremap import image_score
 
 PyTree = Any
-DRIFT_STAGES = (1, 2)
 
 
 class Stages(NamedTuple):
-    """The teacher's three stages, [b h w c] each: after matching, and as each was before it was matched itself."""
+    """The teacher's stages, [b h w c] each: after matching, and as each was before it was matched itself.
+
+    Where the class token is embedded, `matched` are the class tokens of the stages, [b 1 1 c].
+    """
 
     matched: tuple[jax.Array, ...]
     before: tuple[jax.Array, ...]
@@ -43,10 +45,10 @@ def matched_stages(
     references: PyTree,
     alpha: jax.Array | float,
 ) -> Stages:
-    """The teacher's three stages, those in `options.matched` given the distribution of a reference.
+    """The teacher's stages, those in `options.matched` given the distribution of a reference.
 
     Args:
-        teacher, variables: the network and its variables.
+        teacher, variables: the network, whose hook is called for every stage but the last, and its variables.
         x: images as the teacher takes them, [b s s 3].
         matching: "none" or a key of `MATCHINGS`.
         options: which stages; later ones see those before them as they are after matching.
@@ -55,17 +57,18 @@ def matched_stages(
     """
     before = []
 
-    def hook(stage: int, features: jax.Array) -> jax.Array:
+    def hook(stage: int, features: jax.Array, weight: jax.Array | float = alpha) -> jax.Array:
         before.append(features)
         if matching == "none" or stage not in options.matched:
             return features
-        weight = options.last_alpha if stage == 3 else alpha
         with jax.named_scope("matching"):
             return MATCHINGS[matching](features, references[str(stage)], alpha=weight).astype(features.dtype)
 
     with jax.named_scope("teacher"):
-        first, second, third = teacher.apply(variables, x, hook)
-        return Stages((first, second, hook(3, third)), tuple(before))
+        if options.embedding == "class":
+            return Stages(teacher.apply(variables, x, hook, method="classes"), tuple(before))
+        *earlier, last = teacher.apply(variables, x, hook)
+        return Stages((*earlier, hook(len(earlier) + 1, last, options.last_alpha)), tuple(before))
 
 
 def at_side(x: jax.Array, side: int) -> jax.Array:
@@ -108,7 +111,7 @@ class BankScores(NamedTuple):
 
     Attributes:
         map: the sum of their maps, [b s s]; of banks of whole images that of their distances, [b].
-        worst: PatchCore's image score [b], None unless it was asked for.
+        worst: the image score of the patches' distances themselves [b], None unless it was asked for.
         drift: [b], or None.
         stages: of the teacher, by the side of the images it saw.
     """
@@ -156,25 +159,27 @@ def score_banks(
             # One bank's distances stay distances; several are brought to one scale before they are added.
             z = (distances - bank["location"]) / bank["scale"] if len(options.sizes) > 1 else distances
             total = total + (distance_map(z.reshape(b, h, w), size=size) if options.has_map else z[:, 0])
+        if options.score != "map" and region is not None:
+            distances = jnp.where(patches_within(region, (h, w)).reshape(1, h * w), distances, 0)
+        if options.score == "top":
+            worst = top_mean(distances)
         if options.score == "patches":
-            if region is not None:
-                distances = jnp.where(patches_within(region, (h, w)).reshape(1, h * w), distances, 0)
             of_image = functools.partial(_reweighted, bank=bank["rows"], neighbours=options.neighbours)
             worst = jax.vmap(of_image, in_axes=(0, 0, 0, None if norms.ndim == 1 else 0))(
                 patches, distances, rows, norms
             )
     first = stages_of[options.sizes[0].side(size[0])]
-    return BankScores(total, worst, _drift(first, variables.get("drift")), stages_of)
+    return BankScores(total, worst, _drift(first, variables.get("drift"), options.drift), stages_of)
 
 
-def _drift(stages: Stages, drift: PyTree | None) -> jax.Array | None:
+def _drift(stages: Stages, drift: PyTree | None, measured: tuple[int, ...]) -> jax.Array | None:
     """How far the stages, as they are before matching, are from those of the good images: [b]."""
     if drift is None:
         return None
     deviations = [
-        channel_deviation(middle_ranks(stages.before[k - 1]), drift["barycentre"][str(k)][0]) for k in DRIFT_STAGES
+        channel_deviation(middle_ranks(stages.before[k - 1]), drift["barycentre"][str(k)][0]) for k in measured
     ]
-    return drift_score(deviations, [drift["spread"][str(k)][0] for k in DRIFT_STAGES])
+    return drift_score(deviations, [drift["spread"][str(k)][0] for k in measured])
 
 
 def score_batch(

@@ -65,13 +65,6 @@ class Features(NamedTuple):
     last: jax.Array
 
 
-def variant(name: str) -> Variant:
-    """The variant of this name; ValueError with the choices if there is none."""
-    if name not in VARIANTS:
-        raise ValueError(f"name: got {name!r}, expected one of {', '.join(VARIANTS)}")
-    return VARIANTS[name]
-
-
 class DinoV2(nn.Module):
     """DINOv2 under the parameter names of the published files.
 
@@ -101,6 +94,11 @@ class DinoV2(nn.Module):
         found = self.features(images, tuple(range(1, self.variant.blocks + 1)), match)
         last = found.last[:, 1 + self.variant.registers :].reshape(found.patches[-1].shape)
         return (*found.patches[:-1], last)
+
+    def classes(self, images: jax.Array, match: Match | None = None) -> tuple[jax.Array, ...]:
+        """The class token of each block, [b 1 1 c], that of the last block after the final LayerNorm."""
+        found = self.features(images, tuple(range(1, self.variant.blocks + 1)), match)
+        return tuple(x[:, None, None] for x in (*found.classes[:-1], found.last[:, 0]))
 
     @nn.compact
     def features(self, images: jax.Array, layers: tuple[int, ...] = (), match: Match | None = None) -> Features:

@@ -49,6 +49,7 @@ class Teacher(NamedTuple):
         ignore: beginnings of keys that its files may have and that are of no use here.
         key: from a file's key to torch's name for our array.
         bfloat16: whether it computes in bfloat16 when its images are.
+        classes: whether it has a class token, `module.classes`.
     """
 
     module: nn.Module
@@ -64,6 +65,7 @@ class Teacher(NamedTuple):
     ignore: tuple[str, ...] = ()
     key: Callable[[str], str] = str
     bfloat16: bool = True
+    classes: bool = False
 
     def sources(self) -> tuple[str, ...]:
         """The words, beside a path, that say where its weights come from."""
@@ -93,12 +95,13 @@ def dinov2_teacher(sizes: Variant, published: Published | None = None) -> Teache
         strides=(PATCH,) * sizes.blocks,
         channels=(sizes.width,) * sizes.blocks,
         multiple=PATCH,
-        drift=(max(1, sizes.blocks // 4), max(1, sizes.blocks // 2)),
+        drift=tuple(sorted({max(1, sizes.blocks // 4), max(1, sizes.blocks // 2)})),
         published=published,
         source="pretrained",
         ignore=UNUSED,
         key=published_key,
         bfloat16=False,
+        classes=True,
     )
 
 

@@ -70,11 +70,26 @@ class Distance(NamedTuple):
     of_euclidean: Callable[[jax.Array], jax.Array]
 
 
-# 1 - cos of the angle between a and b is |a - b|^2 / 2 of their unit vectors: in this form nothing cancels.
+# "unit": the chord between directions; "cosine": half its square, which is 1 - cos of the angle without cancelling.
 DISTANCES = {
     "euclidean": Distance(lambda x: x, lambda distances: distances),
+    "unit": Distance(unit_vectors, lambda distances: distances),
     "cosine": Distance(unit_vectors, lambda distances: 0.5 * jnp.square(distances)),
 }
+
+
+def top_count(n: int) -> int:
+    """How many of n distances `top_mean` averages: a hundredth, rounded down, and at least one."""
+    return max(1, n // 100)
+
+
+def top_mean(distances: jax.Array) -> jax.Array:
+    """The mean of the largest hundredth of an image's distances: [b n] -> [b].
+
+    References:
+        Damm et al., AnomalyDINO (WACV 2025): the tail value at risk at 99 %.
+    """
+    return lax.top_k(distances, top_count(distances.shape[-1]))[0].mean(-1)
 
 
 def reweighted_score(

@@ -63,6 +63,11 @@ def patch_embedding(stages: Sequence[jax.Array]) -> jax.Array:
     )
 
 
+def token_embedding(stages: Sequence[jax.Array]) -> jax.Array:
+    """Stages of one grid as they are, concatenated, such as a transformer's blocks: [b h w c_k] -> [b h w sum c_k]."""
+    return jnp.concatenate([stage.astype(jnp.promote_types(stage.dtype, jnp.float32)) for stage in stages], axis=-1)
+
+
 def pooled_embedding(stages: Sequence[jax.Array]) -> jax.Array:
     """The whole image as one patch: each stage's mean over its positions, concatenated: -> [b 1 1 sum c_k]."""
     wide = [stage.astype(jnp.promote_types(stage.dtype, jnp.float32)) for stage in stages]
@@ -75,7 +80,14 @@ def flattened_embedding(stages: Sequence[jax.Array]) -> jax.Array:
     return jnp.concatenate([stage.reshape(stage.shape[0], 1, 1, -1) for stage in wide], axis=-1)
 
 
-EMBEDDINGS = {"patches": patch_embedding, "pooled": pooled_embedding, "flattened": flattened_embedding}
+# "class": the stages are class tokens, [b 1 1 c_k] each.
+EMBEDDINGS = {
+    "patches": patch_embedding,
+    "tokens": token_embedding,
+    "pooled": pooled_embedding,
+    "flattened": flattened_embedding,
+    "class": token_embedding,
+}
 
 
 @functools.lru_cache(maxsize=64)

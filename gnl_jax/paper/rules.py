@@ -42,6 +42,7 @@ RULES = {name: RowRule((name,), "none") for name in METHODS} | {
     "image_bank": RowRule(("image_bank",), "efdm"),
     "image_bank_unmatched": RowRule(("image_bank",), "none"),
     "bank_and_student": RowRule(("bank_and_student",), "efdm"),
+    "matched_dinov2_bank": RowRule(("matched_dinov2_bank",), "efdm"),
 }
 # Keys of `RULES` that the paper does not have, to their labels: lines of their own below those of its comparisons.
 NOT_IN_PAPER = {
@@ -51,6 +52,9 @@ NOT_IN_PAPER = {
     "image_bank_unmatched": "Image bank, not matched (not in the paper)",
     "image_bank": "Image bank (not in the paper)",
     "bank_and_student": "Matched bank and student (not in the paper)",
+    "dinov2_bank": "DINOv2 bank (not in the paper)",
+    "matched_dinov2_bank": "DINOv2 bank, matched (not in the paper)",
+    "dinov2_image_bank": "DINOv2 image bank (not in the paper)",
 }
 
 

@@ -14,10 +14,10 @@ from gnl_jax.images.resize import resize
 SIZE = 64
 
 
-def images(n, seed):
-    """Coloured cells, made smooth: uint8 [n 64 64 3]."""
+def images(n, seed, *, size=SIZE):
+    """Coloured cells, made smooth: uint8 [n s s 3]."""
     cells = np.random.default_rng(seed).integers(60, 196, (n, 8, 8, 3)).astype(np.uint8)
-    return np.stack([resize(one, SIZE) for one in cells])
+    return np.stack([resize(one, size) for one in cells])
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,9 @@ OTHERS = {
     "deep_svdd": [("autoencoder", 150, 200), ("svdd", 150, 200)],
     "f_anogan": [("wgan_gp", 200, 64), ("encoder", 200, 64)],
 }
-BANKS = ("patchcore", "matched_bank", "augmented_bank", "image_bank")  # of images as they are: nothing is trained
+# Of images as they are: nothing is trained.
+BANKS = ("patchcore", "matched_bank", "augmented_bank", "image_bank")
+BANKS += ("dinov2_bank", "matched_dinov2_bank", "dinov2_image_bank")
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -110,7 +112,7 @@ def test_teacher_is_found_or_not(monkeypatch):
     config = default_config()
     assert build_method(config).frozen["params"].keys() >= {"conv1", "layer1_0", "layer3_1"}  # those in the package
     config.teacher.arch = "wide_resnet50_2"
-    with pytest.raises(ValueError, match=r"teacher.weights: got nothing for wide_resnet50_2, expected 'bundled'"):
+    with pytest.raises(ValueError, match=r"teacher.weights: got nothing for wide_resnet50_2, expected 'imagenet'"):
         build_method(config)
     monkeypatch.setenv("GNL_JAX_TEACHER", "/no/such.safetensors")
     with pytest.raises(ValueError, match=r"/no/such.safetensors: No such file"):

@@ -95,8 +95,8 @@ def test_cosine_is_scipys_and_a_zero_vector_is_at_a_half():
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("embedding", "class", "embedding: got 'class', expected one of patches, pooled, flattened"),
-        ("distance", "l1", "distance: got 'l1', expected one of euclidean, cosine"),
+        ("embedding", "whole", "embedding: got 'whole', expected one of patches, tokens, pooled, flattened, class"),
+        ("distance", "l1", "distance: got 'l1', expected one of euclidean, unit, cosine"),
         ("score", "patches", "score: got 'patches' with pooled images, expected 'map'"),
         ("matched", (1, 2, 3), "last_alpha: got 1 with stage 3 matched and pooled, expected less"),
     ],
@@ -109,5 +109,7 @@ def test_wrong_options(field, value, message):
 
 
 def test_fit_wants_score_maps():
-    with pytest.raises(ValueError, match=r"^method\.memory_bank\.embedding: got 'pooled', expected 'patches': a"):
+    with pytest.raises(
+        ValueError, match=r"^method\.memory_bank\.embedding: got 'pooled', expected 'patches' or 'tokens': a"
+    ):
         fit(GOOD, set_method(default_config(), "image_bank", like="mvtec"))

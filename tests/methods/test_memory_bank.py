@@ -345,7 +345,7 @@ def test_one_image_makes_a_bank_without_drift():
     ("field", "value", "message"),
     [
         ("sizes", (), "sizes: got none, expected one or more such as '1:2+3'"),
-        ("sizes", ("1:2+4",), "sizes: got '1:2+4', expected stages of 1, 2 and 3: the teacher has no others"),
+        ("sizes", ("1:2+4",), "sizes: got '1:2+4', expected stages from 1 to 3: the teacher has no others"),
         ("sizes", ("1:",), "sizes: got '1:', expected SCALE:STAGES such as '1:2+3' or '1/2:3'"),
         ("sizes", ("1/0:2",), "sizes: got '1/0:2', expected SCALE:STAGES"),
         ("sizes", ("1/2:3",), "sizes: got '1/2:3', expected a share of dataset.size, 32, that is a multiple of 32"),
@@ -359,7 +359,7 @@ def test_one_image_makes_a_bank_without_drift():
         ("components", -1, "components: got -1, expected 0 or more"),
         ("neighbours", 0, "neighbours: got 0, expected 1 or more"),
         ("views", ("blur",), "views: got 'blur', expected one of augmix, degraded"),
-        ("matched", (4,), "matched: got (4,), expected some of 1, 2 and 3"),
+        ("matched", (4,), "matched: got (4,), expected stages from 1 to 3"),
         ("last_alpha", 1.5, "last_alpha: got 1.5, expected 0 to 1"),
         ("score", "mean", "score: got 'mean', expected one of map, patches"),
     ],

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from golden_dinov2 import SIZES, digest, images, weight
 
-from gnl_jax.nn.dinov2 import VARIANTS, DinoV2, Embeddings, Variant, variant
+from gnl_jax.nn.dinov2 import VARIANTS, DinoV2, Embeddings, Variant
 from gnl_jax.nn.position_embeddings import antialiased_bicubic, bicubic
 from gnl_jax.nn.torch_keys import from_torch, torch_shapes
 from gnl_jax.nn.transformer import Block, attend
@@ -220,5 +220,3 @@ def test_other_arguments():
             DinoV2(TINY["plain"]).apply(variables(TINY["plain"]), x, layers, method="features")
     with pytest.raises(ValueError, match=r"positions: got 'bilinear', expected one of transformers, original"):
         DinoV2(TINY["plain"], "bilinear").apply(variables(TINY["plain"]), x)
-    with pytest.raises(ValueError, match=r"name: got 'dinov2_vitg14', expected one of dinov2_vits14, .*_vitl14_reg"):
-        variant("dinov2_vitg14")

@@ -38,9 +38,9 @@ def weights() -> dict[str, np.ndarray]:
 def tiny(monkeypatch):
     """Tiny networks in place of the real ones; the product's own table stays as it is."""
     monkeypatch.delenv("GNL_JAX_TEACHER", raising=False)
-    small = {name: dinov2_teacher(sizes) for name, sizes in TINY.items()}
+    table = {name: dinov2_teacher(sizes) for name, sizes in TINY.items()} | {"resnet18": TEACHERS["resnet18"]}
     for module in (teachers, pretrained):
-        monkeypatch.setattr(module, "TEACHERS", small | {"resnet18": TEACHERS["resnet18"]})
+        monkeypatch.setattr(module, "TEACHERS", table)
 
 
 def assert_holds(variables, weights) -> None:

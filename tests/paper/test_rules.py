@@ -35,6 +35,7 @@ def test_a_line_is_a_training_and_a_matching():
         "image_bank": [("image_bank", "efdm", 0.9)],
         "image_bank_unmatched": [("image_bank", "none", None)],
         "bank_and_student": [("bank_and_student", "efdm", 0.9)],
+        "matched_dinov2_bank": [("matched_dinov2_bank", "efdm", 0.9)],
     }
     assert RULES.keys() == expected.keys()
     for name, keys in expected.items():

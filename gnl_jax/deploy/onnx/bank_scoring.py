@@ -1,6 +1,8 @@
 """The memory bank's score, map and drift as nodes (`methods.memory_bank.score_batch`)."""
 
-from typing import Any
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -8,87 +10,126 @@ import numpy as np
 
 from gnl_jax.deploy.onnx.drift import stage_drift
 from gnl_jax.deploy.onnx.graph import Graph
-from gnl_jax.deploy.onnx.matching import Sort, match, sort_channels
+from gnl_jax.deploy.onnx.matching import Sort, Sorted, match, sort_channels, sort_values
 from gnl_jax.deploy.onnx.memory_bank import memory_bank_head
-from gnl_jax.deploy.onnx.network import stem, teacher_stage
+from gnl_jax.deploy.onnx.network import Seen, resnet_stages
 from gnl_jax.deploy.onnx.scoremap import image_score, smooth
 from gnl_jax.deploy.onnx.scoring import Scored
+from gnl_jax.deploy.onnx.transformer import dinov2_stages
 from gnl_jax.methods.bank_options import BankOptions
-from gnl_jax.methods.memory_bank import DRIFT_STAGES
-from gnl_jax.nn.blocks import architecture
-from gnl_jax.nn.folding import fold
+from gnl_jax.methods.memory_bank import patches_within
+from gnl_jax.nn.dinov2 import DinoV2
+from gnl_jax.nn.resnet import ResNet
+from gnl_jax.nn.teachers import Teacher
 
 PyTree = Any
 
 
+class Network(NamedTuple):
+    """How a kind of teacher is written.
+
+    Attributes:
+        stages: its builder, as `resnet_stages`.
+        ordered: how its features are sorted: after a ReLU, or of either sign.
+    """
+
+    stages: Callable[..., Seen]
+    ordered: Callable[..., Sorted]
+
+
+NETWORKS = {ResNet: Network(resnet_stages, sort_channels), DinoV2: Network(dinov2_stages, sort_values)}
+
+
 def memory_bank(
-    g: Graph, x: str, variables: PyTree, *, arch: str, size: int, matching: str, sort: Sort, options: BankOptions
+    g: Graph, x: str, variables: PyTree, *, teacher: Teacher, size: int, matching: str, sort: Sort, options: BankOptions
 ) -> Scored:
     """Scores normalised images [b 3 s s] by their patches' distances to one bank or several.
 
     Args:
         variables: as `score_batch` takes them.
-        arch, size, matching, options: of the detector.
+        teacher, size, matching, options: of the detector.
         sort: how sorting is written (`matching.SORTS`).
     """
-    params, total, worst, drifts = fold(variables["teacher"])["params"], None, None, []
-    planes = 64 * architecture(arch).expansion
+    total, worst, drifts, region = None, None, [], variables.get("region")
     for i, spec in enumerate(options.sizes):
         bank, side = variables["banks"][str(i)], spec.side(size)
         small = x if side == size else smooth(g, x, shrinking_matrix(side, size))
         drift = variables.get("drift") if i == 0 else None  # by the first bank's size alone
-        network = {"params": params, "arch": arch, "side": side, "sort": sort, "drift": drift}
-        alpha, matched = variables.get("alpha", 0.0), options.matched if matching != "none" else ()
-        how = {"matching": matching, "matched": matched, "references": bank.get("references", {})}
-        weights = {1: float(alpha), 2: float(alpha), 3: options.last_alpha}
-        stages, found = matched_stages(g, small, alphas=weights, **how, **network)
+        matched = options.matched if matching != "none" else ()
+        stages, found = matched_stages(
+            g,
+            small,
+            variables["teacher"],
+            teacher=teacher,
+            side=side,
+            sort=sort,
+            drift=drift,
+            matching=matching,
+            matched=matched,
+            references=bank.get("references", {}),
+            alpha=float(variables.get("alpha", 0.0)),
+            options=options,
+            chosen=spec.stages,
+        )
         drifts += found
+        grid = (side // min(teacher.strides[k - 1] for k in spec.stages),) * 2
         head = memory_bank_head(
             g,
-            [stages[k - 1] for k in spec.stages],
-            sides=[side // 2 ** (k + 1) for k in spec.stages],
-            channels=sum(planes * 2 ** (k - 1) for k in spec.stages),
+            [stages[k] for k in spec.stages],
+            sides=[side // teacher.strides[k - 1] for k in spec.stages],
+            channels=sum(teacher.channels[k - 1] for k in spec.stages),
             bank=bank,
             size=size,
             standardised=len(options.sizes) > 1,
-            neighbours=options.neighbours if options.score == "patches" else 0,
+            options=options,
+            inside=None if region is None else np.asarray(patches_within(jnp.asarray(region), grid)),
         )
         total = head.map if total is None else g.add("Add", total, head.map)
         worst = head.worst
-    if variables.get("region") is not None:
-        total = outside_is_least(g, total, np.asarray(variables["region"]))
+    if region is not None:
+        total = outside_is_least(g, total, np.asarray(region))
     score = image_score(g, total) if worst is None else worst
-    return Scored(score, total, g.add("Mul", g.add("Add", *drifts), 1 / len(drifts)) if drifts else None)
+    if not drifts:
+        return Scored(score, total, None)
+    added = functools.reduce(lambda a, b: g.add("Add", a, b), drifts)
+    return Scored(score, total, g.add("Mul", added, 1 / len(drifts)))
 
 
 def matched_stages(
     g: Graph,
     x: str,
+    variables: PyTree,
     *,
-    params,
-    arch: str,
+    teacher: Teacher,
     side: int,
     sort: Sort,
     drift,
     matching: str,
     matched,
     references,
-    alphas: dict[int, float],
-) -> tuple[list[str], list[str]]:
-    """The teacher's three stages, some of them matched, and the drift of stages 1 and 2 before they are."""
-    stages, drifts, x = [], [], stem(g, x, params)
-    for k in (1, 2, 3):
-        x, n = teacher_stage(g, x, params, k, arch=architecture(arch)), (side // 2 ** (k + 1)) ** 2
-        seen = drift is not None and k in DRIFT_STAGES
-        ordered = None
+    alpha: float,
+    options: BankOptions,
+    chosen: Sequence[int],
+) -> tuple[Seen, list[str]]:
+    """The teacher's chosen stages, some of them matched, and the drift of `options.drift` before they are."""
+    drifts, network, last = [], NETWORKS[type(teacher.module)], len(teacher.strides)
+    wanted = {*chosen, *(options.drift if drift is not None else ())}
+    wanted |= {k for k in matched if k < max(wanted)}
+
+    def hook(k: int, features: str) -> str:
+        n, ordered = (side // teacher.strides[k - 1]) ** 2, None
+        seen = drift is not None and k in options.drift
         if seen or (k in matched and matching != "mixstyle"):
-            ordered = sort_channels(g, x, n, sort=sort)
+            ordered = network.ordered(g, features, n, sort=sort)
         if seen:
             parts = (np.asarray(drift[part][str(k)][0]) for part in ("barycentre", "spread"))
             drifts.append(stage_drift(g, ordered, *parts, n))
-        if k in matched:
-            x = match(g, x, ordered, np.asarray(references[str(k)]), kind=matching, alpha=alphas[k])
-        stages.append(x)
+        if k not in matched:
+            return features
+        weight = options.last_alpha if k == last else alpha
+        return match(g, features, ordered, np.asarray(references[str(k)]), kind=matching, alpha=weight)
+
+    stages = network.stages(g, x, variables, teacher.module, side=side, wanted=sorted(wanted), hook=hook)
     return stages, drifts
 
 

@@ -11,9 +11,13 @@ from gnl_jax.detection.detector import Detector
 from gnl_jax.detection.record import Record
 from gnl_jax.detection.threshold import p_counts
 from gnl_jax.methods.base import Prediction
+from gnl_jax.nn.teachers import teacher_record
 
 BATCHES = (1, 2, 8)
 UNMATCHED, MATCHED = 1e-5, 1e-3  # relative, of score and drift, and of a map's largest value
+# Of a transformer's map, which decides nothing. A constant image's tokens differ by their positions alone; matching
+# spreads them, and with them what a swapped rank changes: 2.6e-3 of the map was seen, with ViT-S/14 at 224 pixels.
+MATCHED_TOKENS = 1e-2
 SAFETY = 2.0  # the band is so many times the largest error measured: other images may have larger ones
 LEAST_BAND = 1e-6  # a few roundings of float32
 CODES = {"OK": OK, "REVIEW": REVIEW, "NG": NG}
@@ -34,9 +38,12 @@ class Trials(NamedTuple):
     expected: Prediction
 
 
-def tolerance(record: Record) -> float:
+def tolerance(record: Record, kind: str = "score") -> float:
     """How far a graph may be off: matching amplifies rounding, since nearly equal values swap their ranks."""
-    return UNMATCHED if record.matching == "none" else MATCHED
+    if record.matching == "none":
+        return UNMATCHED
+    of_tokens = kind == "map" and teacher_record(record.config.teacher.arch).classes
+    return MATCHED_TOKENS if of_tokens else MATCHED
 
 
 Outputs = dict[int, dict[str, np.ndarray]]  # by batch size
@@ -63,12 +70,13 @@ def measure(detector: Detector, outputs: Outputs, trials: Trials) -> tuple[dict[
     Raises:
         ExportError: an error beyond the tolerance, or a number that is not finite; the image is named.
     """
-    allowed, found, near = tolerance(detector.require_record()), {}, {"score": 0.0, "drift": 0.0}
+    found, near = {}, {"score": 0.0, "drift": 0.0}
     limits = [(kind, value) for _, kind, value in thresholds(detector)]
     for size, got in outputs.items():
         for kind, expected in zip(Prediction._fields, trials.expected, strict=True):
             if expected is None:
                 continue
+            allowed = tolerance(detector.require_record(), kind)
             a, b = (np.asarray(x, np.float64).reshape(len(trials.names), -1) for x in (got[kind], expected))
             off = np.abs(a - b).max(1)
             relative = off / np.maximum(np.abs(b).max(1), np.finfo(np.float32).tiny)

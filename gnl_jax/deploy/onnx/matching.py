@@ -34,6 +34,12 @@ def sort_channels(g: Graph, x: str, n: int, *, sort: Sort) -> Sorted:
     return Sorted(g.add("Relu", values), order, flat)
 
 
+def sort_values(g: Graph, x: str, n: int, *, sort: Sort) -> Sorted:
+    """Sorts features of either sign, [b c h w] with h * w = n: a transformer's tokens, which are hardly ever equal."""
+    flat = g.add("Reshape", x, g.ints(0, 0, n))
+    return Sorted(*sort(g, flat, n), flat)
+
+
 def sort_once(g: Graph, x: str, n: int) -> tuple[str, str]:
     """Ascending values and their indices along the last axis, by one TopK, which ONNX defines to be stable."""
     return g.many("TopK", x, g.ints(n), outputs=2, axis=-1, largest=0, sorted=1)

@@ -1,15 +1,18 @@
 """A bank of patch features as nodes: distance of each patch to the nearest one in the bank (`ops.nearest`)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from gnl_jax.deploy.onnx.graph import Graph
 from gnl_jax.deploy.onnx.scoremap import smooth
+from gnl_jax.methods.bank_options import BankOptions
+from gnl_jax.ops.nearest import LEAST_SQUARED_NORM, top_count
 from gnl_jax.ops.patches import half_pixel_matrix
 from gnl_jax.ops.scoremap import gaussian_matrix
 
+Step = Callable[[Graph, str], str]
 BANK_ROWS = 4096  # of the bank in one product: bounds the memory, whatever the bank's size
 
 
@@ -18,7 +21,7 @@ class Head(NamedTuple):
 
     Attributes:
         map: smoothed distances [b s s].
-        worst: PatchCore's image score [b], None unless it was asked for.
+        worst: the image score of the distances themselves [b], None where the map's is wanted.
     """
 
     map: str
@@ -34,13 +37,14 @@ def memory_bank_head(
     bank: Mapping[str, np.ndarray],
     size: int,
     standardised: bool = False,
-    neighbours: int = 0,
+    options: BankOptions = BankOptions(),
+    inside: np.ndarray | None = None,
 ) -> Head:
     """The map of the teacher's stages by their distance to a bank.
 
-    Each stage is averaged over 3x3 with zeros around it, the coarser ones are brought to the finest one's grid
-    (bilinear, half-pixel centres), and all are joined (`ops.patches.patch_embedding`). A patch's distance is that to
-    its nearest row of the bank.
+    Patches: each stage is averaged over 3x3 with zeros around it, the coarser ones are brought to the finest one's grid
+    (bilinear, half-pixel centres), and all are joined (`ops.patches.patch_embedding`). Tokens are joined as they are. A
+    patch's distance is that to its nearest row of the bank.
 
     Args:
         stages: names of features [b c_k h_k h_k], the finest first.
@@ -50,7 +54,8 @@ def memory_bank_head(
             "location" and "scale" of its distances where these are standardised.
         size: side of the map.
         standardised: distances minus the location, over the scale: several banks are added so.
-        neighbours: of PatchCore's image score; 0 leaves it out.
+        options: embedding, distance and image score.
+        inside: which patches the image score counts, bool [h_1 h_1]; None for all.
 
     Raises:
         ValueError: arrays that do not fit each other.
@@ -61,13 +66,25 @@ def memory_bank_head(
     if rows.ndim != 2 or rows.shape[1] != wide or half_norms.shape != rows.shape[:1]:
         shapes = f"rows {list(rows.shape)} and half norms {list(half_norms.shape)}"
         raise ValueError(f"bank: got {shapes}, expected [m {wide}] and [m]")
-    joined = [_on_grid(g, average(g, x), own, side) for x, own in zip(stages, sides, strict=True)]
+    joined = list(stages)
+    if options.embedding == "patches":
+        joined = [_on_grid(g, average(g, x), own, side) for x, own in zip(stages, sides, strict=True)]
     features = joined[0] if len(joined) == 1 else g.add("Concat", *joined, axis=1)
     patches = g.add("Transpose", g.add("Reshape", features, g.ints(0, channels, side * side)), perm=[0, 2, 1])
+    prepare, of_euclidean = DISTANCES[options.distance]
+    patches = prepare(g, patches)
     if "components" in bank:
         patches = g.add("MatMul", g.add("Sub", patches, bank["centre"]), bank["components"])
     distances, index = nearest(g, patches, rows, half_norms)
-    worst = reweighted_score(g, patches, distances, index, rows, neighbours=neighbours) if neighbours else None
+    distances, worst = of_euclidean(g, distances), None
+    if options.score != "map":
+        counted = distances
+        if inside is not None:
+            counted = g.add("Mul", distances, inside.reshape(1, side * side).astype(np.float32))
+        if options.score == "top":
+            worst = top_mean(g, counted, side * side)
+        else:
+            worst = reweighted_score(g, patches, counted, index, rows, neighbours=options.neighbours)
     if standardised:
         distances = g.add("Div", g.add("Sub", distances, bank["location"]), bank["scale"])
     grid = g.add("Reshape", distances, g.ints(0, side, side))
@@ -101,6 +118,26 @@ def nearest(g: Graph, patches: str, bank: np.ndarray, half_norms: np.ndarray) ->
             index = g.add("Where", g.add("Greater", most, best), where, index)
             best = g.add("Max", best, most)
     return length(g, g.add("Sub", patches, g.add("Gather", whole, index, axis=0)), 2), index
+
+
+def unit_vectors(g: Graph, x: str) -> str:
+    """`ops.nearest.unit_vectors` of [b n c]."""
+    squared = g.add("ReduceSum", g.add("Mul", x, x), g.ints(2), keepdims=1)
+    return g.add("Div", x, g.add("Sqrt", g.add("Max", squared, LEAST_SQUARED_NORM)))
+
+
+# `ops.nearest.DISTANCES`: what is done to patches before, and to Euclidean distances after.
+DISTANCES: dict[str, tuple[Step, Step]] = {
+    "euclidean": (lambda g, x: x, lambda g, x: x),
+    "unit": (unit_vectors, lambda g, x: x),
+    "cosine": (unit_vectors, lambda g, x: g.add("Mul", g.add("Mul", x, x), 0.5)),
+}
+
+
+def top_mean(g: Graph, distances: str, n: int) -> str:
+    """`ops.nearest.top_mean`: [b n] -> [b]."""
+    largest, _ = g.many("TopK", distances, g.ints(top_count(n)), outputs=2, axis=1, largest=1, sorted=1)
+    return g.add("ReduceMean", largest, axes=[1], keepdims=0)
 
 
 def length(g: Graph, x: str, axis: int) -> str:

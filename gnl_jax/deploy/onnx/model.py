@@ -12,6 +12,7 @@ from gnl_jax.deploy.trials import check_whole
 from gnl_jax.detection.detector import Detector
 from gnl_jax.images.resize import Geometry
 from gnl_jax.methods.bank_method import bank_options
+from gnl_jax.nn.teachers import teacher_record
 
 TARGETS = tuple(SORTS)
 
@@ -53,12 +54,13 @@ def make_graph(
     if (pixels := detector.variables.get("pixels")) is not None:
         x = match_moments(g, x, np.asarray(pixels["mean"]), float(pixels["sigma"]))
     x = normalise(g, x, config.method.normalise)
-    options = {"arch": config.teacher.arch, "size": size, "matching": record.matching, "sort": SORTS[target]}
+    arch, options = config.teacher.arch, {"size": size, "matching": record.matching, "sort": SORTS[target]}
     if config.method.system == "memory_bank":
-        options["options"] = bank_options(config.method.memory_bank, size=size)
-        scored = memory_bank(g, x, detector.variables, **options)
+        teacher = teacher_record(arch)
+        bank = bank_options(config.method.memory_bank, teacher, size=size)
+        scored = memory_bank(g, x, detector.variables, teacher=teacher, options=bank, **options)
     else:
-        scored = reverse_distillation(g, x, detector.variables, **options)
+        scored = reverse_distillation(g, x, detector.variables, arch=arch, **options)
     calibration = record.calibration
     decision, reason = decide(g, scored.score, scored.drift, bounds(record, band))
     g.output(scored.score, "score", "float32", "batch")

@@ -1,13 +1,16 @@
 """Teacher and student as nodes: convolutions whose normalisation was folded into them (`nn.folding.fold`)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from gnl_jax.deploy.onnx.graph import Graph
-from gnl_jax.nn.blocks import Architecture
+from gnl_jax.nn.blocks import Architecture, architecture
+from gnl_jax.nn.folding import fold
+from gnl_jax.nn.resnet import ResNet
 
+PyTree = Any
 Params = Any  # nested dict of arrays, as `fold` leaves them
 
 
@@ -76,6 +79,26 @@ def student(g: Graph, stages: tuple[str, str, str], params: Params, *, arch: Arc
 
 
 Hook = Callable[[int, str], str]
+Seen = dict[int, str]  # stages by number
+
+
+def resnet_stages(
+    g: Graph, x: str, variables: PyTree, module: ResNet, *, side: int, wanted: Sequence[int], hook: Hook
+) -> Seen:
+    """The wanted stages of normalised images [b 3 side side], each [b c h h] as the hook leaves it.
+
+    Args:
+        variables: as `ResNet` has them; folded or not.
+        wanted: stages; what comes after the last of them is left out.
+        hook: `(stage, features) -> features`; called for the wanted stages. What it returns the next stage sees.
+    """
+    params, arch, seen = fold(variables)["params"], architecture(module.arch), {}
+    x = stem(g, x, params)
+    for k in range(1, max(wanted) + 1):
+        x = teacher_stage(g, x, params, k, arch=arch)
+        if k in wanted:
+            x = seen[k] = hook(k, x)
+    return seen
 
 
 def teacher(g: Graph, x: str, params: Params, *, arch: Architecture, hook: Hook, first: str = "") -> tuple[str, ...]:
