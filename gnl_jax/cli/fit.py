@@ -93,6 +93,8 @@ def add_arguments(
     )
     parser.add_argument("--epochs", type=int, default=0, help="of training; by default about 3,200 images in all")
     parser.add_argument("--time-budget", type=float, metavar="MINUTES", help="train no longer than this")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="images at once, at most; by default what fits")
+    parser.add_argument("--memory", type=float, metavar="GB", help="that may be taken; by default what is free")
     parser.add_argument("--student", default="", metavar="FILE", help="a checkpoint of the published code; no training")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--white", type=float, default=0.0, help="value that is white in images of more than 8 bits")
@@ -175,6 +177,8 @@ def fit_options(args: argparse.Namespace):
         overlap=args.overlap,
         epochs=args.epochs,
         time_budget=args.time_budget,
+        batch_size=args.batch_size,
+        memory=args.memory,
         student=args.student,
     )
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from gnl_jax.cli import fit
 from gnl_jax.cli.arguments import DONE, FAILED, UNREADABLE, UsageError
+from gnl_jax.cli.failures import in_one_sentence
 from gnl_jax.files import write_atomic
 from gnl_jax.text import printable
 
@@ -75,7 +76,8 @@ def fit_one(args: argparse.Namespace, name: str, good: str, file: Path, *, befor
     row: dict[str, Any] = dict.fromkeys(COLUMNS) | {"product": name, "folder": good}
     begun = time.monotonic()
     try:
-        status = fit.run(argparse.Namespace(**{**vars(args), "good": good, "out": str(file)}))
+        product = argparse.Namespace(**{**vars(args), "good": good, "out": str(file)})
+        status = in_one_sentence(lambda: fit.run(product))
     except (ValueError, OSError) as error:
         print("error: " + printable(str(error), keep="\n"), file=sys.stderr)
         row |= {"state": "failed", "look at": str(error).splitlines()[0]}

@@ -6,19 +6,14 @@ could not be used: all are named, and none is decided on or counted; 4 the detec
 """
 
 import argparse
-import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from gnl_jax import console
 from gnl_jax.cli import add, example, export, fit, fit_all, info, recalibrate, remove, score, shift, weights
 from gnl_jax.cli.arguments import FAILED, REFUSED, UNREADABLE, USAGE, UsageError
+from gnl_jax.cli.failures import in_one_sentence
 from gnl_jax.version import __version__
-
-OUT_OF_MEMORY = (
-    "not enough memory for images of this size: fitting with a smaller --size takes less; scoring takes a computer or "
-    "an accelerator with more of it; what was saved stands"
-)
 
 COMMANDS = {
     "example": example,
@@ -54,33 +49,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command; its exit status."""
     args = parser().parse_args(argv)
-    return console.run(lambda: _in_one_sentence(lambda: COMMANDS[args.command].run(args)), status=exit_status)
-
-
-def _in_one_sentence(command: Callable[[], int]) -> int:
-    """Runs it; what JAX cannot do here becomes an error that says what to do."""
-    try:
-        return command()
-    except MemoryError as error:
-        raise ValueError(OUT_OF_MEMORY) from error
-    except (RuntimeError, AssertionError) as error:  # JAX raises either for a device that is not there
-        if "RESOURCE_EXHAUSTED" in str(error):
-            raise ValueError(OUT_OF_MEMORY) from error
-        if (asked := os.environ.get("JAX_PLATFORMS")) and not _has_device():
-            raise ValueError(
-                f"JAX_PLATFORMS={asked}: this computer or this installation of JAX has no such device, expected cpu, "
-                "or nothing for what there is"
-            ) from error
-        raise
-
-
-def _has_device() -> bool:
-    import jax
-
-    try:
-        return bool(jax.devices())
-    except (RuntimeError, AssertionError):
-        return False
+    return console.run(lambda: in_one_sentence(lambda: COMMANDS[args.command].run(args)), status=exit_status)
 
 
 def script() -> int:

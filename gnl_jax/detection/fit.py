@@ -12,6 +12,7 @@ from gnl_jax.config_io import plain_config
 from gnl_jax.detection.artifact import build_detector
 from gnl_jax.detection.calibrate import calibrated, matching_methods, provenance, scoring_variables
 from gnl_jax.detection.detector import Detector
+from gnl_jax.detection.fit_memory import planned
 from gnl_jax.detection.fit_training import trained_student
 from gnl_jax.detection.near_copies import warn_of_near_copies
 from gnl_jax.detection.options import FitOptions, inspection_config
@@ -63,14 +64,14 @@ def fit(
         size: side of the squares that the networks see, in pixels, a multiple of 32 (of 14 with DINOv2); None for
             config.dataset.size (256 in `inspection_config`).
         options: everything else people set: rates (ng, review, drift), confidence, number of calibration parts,
-            group_by, exclude, region, epochs, time_budget (`FitOptions`).
+            group_by, exclude, region, epochs, time_budget, batch_size, memory (`FitOptions`).
         workdir: where training keeps its checkpoints; the same call resumes there. None: nothing is kept.
         method: one of your own instead of the configuration's; `gnl_jax.load` needs it too.
         say: is told what was chosen, one sentence at a time.
 
     Raises:
         ValueError: too few images, a rate they cannot support (RateError), missing teacher weights, a field or file
-            that cannot be used; before anything is trained.
+            that cannot be used, too little memory; before anything is trained.
 
     A method that trains nothing, such as a memory bank, takes 1 to 17 images too: it learns from all of them, and its
     detector ranks images without deciding on them (`Record.with_threshold`).
@@ -90,6 +91,7 @@ def fit(
     fitting, calibrating, rules, drift_rule = divide(good, options, seed=config.seed, say=say, trains=trains)
     warn_of_near_copies(fitting, calibrating, say=say)
     learned = squares_to_learn(fitting, grid, region)
+    config = planned(config, len(learned.images), options=options, workdir=workdir, method=method, say=say)
     config, trained = trained_student(
         config,
         learned.images,

@@ -65,7 +65,7 @@ def trained_student(
 
 
 def _check_own(method: Method, options: FitOptions) -> None:
-    for name in ("epochs", "time_budget", "student"):
+    for name in ("epochs", "time_budget", "batch_size", "student"):
         if value := getattr(options, name):
             raise ValueError(
                 f"{name}: got {value!r} with method={method.name!r}, expected none: its phases say how it is trained"

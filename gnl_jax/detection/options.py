@@ -34,11 +34,13 @@ class FitOptions:
         overlap: pixels of the image that neighbouring windows share, at least; None for an eighth of a window.
         epochs: of training; 0 for about 3,200 images in all (`fit_training.IMAGE_PASSES`).
         time_budget: minutes that training may take, after a measurement of its first steps; None for no limit.
+        batch_size: images that train at once, or pass the teacher for a memory bank, at most; None for what fits.
+        memory: GB (10^9 bytes) that the fit may take; None for what is free.
         student: a checkpoint of the published code (`load_student`), which is taken instead of training.
 
     Raises:
-        ValueError: a rate that cannot be read, or that is not between 0 and 1, windows without a meaning; the field is
-            named.
+        ValueError: a rate that cannot be read, or that is not between 0 and 1, windows without a meaning, a batch size
+            or a memory that is not positive; the field is named.
     """
 
     ng: str | float | Fraction | None = None
@@ -54,9 +56,15 @@ class FitOptions:
     overlap: int | None = None
     epochs: int = 0
     time_budget: float | None = None
+    batch_size: int | None = None
+    memory: float | None = None
     student: str = ""
 
     def __post_init__(self):
+        if self.batch_size is not None and self.batch_size < 1:
+            raise ValueError(f"batch_size: got {self.batch_size}, expected 1 or more")
+        if self.memory is not None and not self.memory > 0:
+            raise ValueError(f"memory: got {self.memory}, expected more than 0 GB")
         for name in ("ng", "review", "drift"):
             if (rate := getattr(self, name)) is not None:
                 try:

@@ -1,9 +1,9 @@
 """What a memory bank takes of the host's memory, estimated before it is built."""
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
+
+from gnl_jax.methods.free_memory import host_free
 
 _FLOAT = 4  # bytes of a float32
 
@@ -28,20 +28,6 @@ class BankNeed(NamedTuple):
         return _FLOAT * self.channels * (self.rows + self.candidates + chunk * self.patches)
 
 
-def available_bytes() -> int | None:
-    """Memory that can be had without swapping: Linux's estimate, else the free pages; None where neither is known."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        kilobytes = {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines)}
-        return 1024 * kilobytes["MemAvailable"]
-    except (OSError, KeyError, ValueError, IndexError):
-        pass
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return None
-
-
 def check_memory(needs: Sequence[BankNeed], *, chunk: int) -> None:
     """ValueError where banks need more memory than is available; it says how many rows and candidates would fit.
 
@@ -49,7 +35,7 @@ def check_memory(needs: Sequence[BankNeed], *, chunk: int) -> None:
         needs: of each bank of one matching; they are built side by side.
         chunk: images whose patches are held at once.
     """
-    available, needed = available_bytes(), sum(need.bytes(chunk=chunk) for need in needs)
+    available, needed = host_free(), sum(need.bytes(chunk=chunk) for need in needs)
     if available is None or needed <= available:
         return
     channels = _FLOAT * sum(need.channels for need in needs)

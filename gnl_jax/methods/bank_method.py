@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from gnl_jax.images.views import normalise
 from gnl_jax.methods.bank_fit import BANK_VIEWS, Networks, make_banks
 from gnl_jax.methods.bank_growth import add_to_banks, drop_from_banks, shaped_by_fit
+from gnl_jax.methods.bank_need import bank_bytes
 from gnl_jax.methods.bank_options import CORESETS, SCORES, BankOptions, parse_sizes
 from gnl_jax.methods.base import Method
 from gnl_jax.methods.choices import PRECISIONS, check_choice, choose
@@ -57,6 +58,10 @@ def bank_method(
         networks = Networks(teacher, variables["teacher"], preprocess, dtype)
         return add_to_banks(networks, variables, images, options=options, scoring=scoring)
 
+    def finish_bytes(images: int, size: int) -> int:
+        networks = Networks(teacher, variables, preprocess, dtype)
+        return bank_bytes(networks, images=images, size=size, options=options, scoring=scoring)
+
     score = functools.partial(
         score_batch, teacher=teacher, preprocess=preprocess, dtype=dtype, options=options, matching=scoring.matching
     )
@@ -71,6 +76,7 @@ def bank_method(
         add=add,
         drop=drop_from_banks,
         shaped=shaped_by_fit,
+        finish_bytes=finish_bytes,
     )
 
 

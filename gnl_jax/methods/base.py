@@ -59,6 +59,8 @@ class Method:
     what the images of the fit gave as a whole, so that they cannot be taken back one by one. None where any of this
     would mean to learn anew.
     `score_batch(variables, images uint8 [b s s 3]) -> Prediction`: pure, each row independent of the others.
+    `finish_bytes(n images, their side) -> bytes` that `finish` and scoring hold at their peak, from shapes alone; None
+    where training takes more.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Method:
     add: Callable[[PyTree, Any], PyTree] | None = None
     drop: Callable[[PyTree, np.ndarray], PyTree] | None = None
     shaped: Callable[[PyTree], tuple[str, ...]] | None = None
+    finish_bytes: Callable[[int, int], int] | None = None
 
 
 class GroupedImages(NamedTuple):

@@ -224,7 +224,7 @@ def test_what_is_not_there_is_one_sentence(command, message, capsys, tmp_path, m
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (RuntimeError("RESOURCE_EXHAUSTED: Out of memory"), "not enough memory for images of this size"),
+        (RuntimeError("RESOURCE_EXHAUSTED: Out of memory"), "not enough memory: fitting takes less with --memory GB"),
         (MemoryError(), "not enough memory"),
     ],
 )
@@ -242,7 +242,7 @@ def test_a_device_that_is_not_there_is_one_sentence(monkeypatch, capsys):
         raise AssertionError  # as JAX 0.10 does without the device's plugin
 
     monkeypatch.setattr(score, "open_detector", fail)
-    monkeypatch.setattr("gnl_jax.cli.main._has_device", lambda: False)
+    monkeypatch.setattr("gnl_jax.cli.failures._has_device", lambda: False)
     monkeypatch.setenv("JAX_PLATFORMS", "cuda")
     assert run("score", "x.gnl", "a.png") == 1
     assert "JAX_PLATFORMS=cuda: " in capsys.readouterr().err

@@ -81,6 +81,15 @@ def test_it_resumes_and_tries_again_what_failed(fitting, root, tmp_path, capsys)
     assert len(fitting.asked) == 1
 
 
+def test_a_product_that_takes_too_much_memory_does_not_end_the_others(fitting, root, tmp_path, capsys):
+    fitting.outcome["bolt.gnl"] = RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 64 bytes")
+    assert run(root, "--out", tmp_path / "out") == 1
+    out, err = capsys.readouterr()
+    assert len(fitting.asked) == 3
+    assert "error: not enough memory: fitting takes less with --memory GB" in err
+    assert "Traceback" not in out + err
+
+
 def test_an_interruption_keeps_the_rows(fitting, root, tmp_path):
     fitting.outcome["nut.gnl"] = KeyboardInterrupt()
     assert run(root, "--out", tmp_path / "out") == 130

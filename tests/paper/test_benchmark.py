@@ -148,7 +148,6 @@ def test_memory_decides_how_many_fit():
     fit = {n: memory.runs_that_fit(config, images_bytes=1000, budget=4 + n * (each + 1000)) for n in (1, 2, 7)}
     assert fit == {1: 1, 2: 2, 7: 7}
     assert memory.runs_that_fit(config, images_bytes=1000, budget=1) == 1
-    assert memory.free_bytes() > 2**20
 
 
 def test_another_configuration_is_refused(tmp_path):
