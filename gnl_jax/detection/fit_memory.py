@@ -1,10 +1,11 @@
 """How much memory a fit takes, and the batch that fits: decided from shapes before anything is trained or built."""
 
+import functools
 import math
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +24,7 @@ from gnl_jax.nn.teachers import TEACHERS
 from gnl_jax.training.dispatch import steps_per_dispatch
 from gnl_jax.training.memory import run_bytes
 
+PyTree = Any
 MB, GB = 2**20, 10**9
 SHARE = 0.9  # of the free memory that may be planned for
 LIBRARIES = 8e8  # bytes that the compiler and what it makes take on a CPU, beside all arrays (measured)
@@ -90,10 +92,15 @@ def planned(
 
 def without_weights(config: ConfigDict) -> Method:
     """The configuration's method with a teacher of zeros: shapes are all that counts here."""
-    teacher = TEACHERS[config.teacher.arch].module
+    return build_method(config, frozen=_zeros(config.teacher.arch))
+
+
+@functools.cache
+def _zeros(arch: str) -> PyTree:
+    """Variables of a teacher; zeros that are never written to take no memory."""
     image = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
-    shapes = jax.eval_shape(lambda image: teacher.init(jax.random.key(0), image), image)
-    return build_method(config, frozen=jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes))
+    shapes = jax.eval_shape(lambda image: TEACHERS[arch].module.init(jax.random.key(0), image), image)
+    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
 
 
 def _training(
@@ -115,10 +122,10 @@ def _training(
         config.train.feature_budget_mb = begun.feature_budget_mb
         config.train.batch_size = even_batch(images, at_most=requested) if requested else begun.batch_size
         rough = _rough(config, images)
-        return rough if rough.all <= available else need()
+        return rough if _certain(rough, config, available) else need()
     if config.train.devices == 1:  # else each batch is divided over them as it is
         config.train.batch_size = even_batch(images, at_most=config.train.batch_size)
-    if (rough := _rough(config, images)).all <= available:
+    if _certain(rough := _rough(config, images), config, available):
         return rough
     found, wanted = need(), config.train.batch_size
     if found.all > available and config.train.feature_budget_mb:
@@ -143,6 +150,11 @@ def _rough(config: ConfigDict, images: int) -> Need:
     return Need(LIBRARIES + STATES * teacher + kept, PIXEL * of_image * config.train.batch_size, at_most=True)
 
 
+def _certain(rough: Need, config: ConfigDict, available: float) -> bool:
+    """Whether it is sure to fit; what builds a bank beside training is looked at."""
+    return rough.all <= available and without_weights(config).finish_bytes is None
+
+
 def fit_need(config: ConfigDict, method: Method, images: int) -> Need:
     """What a fit takes beside the process as it is: libraries, images, teacher, and training or building a bank.
 
@@ -154,12 +166,12 @@ def fit_need(config: ConfigDict, method: Method, images: int) -> Need:
     size = config.dataset.size
     held = images * size**2 * 3
     fixed = LIBRARIES + tree_bytes(method.frozen) + (2 * held if held <= KEPT_MB * MB else 0)
-    if method.finish_bytes is not None:
-        return Need(fixed, method.finish_bytes(images, size))
     fed = held if held <= config.train.device_budget_mb * MB else 0
     needs = [_phase_need(config, method, phase, images) for phase in method.phases]
+    if method.finish_bytes is not None:
+        needs.append(Need(0, method.finish_bytes(images, size)))
     largest = max(needs, key=lambda need: need.all, default=Need(0, 0))
-    return Need(fixed + fed + largest.fixed, largest.batch)
+    return Need(fixed + (fed if method.phases else 0) + largest.fixed, largest.batch)
 
 
 def _phase_need(config: ConfigDict, method: Method, phase: Phase, images: int) -> Need:
@@ -194,7 +206,8 @@ def _refusal(
     found = largest_size(config, need, images, own=own, available=available)
     would = f"a size of {found} (--size {found})" if found else "more memory: no size fits"
     fewer = "" if method.phases else ", or fewer method.memory_bank.rows and candidates"
-    return f"{takes}, and {has}; expected {would}{fewer}"
+    overrule = "" if options.memory is not None else "; --memory GB overrules what can be had"
+    return f"{takes}, and {has}; expected {would}{fewer}{overrule}"
 
 
 def largest_size(config: ConfigDict, need: Need, images: int, *, own: Method | None, available: float) -> int:

@@ -83,6 +83,7 @@ def bank_and_student(
         score,
         own=(*bank.own, "scales"),
         score_without=score,
+        finish_bytes=bank.finish_bytes,
     )
 
 
