@@ -20,7 +20,7 @@ from gnl_jax.data.plate_defects import SURFACE_DEFECTS, gap
 
 KINDS = ("dent", "missing", "scratch", "stain")
 # The lamp that a detector is fitted under, and the one that replaces it: warmer, dimmer, and further to the right.
-LAMPS = {"lamp_a": Lamp(), "lamp_b": Lamp(azimuth=92, elevation=47, kelvin=4300, exposure=0.80)}
+LAMPS = {"lamp_a": Lamp(), "lamp_b": Lamp(azimuth=105, elevation=50, kelvin=4300, exposure=0.8)}
 
 
 class Photograph(NamedTuple):
