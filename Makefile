@@ -2,6 +2,10 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 PROCESSES ?= 2
+GNL := .venv/bin/gnl-jax
+# Of the example product, for the demo: the folders of its two lamps.
+PLATES_A := runs/plates/images/lamp_a
+PLATES_B := runs/plates/images/lamp_b
 
 # Training is faster where the C library keeps its memory (docs/performance.md; `gnl-jax fit` sees to it by itself).
 demo speed: export GLIBC_TUNABLES ?= glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1099511627776:glibc.malloc.arena_max=1:glibc.malloc.hugetlb=1
@@ -16,9 +20,38 @@ demo speed: export GLIBC_TUNABLES ?= glibc.malloc.mmap_max=0:glibc.malloc.trim_t
 	touch $@
 
 demo: .venv/installed
-	$(PY) experiments/train.py --config=configs/digits.py:0,matched_bank --config.dataset.limit_test=600 --workdir=runs/digits/matched_bank
-	$(PY) experiments/train.py --config=configs/digits.py:0,gnl --config.dataset.limit_test=600 --workdir=runs/digits/gnl
+	@echo; echo "== Digits, 1 of 3: a memory bank of real handwritten zeros"
+	$(PY) experiments/train.py --config=configs/digits.py:0,matched_bank --workdir=runs/digits/matched_bank
+	@echo; echo "== Digits, 2 of 3: the paper's method, GNL, trained on the same zeros"
+	$(PY) experiments/train.py --config=configs/digits.py:0,gnl --workdir=runs/digits/gnl
+	@echo; echo "== Digits, 3 of 3: all digits, as they are and under five shifts; with and without matching"
 	$(PY) experiments/evaluate.py --workdir=runs/digits/gnl,runs/digits/matched_bank --out=runs/digits
+	@rm -rf runs/plates && mkdir -p runs/plates
+	@echo; echo "== Plates, 1 of 6: photographs of machined plates, good and defective, under two lamps"
+	$(GNL) example runs/plates/images --size 192 --good 100 --test-good 24 --defects 6 --new-good 40
+	@echo; echo "== Plates, 2 of 6: a detector from 100 good plates: 61 are learned from, 39 set the thresholds"
+	$(GNL) fit $(PLATES_A)/train/good --size 128 --calibration 39 --ng 2.5% --review 10% --out runs/plates/plate.gnl
+	@echo; echo "== Plates, 3 of 6: decisions on plates that it has not seen, half of them defective"
+	$(GNL) score runs/plates/plate.gnl $(PLATES_A)/test --out runs/plates/decisions.csv --html runs/plates/decisions.html
+	@echo; echo "== Plates, 4 of 6: what a brighter lamp, noise and the new lamp do to it"
+	$(GNL) shift runs/plates/plate.gnl --good $(PLATES_A)/test/good --bad $(PLATES_A)/test --shifted lamp_b=$(PLATES_B)/test \
+	    --families gain_up,gaussian_noise --severities 3 --out runs/plates/shift.html
+	@echo; echo "== Plates, 5 of 6: thresholds for the new lamp, from 40 good plates under it; written whatever the verdict"
+	$(GNL) recalibrate runs/plates/plate.gnl --good $(PLATES_B)/train/good --bad $(PLATES_B)/test \
+	    --condition "lamp replaced" --force --out runs/plates/plate_lamp_b.gnl
+	$(PY) experiments/lamp_picture.py --out=runs/plates/lamps.jpg --row="photograph=:$(PLATES_A)/test" \
+	    --row="as fitted=runs/plates/plate.gnl:$(PLATES_A)/test" \
+	    --row="new lamp=runs/plates/plate.gnl:$(PLATES_B)/test" \
+	    --row="recalibrated=runs/plates/plate_lamp_b.gnl:$(PLATES_B)/test"
+	@echo; echo "== Plates, 6 of 6: one ONNX model, compared with the detector before it is written"
+	$(GNL) export runs/plates/plate_lamp_b.gnl --format onnx --images $(PLATES_B)/train/good --limit 4 \
+	    --out runs/plates/plate_lamp_b.onnx
+	@echo; echo "Look at:"
+	@echo "  runs/plates/lamps.jpg        the same plates under both lamps, and what is decided on them"
+	@echo "  runs/plates/decisions.html   every plate of the test, by rank, with its score map"
+	@echo "  runs/plates/shift.html       can it run on the line? the verdict, and each change of light"
+	@echo "  runs/digits/scores.png       scores of zeros and other digits under each shift"
+	@echo "  runs/digits/gallery.png      digits with their score maps"
 
 # Mostly compiling, which keeps one core busy: a process for each of two cores. Each runs whole groups of tests, in the
 # order of tests/conftest.py.
