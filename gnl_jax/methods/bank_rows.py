@@ -46,16 +46,17 @@ def _distances_to_others(candidates: np.ndarray, of: np.ndarray, bank: PyTree, p
     row_parts, block = jnp.asarray(parts)[bank["owners"]], min(512, len(candidates))
 
     @jax.jit
-    def measured(queries, of):
+    def measured(queries, of, rows, half_norms, row_parts):
         def one(pair):
             query, part = pair
-            norms = jnp.where(row_parts == part, jnp.inf, bank["half_norms"])
-            distance, row = nearest(query[None], bank["rows"], norms)
+            norms = jnp.where(row_parts == part, jnp.inf, half_norms)
+            distance, row = nearest(query[None], rows, norms)
             return jnp.where(row_parts[row[0]] == part, jnp.inf, distance[0])
 
         return lax.map(one, (queries, of), batch_size=block)
 
-    return np.asarray(measured(jnp.asarray(candidates), jnp.asarray(of)))
+    # The rows are arguments: as constants they would be worked on while the program is compiled.
+    return np.asarray(measured(jnp.asarray(candidates), jnp.asarray(of), bank["rows"], bank["half_norms"], row_parts))
 
 
 def _principal(candidates: np.ndarray, components: int) -> PyTree:
