@@ -177,7 +177,7 @@ def run():
     arch = config.teacher.arch
     preprocess = lambda images: normalise(images, kind=config.method.normalise)  # noqa: E731
     networks = Networks(TEACHERS[arch].module, load_teacher(arch, "bundled"), preprocess)
-    options = bank_options(config.method.memory_bank, size=config.dataset.size)
+    options = bank_options(config.method.memory_bank, TEACHERS[arch], size=config.dataset.size)
     of_rows = CURVE.value == "rows"
     points = []
     for alpha in [config.eval.alpha] if of_rows else map(float, ALPHAS.value):
