@@ -98,8 +98,7 @@ def without_weights(config: ConfigDict) -> Method:
 @functools.cache
 def _zeros(arch: str) -> PyTree:
     """Variables of a teacher; zeros that are never written to take no memory."""
-    image = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
-    shapes = jax.eval_shape(lambda image: TEACHERS[arch].module.init(jax.random.key(0), image), image)
+    shapes = jax.eval_shape(TEACHERS[arch].init, jax.random.key(0))
     return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
 
 
@@ -211,7 +210,7 @@ def _refusal(
 
 
 def largest_size(config: ConfigDict, need: Need, images: int, *, own: Method | None, available: float) -> int:
-    """The largest side below the configuration's, a multiple of 32, at which a fit takes what is available; or 0.
+    """The largest side below the configuration's that the teacher takes, at which a fit takes what is available; or 0.
 
     Args:
         config: how the method is trained; in batches that are as small as can be.
@@ -220,16 +219,17 @@ def largest_size(config: ConfigDict, need: Need, images: int, *, own: Method | N
         own: a method of the user's own, or None for the configuration's.
         available: bytes.
     """
-    config, most = config.copy_and_resolve_references(), config.dataset.size - 32
-    guess = 32 * int(config.dataset.size * math.sqrt(max(0, available - need.fixed) / need.batch) / 32)
-    side, found = min(max(guess, 32), most), 0
-    while 32 <= side <= most:
+    step = 32 if own else TEACHERS[config.teacher.arch].multiple
+    config, most = config.copy_and_resolve_references(), config.dataset.size - step
+    guess = step * int(config.dataset.size * math.sqrt(max(0, available - need.fixed) / need.batch) / step)
+    side, found = min(max(guess, step), most), 0
+    while step <= side <= most:
         config.dataset.size = side
         fits = fit_need(config, own or without_weights(config), images).all <= available
         if fits and side > found:
-            found, side = side, side + 32
+            found, side = side, side + step
         elif found:
             break
         else:
-            side -= 32
+            side -= step
     return found

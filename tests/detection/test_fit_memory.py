@@ -114,6 +114,17 @@ def test_the_need_grows_with_images_and_with_rows():
     assert 0 < more < 2 * 3960 * 32 * 32 * 3 + 256 * 30_000  # the images, held twice, and their ranks
 
 
+@pytest.mark.parametrize(
+    ("method", "arch", "size"), [("matched_bank", "resnet18", 64), ("dinov2_bank", "dinov2_vits14", 56)]
+)
+def test_the_need_of_banks_on_every_kind_of_teacher(method, arch, size):
+    """Without its weights, which need not be here."""
+    found = config(method, size=size)
+    found.teacher.arch, found.teacher.weights = arch, "/no/such/file"
+    need = fit_need(found, without_weights(found), 100)
+    assert 0.8 * GB < need.all < 1.5 * GB
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("size", "batch", "cached"), [(128, 16, False), (64, 16, True)])
 def test_training_takes_what_the_compiler_plans(size, batch, cached):
