@@ -10,3 +10,4 @@ lock() {
 }
 lock dev.txt --extra dev --extra stream --extra hub --extra browser "$@"
 lock prepare.txt --extra dev --extra stream --extra test-prepare --constraint requirements/dev.txt "$@"
+lock docs.txt --extra docs --constraint requirements/dev.txt "$@"
