@@ -10,7 +10,7 @@ PLATES_B := runs/plates/images/lamp_b
 # Training is faster where the C library keeps its memory (docs/performance.md; `gnl-jax fit` sees to it by itself).
 demo speed: export GLIBC_TUNABLES ?= glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1099511627776:glibc.malloc.arena_max=1:glibc.malloc.hugetlb=1
 
-.PHONY: demo test test-all test-prepare test-browser lint speed clean
+.PHONY: demo test test-all test-prepare test-browser lint docs speed clean
 
 .venv/installed: pyproject.toml requirements/dev.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
@@ -82,9 +82,19 @@ test-browser: .venv/installed
 lint: .venv/installed
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+# The site, in build/docs/index.html: it needs no server and no network.
+.venv-docs/installed: pyproject.toml requirements/docs.txt
+	test -x .venv-docs/bin/python || $(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements/docs.txt
+	touch $@
+
+docs: .venv-docs/installed
+	.venv-docs/bin/python -m sphinx --fail-on-warning --keep-going --quiet docs build/docs
 
 speed: .venv/installed
 	$(PY) experiments/speed/measure.py
 
 clean:
-	rm -rf .venv .venv-prepare runs
+	rm -rf .venv .venv-prepare .venv-docs build runs
