@@ -26,7 +26,7 @@ def default_config() -> ConfigDict:
     dataset.shifts = ("photo", "brightness", "contrast", "defocus_blur", "gaussian_noise")
     dataset.severity = 3  # of the corruptions, 1 to 5
     dataset.limit_train = 0  # use at most so many images, drawn from the seed; 0: all
-    dataset.limit_test = 0
+    dataset.limit_test = 0  # the same of each test set
     # Folders of images ("folder", "mvtec", "pacs"); docstrings of gnl_jax.data.folder.
     dataset.bad = ""  # "folder": a folder of anomalous images beside a root of normal ones
     dataset.ood = "all"  # "pacs": "all" images of the other domains are test, or every "tenth" of each class
@@ -52,8 +52,8 @@ def default_config() -> ConfigDict:
     method.normalise = "imagenet"  # "imagenet" | "none": what follows the scaling to [0, 1]
     method.views = ("clean", "augmix", "grey")  # the first one is reconstructed
     method.loss_ori = 0.9  # lambda of Eq. 3
-    method.loss_abs = 0.05
-    method.loss_lowf = 0.05
+    method.loss_abs = 0.05  # weight of L_abs, the embeddings' distance to the other views (Eq. 1)
+    method.loss_lowf = 0.05  # weight of L_lowf, the same of the decoder's first stage (Eq. 2)
     method.reduction = "sum"  # over the views of L_abs and L_lowf: "sum" (published code) | "mean" (Eq. 1 and 2)
 
     augmix = method.augmix = ConfigDict()
@@ -106,25 +106,25 @@ def default_config() -> ConfigDict:
     deep_svdd.weight_decay = 0.5e-6  # added to the gradient
     deep_svdd.milestone = 50  # from this epoch on the learning rate is a tenth
     deep_svdd.pretrain_epochs = 150  # of the autoencoder
-    deep_svdd.pretrain_milestone = 50
-    deep_svdd.pretrain_weight_decay = 0.5e-3
+    deep_svdd.pretrain_milestone = 50  # as `milestone`, of the autoencoder
+    deep_svdd.pretrain_weight_decay = 0.5e-3  # as `weight_decay`, of the autoencoder
 
     f_anogan = method.f_anogan = ConfigDict()
     f_anogan.network = "dense"  # "dense" (28x28, grey) | "convolutional" (colour)
-    f_anogan.encoder_epochs = 200
+    f_anogan.encoder_epochs = 200  # of the encoder, after the generator's `train.epochs`
     f_anogan.critic_steps = 5  # of the critic for each of the generator
-    f_anogan.gradient_penalty = 10.0
+    f_anogan.gradient_penalty = 10.0  # weight of the critic's
     f_anogan.feature_weight = 1.0  # kappa: of the critic's features in the encoder's loss and in the score
     f_anogan.flip = False  # mirror training images at random
     f_anogan.batch_norm_epsilon = "published"  # "published" (0.8, meant as a momentum) | "torch" (1e-5)
 
     train = config.train = ConfigDict()
-    train.epochs = 20
+    train.epochs = 20  # passes over the training images
     train.max_steps = 0  # stop after so many steps; 0: when the epochs are over
-    train.batch_size = 16
+    train.batch_size = 16  # images in a step
     train.learning_rate = 0.005  # Adam, epsilon 1e-8
-    train.beta1 = 0.5
-    train.beta2 = 0.999
+    train.beta1 = 0.5  # of Adam
+    train.beta2 = 0.999  # of Adam
     train.steps_per_dispatch = 0  # optimiser steps per compiled call; 0: 1 on CPU, 10 elsewhere
     train.feed = "auto"  # "device": images live on it | "stream": read while training | "auto": by their size
     train.device_budget_mb = 2048.0  # MiB of the device's memory that "auto" may fill with images
@@ -140,7 +140,7 @@ def default_config() -> ConfigDict:
     evaluation.alpha = 0.5  # weight of the training style, Eq. 5
     evaluation.anchor = "first"  # "first" | "random" | "barycentre": whose style that is
     evaluation.anchors = 1  # how many random anchors
-    evaluation.batch_size = 32
+    evaluation.batch_size = 32  # images that are scored at once
     return config
 
 
@@ -154,9 +154,9 @@ def set_method(config: ConfigDict, name: str, *, like: str = "mnist") -> ConfigD
     if name not in METHODS:
         raise ValueError(f"method: got {name!r}, expected one of {', '.join(METHODS)}")
     fields, matching = METHODS[name]
-    fields = {"method.name": name} | {f"method.{field}": value for field, value in fields.items()}
-    fields = _unnamed() | fields | SETTINGS.get((name, like), {}) | {"eval.matching": matching}
-    config.update_from_flattened_dict(fields)
+    named: dict[str, Any] = {"method.name": name} | {f"method.{field}": value for field, value in fields.items()}
+    named = _unnamed() | named | SETTINGS.get((name, like), {}) | {"eval.matching": matching}
+    config.update_from_flattened_dict(named)
     return config
 
 

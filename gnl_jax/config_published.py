@@ -1,5 +1,7 @@
 """Settings of the systems that have publications of their own, by the data that they are for."""
 
+from typing import Any
+
 _KDAD = {
     "teacher.arch": "vgg16",
     "train.batch_size": 64,
@@ -18,7 +20,7 @@ _DEEP_SVDD_COLOUR = _DEEP_SVDD | {
 }
 # (method, data whose settings these are) -> fields. Paper: PACS as MVTec AD; Published code of the loops of KDAD: one
 # epoch more than its parameter says.
-PUBLISHED_SETTINGS = {
+PUBLISHED_SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
     ("kdad", "mnist"): _KDAD | {"dataset.size": 32, "train.epochs": 52, "method.normalise": "none"},
     ("kdad", "cifar10"): _KDAD
     | {"dataset.size": 224, "dataset.resize": 256, "dataset.filter": "lanczos", "train.epochs": 202},

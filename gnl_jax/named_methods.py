@@ -1,5 +1,7 @@
 """What a method's name stands for: fields of a configuration, in general and for each kind of data."""
 
+from typing import Any
+
 from gnl_jax.config_published import PUBLISHED_SETTINGS
 
 _RD4AD = {"views": ("clean",), "loss_ori": 1.0, "loss_abs": 0.0, "loss_lowf": 0.0}
@@ -42,7 +44,7 @@ _PLAIN, _BOTH = ("none",), ("none", "efdm")  # two matchings from the same weigh
 
 # What a method's name stands for: fields of the group `method`, and the matchings it is evaluated with.
 # ATTA is RD4AD with GNL's test-time matching, DINL is GNL's training without it (Table 5).
-METHODS = {
+METHODS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "rd4ad": (_RD4AD, _BOTH),
     "atta": (_RD4AD, ("efdm",)),
     "dinl": ({}, _PLAIN),
@@ -88,7 +90,7 @@ DINOV2_BANKS = tuple(name for name in METHODS if "dinov2" in name)
 _DINOV2 = _BARYCENTRE | {"teacher.arch": "dinov2_vits14"}
 BANKS = tuple(name for name, (fields, _) in METHODS.items() if fields.get("system") == "memory_bank")
 # (method, data whose settings these are) -> fields.
-SETTINGS = {
+SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
     # A bank has the style of all its images, not of one.
     **{(name, "mnist"): _BARYCENTRE | _STAGES_OF_32 for name in BANKS},
     ("bank_and_student", "mnist"): _BARYCENTRE | _STAGES_OF_32 | _BRIEF,

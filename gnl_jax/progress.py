@@ -39,17 +39,16 @@ def progress_bar(description: str, total: int, *, start: int = 0) -> Iterator[Ad
 @contextlib.contextmanager
 def _lines(description: str, total: int, *, start: int) -> Iterator[Advance]:
     """`progress_bar` as lines; a thread writes them, for a step may be compiled or computed for longer than that."""
-    state, begun, over = {"done": start, "text": ""}, time.monotonic(), threading.Event()
+    done, said, begun, over = start, "", time.monotonic(), threading.Event()
 
     def advance(n: int, text: str = "") -> None:
-        state["done"] += n
-        state["text"] = text
+        nonlocal done, said
+        done, said = done + n, text
 
     def write() -> None:
         while not over.wait(PERIOD):
-            done, text = state["done"], state["text"]
             left = time_left(done - start, total - start, seconds=time.monotonic() - begun)
-            print(f"{description}: {done} of {total}{text and f', {text}'}; {left}", file=sys.stderr, flush=True)
+            print(f"{description}: {done} of {total}{said and f', {said}'}; {left}", file=sys.stderr, flush=True)
 
     thread = threading.Thread(target=write, daemon=True)
     thread.start()

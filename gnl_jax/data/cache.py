@@ -48,8 +48,8 @@ class ImageCache:
             path.parent.mkdir(parents=True, exist_ok=True)
             handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
             with open(handle, "wb") as file:
-                file.write(hashlib.sha256(image).digest())
-                file.write(image)
+                file.write(hashlib.sha256(image.data).digest())
+                file.write(image.data)
             os.replace(temporary, path)
         except OSError as error:
             self.writable = False

@@ -62,7 +62,7 @@ class UnusableFiles(ImageError):
 class Samples(NamedTuple):
     """A decoded file.
 
-    Fields:
+    Attributes:
         colour: [h w 3], or [h w] where it is grey; uint8 where the file has at most 8 bits.
         opacity: [h w], None where the file has no transparency.
         white: the value that is white (and opaque), None where the format does not say.

@@ -16,7 +16,7 @@ HIDDEN = "hidden or system"
 class Listing(NamedTuple):
     """What is below a folder.
 
-    Fields:
+    Attributes:
         paths: image files relative to the folder, "/" between names, sorted by bytes. Names that are not UTF-8
             hold surrogates, as everywhere in Python, and open as they are.
         skipped: kind of entry to how many of it were left out; a hidden folder counts as one.

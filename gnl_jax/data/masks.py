@@ -80,8 +80,8 @@ def load_masks(
         except ImageError as error:
             errors[index] = str(error)
     if errors and not skip_unreadable:
-        files = [(os.fsdecode(paths[index][0]), reason) for index, reason in errors.items()]
-        raise UnusableFiles(files, total=sum(map(bool, paths)), what=what, remedy=REMEDY)
+        unusable = [(os.fsdecode(paths[index][0]), reason) for index, reason in errors.items()]
+        raise UnusableFiles(unusable, total=sum(map(bool, paths)), what=what, remedy=REMEDY)
     for reason in errors.values():
         logging.warning("skipped: %s", reason)
     if empty := int((drawn & ~masks.any(axis=(1, 2))).sum()):

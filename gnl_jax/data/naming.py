@@ -58,7 +58,7 @@ def split_masks(paths: Sequence[str]) -> tuple[list[str], list[str]]:
         paths: relative to a root, "/" between names.
     """
     stems = {_place(path) for path in paths}
-    images, masks = [], []
+    images, masks = list[str](), list[str]()
     for path in paths:
         folder, stem = _place(path)
         names = [name for name, _ in unmarked(stem)][1:]

@@ -28,8 +28,9 @@ class LabelledImages(NamedTuple):
 
     def mask(self, index: int) -> np.ndarray | None:
         """The mask of an image, bool [s s], or None where it is not known."""
-        known = self.masks is not None and (self.masked is None or self.masked[index])
-        return self.masks[index] if known else None
+        if self.masks is None or (self.masked is not None and not self.masked[index]):
+            return None
+        return self.masks[index]
 
     def pixels(self, maps: np.ndarray | None) -> tuple[np.ndarray | None, np.ndarray | None]:
         """Score maps [n s s], or None, and the masks to compare them with: those of images whose mask is known."""
@@ -50,7 +51,7 @@ class ImageSource(Protocol):
 class Task:
     """What to learn from, and what to be tested on.
 
-    Fields:
+    Attributes:
         dataset: its name, as in the configuration.
         normal: the class, category or group of classes that counts as normal.
         train: normal images only; an array uint8 [n s s 3], or any `ImageSource`.

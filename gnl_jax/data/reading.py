@@ -25,7 +25,7 @@ REMEDY = " (--skip-unreadable of gnl-jax fit, or dataset.skip_unreadable of a co
 class Transform(NamedTuple):
     """A change of an image at its own size, before it is resized.
 
-    Fields:
+    Attributes:
         apply: (uint8 [h w 3], name of the image) -> uint8 [h w 3].
         identity: all that decides the result apart from pixels and name; part of the cache key.
         move: the same change of a mask, (bool [h w], name of the image) -> bool [h w]; None if no pixel moves.
@@ -39,7 +39,7 @@ class Transform(NamedTuple):
 class Report(NamedTuple):
     """What was done.
 
-    Fields:
+    Attributes:
         decoded, cached: number of images that were decoded, and that came from the cache.
         skipped: path and reason of those left out.
         peak: the largest value of all images, 0 to 255.

@@ -38,7 +38,7 @@ def visa_layout(root: str, paths: Sequence[str], *, normal: str = "") -> Layout:
     if product not in products or inside not in ("", product):
         raise ValueError(f"normal: no product {product!r} in {root!r}, expected one of {products}")
     prefix, there = f"{inside}/" if inside else "", set(paths)
-    train, test, masks = [], {}, {}
+    train, test, masks = list[str](), dict[str, str](), dict[str, tuple[str, ...]]()
     for row in rows:
         if row["object"] != product:
             continue

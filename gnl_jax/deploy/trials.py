@@ -78,7 +78,7 @@ def near(
     def values(images: Sequence[np.ndarray]) -> np.ndarray:
         return getattr(detector(squares(detector, images)), kind)
 
-    good, found, reached = values(images), [], False
+    good, found, reached = values(images), list[np.ndarray](), False
     for i in [i for i in np.argsort(good, kind="stable")[:_GOOD] if good[i] <= value]:
         candidates = disturbed(images[i])
         for candidate in [c for c, v in zip(candidates, values(candidates)) if v > value]:
@@ -111,7 +111,7 @@ def _bisect(
     good: np.ndarray, bad: np.ndarray, values: Callable, threshold: float, *, points: int, least: float, most: float
 ) -> list[np.ndarray]:
     """Blends between `least` and `most` of the threshold, at most one on each side; good is below it and bad above."""
-    low, high, found = 0.0, 1.0, {}
+    low, high, found = 0.0, 1.0, dict[bool, np.ndarray]()
     while high - low > _FINEST and len(found) < 2:
         weights = np.linspace(low, high, points + 2)
         blends = [np.rint(good + w * (bad.astype(np.float64) - good)).astype(np.uint8) for w in weights[1:-1]]

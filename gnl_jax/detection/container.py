@@ -1,5 +1,7 @@
 """The file a detector is shipped in: no pickle, no archive; damage anywhere is found before anything is parsed.
 
+::
+
     bytes   0..7    magic
             8..39   SHA-256 of all that follows
            40..43   format version, uint32, little-endian as all numbers here

@@ -30,7 +30,7 @@ KEPT_MB = 256  # MiB of a folder's images that are held; more are read from the 
 class GoodImages(NamedTuple):
     """Images of good parts.
 
-    Fields:
+    Attributes:
         images: uint8 [n s s 3], or [n h w 3] for a detector with windows; of more than `KEPT_MB`, a source that reads
             them when they are asked for.
         names: relative paths, or "image 0" and so on for an array.

@@ -30,7 +30,7 @@ class RateError(ValueError):
 class Rule(NamedTuple):
     """Stop a part when at most k - 1 of the n calibration parts score as high, that is p <= k / (n + 1).
 
-    Fields:
+    Attributes:
         rate: the false-alarm rate asked for, exact.
         k, n: see above.
         confidence: None where `rate` holds on average over calibrations; else it holds for this one with at least

@@ -23,7 +23,7 @@ SIMULATIONS = 500  # of all draws together, for the spread of their mean
 class Redraws(NamedTuple):
     """Calibrations drawn anew from the same good parts.
 
-    Fields:
+    Attributes:
         stopped: for each draw the fraction of the other parts that it stops, float64 [draws].
         promised: k / (n + 1), what the mean tends to.
         mean_sd: standard deviation of the mean over so many draws, simulated with scores without ties.

@@ -46,7 +46,7 @@ STYLE = {
 class GalleryItem(NamedTuple):
     """One image with what the detector said about it.
 
-    Fields:
+    Attributes:
         image: uint8 [s s 3].
         map: score map, floats [s s].
         score: of the image.

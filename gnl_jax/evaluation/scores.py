@@ -27,7 +27,7 @@ def write_scores(path: str | os.PathLike, tests: Sequence[Mapping[str, Scored]])
 
     Raises ValueError naming an array of another type or shape than `Scored` says, or a score that is not finite.
     """
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     for row, cases in enumerate(tests):
         for name, scored in cases.items():
             check_scored(f"{row}/{name}", scored)

@@ -21,7 +21,7 @@ METRICS = {
 class Summary(NamedTuple):
     """Rows that differ in normal class and seed only.
 
-    Fields:
+    Attributes:
         labels: "Dataset", "Method", "Teacher" and "Matching", in words.
         runs: number of pairs of class and seed; of two rows of one pair the later counts.
         values: test set to (mean, standard deviation), fractions. The mean is over classes, then over seeds;

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -89,36 +89,36 @@ def _moved(step):
 _OPERATIONS = _PHOTOMETRIC | dict.fromkeys(GEOMETRIC_OPERATIONS, (_identity, _moved))
 
 
-def augmix(key, images, **options):
+def augmix(key: jax.Array, images: jax.Array, **options: Any) -> jax.Array:
     """Augment each image of a batch by AugMix (Hendrycks et al. 2020, as in the published GNL code).
 
     `images` uint8 [b h w 3]; returns float32 [b h w 3] in [0, 255] (to rounding), not normalised. Mixing is
     affine and its weights sum to one, so normalising afterwards equals the published order: normalise, then
     mix. Image i is a function of `fold_in(key, i)` alone. `options` are the fields of `AugMixOptions`:
 
-    operations    names to draw from, uniformly and with replacement
-    severity      upper end of the level's range [0.1, severity), at most 10; "published" draws it from
-                  {0, 1, 2, 3} for each image. Lower is stronger for color, contrast, brightness, sharpness.
-    width         number of chains
-    depth         operations in a chain; None draws it from {1, 2, 3}
-    alpha         parameter of the Dirichlet (chain weights) and Beta (mixing weight) distributions
-    sticky_depth  True: all chains have the depth drawn for the first
-    geometric     draw from `GEOMETRIC_OPERATIONS` too (rotate, shear, translate): 13 operations with the eight
-                  for PACS and 11 with the six for MVTec AD, as the Augmix baseline has them
+    - operations: names to draw from, uniformly and with replacement.
+    - severity: upper end of the level's range [0.1, severity), at most 10; "published" draws it from {0, 1, 2, 3} for
+      each image. Lower is stronger for color, contrast, brightness, sharpness.
+    - width: number of chains.
+    - depth: operations in a chain; None draws it from {1, 2, 3}.
+    - alpha: parameter of the Dirichlet (chain weights) and Beta (mixing weight) distributions.
+    - sticky_depth: whether all chains have the depth drawn for the first.
+    - geometric: draw from `GEOMETRIC_OPERATIONS` too (rotate, shear, translate): 13 operations with the eight for PACS
+      and 11 with the six for MVTec AD, as the Augmix baseline has them.
 
     Raises ValueError for an option out of range or images of another shape or type.
     """
-    options = AugMixOptions(**options)
+    chosen = AugMixOptions(**options)
     if images.dtype != jnp.uint8 or images.ndim != 4 or images.shape[-1] != 3:
         raise ValueError(f"images: expected uint8 [b h w 3], got {images.dtype} {list(images.shape)}")
 
     def draw(position):
-        return sample_augmix(jax.random.fold_in(key, position), **options._asdict())
+        return sample_augmix(jax.random.fold_in(key, position), **chosen._asdict())
 
     samples = jax.vmap(draw)(jnp.arange(images.shape[0]))
 
     def form(over):
-        return over(partial(apply_augmix, operations=options.all_operations, over=over))
+        return over(partial(apply_augmix, operations=chosen.all_operations, over=over))
 
     # Vectorised, every operation is computed for every chain and all but one discarded. One chain at a time
     # computes only what it needs: on CPU 3 to 5 times faster. An accelerator would mostly wait for small kernels.
@@ -129,18 +129,17 @@ def _one_by_one(function):
     return lambda *arguments: jax.lax.map(lambda each: function(*each), arguments)
 
 
-def sample_augmix(key, **options) -> AugMixSample:
-    """Draw the parameters for one image; `options` as for `augmix`."""
-    options = AugMixOptions(**options)
+def sample_augmix(key: jax.Array, **given: Any) -> AugMixSample:
+    """Draw the parameters for one image; `given` as for `augmix`."""
+    options = AugMixOptions(**given)
     _check(options)
     steps = options.depth or _MAX_DEPTH
     uniform_key, gamma_key = jax.random.split(key)
     # One block of uniform numbers, cut up below: a separate draw for each would triple the time to compile.
     uniform = jax.random.uniform(uniform_key, (options.width, 2 + 2 * steps), jnp.float32)
-    severity = options.severity
-    if severity == "published":
-        # Paper: AugMix with its fixed severity. Published code: an integer from 0 to 3, drawn for each image.
-        severity = jnp.floor(4 * uniform[0, 0])
+    # Paper: AugMix with its fixed severity. Published code: an integer from 0 to 3, drawn for each image.
+    drawn = jnp.floor(4 * uniform[0, 0])
+    severity = drawn if isinstance(options.severity, str) else options.severity
     depth = jnp.full(options.width, steps)
     if options.depth is None:
         # Paper: each chain has its own depth (as in AugMix). Published code: the depth drawn for the first

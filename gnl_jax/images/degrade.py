@@ -1,5 +1,8 @@
 """What a worse camera sees of an image: blur and sensor noise, each with even odds and drawn strength."""
 
+import functools
+import operator
+
 import jax
 import jax.numpy as jnp
 
@@ -42,5 +45,6 @@ def _blur(image: jax.Array, sigma: jax.Array) -> jax.Array:
     for axis in (0, 1):
         n = image.shape[axis]
         padded = jnp.pad(image, [(_RADIUS, _RADIUS) if i == axis else (0, 0) for i in range(3)], mode="edge")
-        image = sum(weights[i] * jax.lax.slice_in_dim(padded, i, i + n, axis=axis) for i in range(len(offsets)))
+        taps = [weights[i] * jax.lax.slice_in_dim(padded, i, i + n, axis=axis) for i in range(len(offsets))]
+        image = functools.reduce(operator.add, taps)
     return image

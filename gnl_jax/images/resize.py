@@ -13,7 +13,7 @@ FILTERS = {"bilinear": Image.Resampling.BILINEAR, "lanczos": Image.Resampling.LA
 class Geometry:
     """How images become squares: resized to `resize` pixels a side, of which the central `size` are kept.
 
-    Fields:
+    Attributes:
         size: side of the result in pixels.
         resize: side before the centre is cut out; 0 for `size`, where nothing is cut off.
         filter: a key of `FILTERS`.
@@ -37,7 +37,7 @@ class Geometry:
     @classmethod
     def of(cls, size: "int | Geometry") -> "Geometry":
         """A `Geometry` as it is; a plain size as the geometry that cuts nothing off."""
-        return size if isinstance(size, cls) else cls(size)
+        return size if isinstance(size, Geometry) else cls(size)
 
     @property
     def resized(self) -> int:
@@ -59,7 +59,7 @@ class Native(NamedTuple):
     @property
     def shape(self) -> tuple[int, int]:
         """(height, width) of the result."""
-        return tuple(self)
+        return self.height, self.width
 
     def wrong(self, size: tuple[int, int]) -> str:
         """What is wrong with an image of this (height, width), as a message; "" where nothing is."""

@@ -19,7 +19,7 @@ def _unit(images):
 
 def _imagenet(images):
     shape = (1,) * (images.ndim - 1) + (3,)
-    mean, std = (np.float32(moment).reshape(shape) for moment in (IMAGENET_MEAN, IMAGENET_STD))
+    mean, std = (np.array(moment, np.float32).reshape(shape) for moment in (IMAGENET_MEAN, IMAGENET_STD))
     return (_unit(images) - mean) / std
 
 

@@ -23,29 +23,31 @@ class BankSize(NamedTuple):
 
 
 class BankOptions(NamedTuple):
-    """Attributes:
-    sizes: one bank each; with several, their maps are standardised and added.
-    pixels: whether, with a matching, an image is first given the mean brightness of each channel and the contrast of
-        the bank's images (`ops/pixels.py`).
-    matched: stages whose features are matched; (1, 2) as in the paper, or fewer, or the last as well.
-    last_alpha: the weight of the bank's style at the last stage, which no later stage sees; `Scoring.alpha` is that of
-        the others.
-    drift: stages that drift is measured at.
-    rows: of a bank, at most; all patches where there are fewer. Below 1: the share of all patches.
-    coreset: how they are drawn from the candidates: "random", or "k_center", greedily, each the farthest from those
-        before.
-    candidates: patches that a coreset is drawn from, themselves drawn at random.
-    projection: dimensions of the sparse random projection that k-centre distances are measured in; 0 for none.
-    views: views of each good image whose patches are candidates too, beside the image itself.
-    augmix: of views "augmix".
-    components: principal components of the candidates that are kept; 0 keeps the features as they are.
-    embedding: a key of `ops.patches.EMBEDDINGS`: "patches", averaged over 3x3, or "tokens", as they are; or "pooled",
-        "flattened" or "class", the whole image as one row, which has a score and no map.
-    distance: a key of `ops.nearest.DISTANCES`: "euclidean", "unit" or "cosine".
-    score: "map", the largest value of the smoothed map; "patches", PatchCore's re-weighted largest distance; "top", the
-        mean of the largest hundredth of the distances.
-    neighbours: of that re-weighting.
-    batch_size: images that go through the teacher at once while a bank is made; 0 for `images_of_a_pass`.
+    """What a memory bank is made of.
+
+    Attributes:
+        sizes: one bank each; with several, their maps are standardised and added.
+        pixels: whether, with a matching, an image is first given the mean brightness of each channel and the contrast
+            of the bank's images (`ops/pixels.py`).
+        matched: stages whose features are matched; (1, 2) as in the paper, or fewer, or the last as well.
+        last_alpha: the weight of the bank's style at the last stage, which no later stage sees; `Scoring.alpha` is that
+            of the others.
+        drift: stages that drift is measured at.
+        rows: of a bank, at most; all patches where there are fewer. Below 1: the share of all patches.
+        coreset: how they are drawn from the candidates: "random", or "k_center", greedily, each the farthest from those
+            before.
+        candidates: patches that a coreset is drawn from, themselves drawn at random.
+        projection: dimensions of the sparse random projection that k-centre distances are measured in; 0 for none.
+        views: views of each good image whose patches are candidates too, beside the image itself.
+        augmix: of views "augmix".
+        components: principal components of the candidates that are kept; 0 keeps the features as they are.
+        embedding: a key of `ops.patches.EMBEDDINGS`: "patches", averaged over 3x3, or "tokens", as they are; or
+            "pooled", "flattened" or "class", the whole image as one row, which has a score and no map.
+        distance: a key of `ops.nearest.DISTANCES`: "euclidean", "unit" or "cosine".
+        score: "map", the largest value of the smoothed map; "patches", PatchCore's re-weighted largest distance; "top",
+            the mean of the largest hundredth of the distances.
+        neighbours: of that re-weighting.
+        batch_size: images that go through the teacher at once while a bank is made; 0 for `images_of_a_pass`.
     """
 
     sizes: tuple[BankSize, ...] = (BankSize(Fraction(1), (2, 3)),)

@@ -20,7 +20,7 @@ def make_bank(
     candidates: np.ndarray, owners: np.ndarray, parts: np.ndarray, *, rows: int, options: BankOptions, seed: int
 ) -> PyTree:
     """A bank from its candidates: reduced, chosen, and with the scale of its distances."""
-    bank = {}
+    bank: dict[str, Any] = {}
     if options.components:
         bank |= _principal(candidates, options.components)
         candidates = (candidates - np.asarray(bank["centre"])) @ np.asarray(bank["components"])

@@ -1,5 +1,7 @@
 """The three losses of generalized normality learning, one value per example (Eq. 1 to 3)."""
 
+import functools
+import operator
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -45,7 +47,7 @@ def reconstruction_loss(teacher, student) -> jax.Array:
 
     A sample's map is one vector here; only the score compares position by position.
     """
-    return sum(cosine_distance(e, d) for e, d in zip(teacher, student, strict=True))
+    return functools.reduce(operator.add, [cosine_distance(e, d) for e, d in zip(teacher, student, strict=True)])
 
 
 def similarity_loss(features: jax.Array, *, reduction: str) -> jax.Array:

@@ -21,9 +21,9 @@ class Decoder(nn.Module):
         self, embedding: jax.Array, valid: jax.Array | None = None, channels: tuple[int, int, int] | None = None
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
         arch = architecture(self.arch)
-        channels = channels or tuple(n * arch.expansion for n in (64, 128, 256))
-        x, stages = embedding, []
-        for k, features in enumerate(reversed(channels), start=1):
+        widths = channels or tuple(n * arch.expansion for n in (64, 128, 256))
+        x, stages = embedding, list[jax.Array]()
+        for k, features in enumerate(reversed(widths), start=1):
             # [3, 4, 6] blocks from coarse to fine, the same order as the teacher's.
             x = stage(
                 x,
@@ -36,7 +36,8 @@ class Decoder(nn.Module):
                 remat=self.remat,
             )
             stages.append(x)
-        return tuple(reversed(stages))
+        third, second, first = stages
+        return first, second, third
 
 
 class Student(nn.Module):
@@ -51,4 +52,5 @@ class Student(nn.Module):
 
     def __call__(self, stages: tuple[jax.Array, jax.Array, jax.Array], valid: jax.Array | None = None):
         embedding = self.bottleneck(stages, valid)
-        return embedding, self.decoder(embedding, valid, tuple(stage.shape[-1] for stage in stages))
+        first, second, third = stages
+        return embedding, self.decoder(embedding, valid, (first.shape[-1], second.shape[-1], third.shape[-1]))

@@ -156,10 +156,10 @@ class Embeddings(nn.Module):
         b, h, w, _ = patches.shape
         resized = patch_positions(positions, h, w, sizes=self.variant, positions=self.positions)
         patches = (patches + resized[None].astype(patches.dtype)).reshape(b, h * w, width)
-        leading = [cls_token[0] + positions[0, :1]]
+        tokens = [cls_token[0] + positions[0, :1]]
         if registers:
-            leading.append(self.param("register_tokens", SMALL, (1, registers, width))[0])
-        leading = jnp.concatenate(leading).astype(patches.dtype)
+            tokens.append(self.param("register_tokens", SMALL, (1, registers, width))[0])
+        leading = jnp.concatenate(tokens).astype(patches.dtype)
         return jnp.concatenate([jnp.broadcast_to(leading, (b, *leading.shape)), patches], axis=1)
 
 

@@ -122,6 +122,8 @@ class ConvolutionalTrunk(nn.Module):
         for i, (features, end) in enumerate(zip(TRUNK_FEATURES, ends, strict=True)):
             y = _leaky_relu(BiasedConv3x3(features, stride=2, name=f"conv{i}")(y))
             if valid is not None:
+                if noise is None:
+                    raise ValueError(f"noise: got None in training, expected [b {self.drops}]")
                 y = _drop_channels(y, noise[:, end - features : end])
             if i > 0:
                 y = BatchNorm(self.epsilon, name=f"norm{i}")(y, valid)

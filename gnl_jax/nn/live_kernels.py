@@ -26,7 +26,8 @@ def live_parts(module: nn.Module, *arguments: PyTree) -> Live:
         if isinstance(conv, Conv):
             taps = [live_taps(n, conv.kernel_size, conv.stride, conv.padding) for n in inputs[0].shape[-3:-1]]
             if any(len(live) < conv.kernel_size for live in taps):
-                found[*conv.path, "kernel"] = tuple(slice(live.start, live.stop) for live in taps)
+                rows, columns = (slice(live.start, live.stop) for live in taps)
+                found[*conv.path, "kernel"] = rows, columns
         return call(*inputs, **options)
 
     with nn.intercept_methods(record):

@@ -49,7 +49,8 @@ class ResNet(nn.Module):
             if match is not None and k < 3:
                 x = match(k, x)
             stages.append(x)
-        return tuple(stages)
+        first, second, third = stages
+        return first, second, third
 
 
 @functools.partial(jax.jit, static_argnames="arch")

@@ -49,10 +49,10 @@ def from_torch(
     holds a NaN or an infinity, or has no place in `expected`.
     """
     shapes = torch_shapes(expected)
-    problems = [_problem(key, state_dict.get(key), shape) for key, shape in shapes.items()]
+    found = [_problem(key, state_dict.get(key), shape) for key, shape in shapes.items()]
     extra = [key for key in state_dict if key not in shapes and not key.startswith(ignore)]
-    problems += [f"{key}: unexpected" for key in extra if not key.endswith(".num_batches_tracked")]
-    problems = [problem for problem in problems if problem]
+    found += [f"{key}: unexpected" for key in extra if not key.endswith(".num_batches_tracked")]
+    problems = [problem for problem in found if problem]
     if problems:
         more = f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
         raise ValueError(f"{source}: {'; '.join(problems[:SHOWN])}{more}")

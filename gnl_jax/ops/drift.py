@@ -32,8 +32,8 @@ def drift_score(deviations, spreads) -> jax.Array:
 
     A channel's spread is the mean deviation of the images trained on, so their own drift is 1 on average.
     """
-    total = 0.0
+    total: jax.Array | float = 0.0
     for deviation, spread in zip(deviations, spreads, strict=True):
         least = LEAST_SPREAD * jnp.mean(spread) + 1e-12
         total = total + jnp.mean(deviation / jnp.maximum(spread, least)[None], axis=-1)
-    return total / len(spreads)
+    return jnp.asarray(total / len(spreads))

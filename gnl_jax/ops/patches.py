@@ -19,7 +19,8 @@ def average_3x3(features: jax.Array) -> jax.Array:
     for axis in (1, 2):
         n = features.shape[axis]
         padded = jnp.pad(features, [(1, 1) if i == axis else (0, 0) for i in range(4)])
-        features = sum(lax.slice_in_dim(padded, i, i + n, axis=axis) for i in range(3)) / 3
+        before, here, after = (lax.slice_in_dim(padded, i, i + n, axis=axis) for i in range(3))
+        features = (before + here + after) / 3
     return features
 
 
@@ -40,8 +41,8 @@ def half_pixel_matrix(size_out: int, size_in: int) -> np.ndarray:
 
 def _resample(rows: np.ndarray, columns: np.ndarray, maps: jax.Array) -> jax.Array:
     """R M C^T of maps [b h w ...] at full float32 precision."""
-    rows, columns = (jnp.asarray(matrix, maps.dtype) for matrix in (rows, columns))
-    return jnp.einsum("hi,bij...,wj->bhw...", rows, maps, columns, precision=lax.Precision.HIGHEST)
+    left, right = (jnp.asarray(matrix, maps.dtype) for matrix in (rows, columns))
+    return jnp.einsum("hi,bij...,wj->bhw...", left, maps, right, precision=lax.Precision.HIGHEST)
 
 
 def patch_embedding(stages: Sequence[jax.Array]) -> jax.Array:

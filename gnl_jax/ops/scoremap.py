@@ -54,14 +54,14 @@ def score_map(teacher, student, *, size: tuple[int, int]) -> jax.Array:
     teacher, student: the same number of features [b h_k w_k c_k]; size (H, W) in pixels -> [b H W], at least float32.
     The products run at full float32 precision on every device.
     """
-    total = 0.0
+    total: jax.Array | float = 0.0
     for e, d in zip(teacher, student, strict=True):
         distance = cosine_distance_map(e, d)
         rows, columns = (
             jnp.asarray(_level_matrix(n, m), distance.dtype) for n, m in zip(size, distance.shape[1:], strict=True)
         )
         total = total + jnp.einsum("hi,bij,wj->bhw", rows, distance, columns, precision=lax.Precision.HIGHEST)
-    return total
+    return jnp.asarray(total)
 
 
 def image_score(maps: jax.Array) -> jax.Array:

@@ -22,7 +22,7 @@ LABELS = {name: name.upper() for name in RULES} | paper_table(1).labels | {"gnl"
 class Choice(NamedTuple):
     """What a figure shows.
 
-    Fields:
+    Attributes:
         tasks: (dataset, normal class) each; the class "" means all classes of the dataset.
         methods: keys of `RULES`.
         shift: whose severities are on the axis of Figure 4.

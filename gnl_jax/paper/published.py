@@ -28,7 +28,7 @@ class PaperCell(NamedTuple):
 class PaperTable(NamedTuple):
     """One table.
 
-    Fields:
+    Attributes:
         number: 1 to 11.
         caption: as printed, without formulas.
         dataset: as in the configuration.

@@ -61,7 +61,7 @@ NOT_IN_PAPER = {
 class Mean(NamedTuple):
     """A mean over classes, then over seeds.
 
-    Fields:
+    Attributes:
         value: a fraction, or seconds.
         deviation: standard deviation over seeds, None with one.
         seeds: that were averaged.

@@ -23,7 +23,7 @@ class TableCell(NamedTuple):
 class Table(NamedTuple):
     """A table with both numbers.
 
-    Fields:
+    Attributes:
         paper: caption, columns and the paper's own lines.
         labels: name of a row to its label: the paper's, then those of `NOT_IN_PAPER` that have a result.
         cells: (row name, normal class or `MEAN`, test set) to both numbers.

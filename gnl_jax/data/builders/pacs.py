@@ -47,8 +47,8 @@ class Pacs(tfds.core.GeneratorBasedBuilder):
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
         """Raises `ValueError` for a folder with none of the domains."""
         root = os.fspath(dl_manager.manual_dir)
-        domains = {domain: [] for domain in PUBLISHED}
-        others = Counter()
+        domains: dict[str, list] = {domain: [] for domain in PUBLISHED}
+        others: Counter[str] = Counter()
         for path in list_images(root):
             match path.split("/"):
                 case [domain, label, _] if domain in domains and label in CLASSES:

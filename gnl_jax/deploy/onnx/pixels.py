@@ -74,7 +74,7 @@ def normalise(g: Graph, planes: str, kind: str) -> str:
     unit = g.add("Div", planes, 255.0)
     if kind == "none":
         return unit
-    mean, std = (np.float32(moment).reshape(1, 3, 1, 1) for moment in (IMAGENET_MEAN, IMAGENET_STD))
+    mean, std = (np.array(moment, np.float32).reshape(1, 3, 1, 1) for moment in (IMAGENET_MEAN, IMAGENET_STD))
     return g.add("Div", g.add("Sub", unit, mean), std)
 
 
