@@ -123,7 +123,7 @@ class DinoV2(nn.Module):
         b, h, w, _ = images.shape
         first = 1 + sizes.registers
 
-        def matched(block: int, x: jax.Array) -> jax.Array:
+        def matched(match: Match, block: int, x: jax.Array) -> jax.Array:
             patches = x[:, first:].reshape(b, h // PATCH, w // PATCH, -1)
             found = match(block, patches)
             if found is patches:
@@ -131,7 +131,7 @@ class DinoV2(nn.Module):
             return jnp.concatenate([x[:, :first], found.reshape(b, -1, sizes.width)], axis=1)
 
         x = Embeddings(sizes, self.positions, name="embeddings")(images)
-        tokens = Encoder(sizes, name="encoder")(x, matched if match is not None else None)
+        tokens = Encoder(sizes, name="encoder")(x, functools.partial(matched, match) if match else None)
         chosen = [tokens[k - 1] for k in layers]
         return Features(
             patches=tuple(x[:, first:].reshape(b, h // PATCH, w // PATCH, -1) for x in chosen),
