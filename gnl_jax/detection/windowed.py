@@ -42,7 +42,7 @@ def predict_windows(
         score: (windows uint8 [k s s 3], number of their image) -> their prediction, with maps [k s s] if `maps`.
         images: uint8 [n h w 3], of the grid's frame; read one at a time.
         grid: the windows.
-        maps: whether joined maps are wanted; they have `grid.map_shape`.
+        maps: whether joined maps are wanted, of a method that has them; they have `grid.map_shape`.
         advance: is called with 1 after each image.
 
     Returns:
@@ -60,6 +60,8 @@ def predict_windows(
                 raise ValueError(f"image {i}, among windows {indices[0]} to {indices[-1]}: {error}") from error
             highest.append(found.score)
             drift.append(found.drift)
+            if found.map is None:  # of a method without maps
+                together = joined = None
             if together is not None:
                 for index, score_map in zip(indices, found.map):
                     together.add(index, score_map)

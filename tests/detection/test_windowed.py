@@ -8,6 +8,7 @@ import json
 from fractions import Fraction
 
 import bright
+import fitted as fitted_digits
 import numpy as np
 import pytest
 import tiny_bank
@@ -19,6 +20,7 @@ from gnl_jax.cli.info import describe
 from gnl_jax.cli.main import main
 from gnl_jax.data.pixels import pixel_hash
 from gnl_jax.deploy.export import export_detector
+from gnl_jax.deploy.onnx.model import check_exportable
 from gnl_jax.detection.artifact import load, save
 from gnl_jax.detection.detector import predict_squares
 from gnl_jax.detection.fit import fit
@@ -237,6 +239,22 @@ def test_windows_are_placed_within_a_rectangle_and_nothing_else_counts():
     assert y < 15 < y + height
 
 
+@pytest.mark.slow
+def test_a_student_learns_from_windows(small_network):
+    """GNL: its windows are training images, its references and its drift are of all of them."""
+    good = fitted_digits.digits()[0]
+    images = np.concatenate([good[:30], good[30:]], axis=2)
+    options = FitOptions(epochs=1, window_size=32, overlap=8, calibration=9)
+    detector = fit(images, fitted_digits.config(), options=options, say=lambda text: None)
+    assert detector.grid.columns == (0, 16, 32)
+    found = detector(images[:2])
+    of_each = of_windows(detector, images[0])
+    assert found.score[0] == of_each.score.max()
+    np.testing.assert_allclose(found.drift[0], of_each.drift.mean(), rtol=1e-6)
+    steps = detector.record.manifest["made"]["steps"]
+    assert steps == -(-21 * 3 // detector.record.config.train.batch_size)
+
+
 def test_memory_does_not_grow_with_the_number_of_windows():
     shapes = []
     many = place_windows(Windows(size=32, overlap=30), FRAME, side=32)
@@ -280,6 +298,8 @@ def test_images_of_several_sizes_and_exports_are_refused(tmp_path):
     with pytest.raises(ValueError, match="inspects images in 1x3 windows"):
         export_detector(fitted(), tmp_path / "x.gnlx", images=list(parts(1)))
     assert not (tmp_path / "x.gnlx").exists()
+    with pytest.raises(ValueError, match="expected one of whole images"):
+        check_exportable(fitted())
 
 
 def write(folder, images):
