@@ -337,8 +337,8 @@ def test_fitting_from_a_folder(tmp_path, capsys, monkeypatch, precision, arch):
     out, err = capsys.readouterr()
     assert "THE TEACHER IS RANDOM" in out
     assert "59 good images: 40 to learn from, 19 to calibrate" in out
-    assert "part.gnl.unusual.html" in err
-    page = (tmp_path / "part.gnl.unusual.html").read_text()
+    assert "part.gnl.fit.html" in err
+    page = (tmp_path / "part.gnl.fit.html").read_text()
     assert page.count("<figure>") == 10
     assert not (tmp_path / "part.gnl.run").exists()
     manifest = read_container(tmp_path / "part.gnl").manifest

@@ -1,8 +1,9 @@
 """Make a detector from a folder of good parts.
 
 Some of the images are learned from, the others calibrate the rate at which good parts will be stopped. Interrupted,
-the same command goes on. Beside the detector a page is written with the ten most unusual of your good images: look
-whether a bad part is among them, and leave it out with --exclude.
+the same command goes on. Beside the detector a page is written: what was found in the folder, what more images would
+buy, and the ten most unusual of your good images. Look whether a bad part is among them, and leave it out with
+--exclude.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from gnl_jax.cli.arguments import (
     rate,
 )
 from gnl_jax.named_methods import BANKS, METHODS
+from gnl_jax.text import printable, shell_word
 
 PRECISIONS = ("float32", "tf32", "bfloat16")
 NO_MAPS = ("image_bank", "dinov2_image_bank")
@@ -105,8 +107,9 @@ def add_arguments(
 def run(args: argparse.Namespace) -> int:
     from gnl_jax.detection.artifact import save
     from gnl_jax.detection.fit import fit
+    from gnl_jax.detection.survey import lines, survey_folder
     from gnl_jax.detection.verdict import next_check
-    from gnl_jax.report.unusual import write_unusual
+    from gnl_jax.report.fit_page import write_fit_page
 
     if args.roi and args.mask:
         raise UsageError("--roi and --mask: expected one of the two")
@@ -123,15 +126,24 @@ def run(args: argparse.Namespace) -> int:
     config, options, workdir = configuration(args), fit_options(args), Path(f"{out}.run")
     skipped = unreadable(args, config) if args.skip_unreadable else ()
     options = dataclasses.replace(options, exclude=(*options.exclude, *skipped))
+    survey = survey_folder(args.good, config.dataset, group_by=options.group_by, exclude=options.exclude)
+    print(printable("\n".join(lines(survey)), keep="\n"))
     detector = fit(args.good, config, options=options, workdir=workdir, say=print)
     save(detector, out)
-    page = write_unusual(detector, args.good, Path(f"{out}.unusual.html"), options=options)
+    review = detector.require_record().rules.review
+    following = next_check(review.rate, str(out)) if review else []
+    page = write_fit_page(
+        detector,
+        args.good,
+        Path(f"{out}.fit.html"),
+        survey=survey,
+        options=options,
+        command=" ".join(map(shell_word, ["gnl-jax", *args.words])),
+        following=following[-1].strip() if following else "",
+    )
     if not args.student:
         shutil.rmtree(workdir)
-    print(f"wrote {out}")
-    review = detector.require_record().rules.review
-    for line in next_check(review.rate, str(out)) if review else ():
-        print(line)
+    print("\n".join([f"wrote {out}", *following]))
     print(f"look at {page}: is one of these images of a bad part? Leave it out with --exclude", file=sys.stderr)
     return UNREADABLE if skipped else DONE
 

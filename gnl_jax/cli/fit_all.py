@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,8 @@ def fit_one(args: argparse.Namespace, name: str, good: str, file: Path, *, befor
     row: dict[str, Any] = dict.fromkeys(COLUMNS) | {"product": name, "folder": good}
     begun = time.monotonic()
     try:
-        product = argparse.Namespace(**{**vars(args), "good": good, "out": str(file)})
+        words = ["fit", good, "--out", str(file), *own_options(args.words, args.root)]
+        product = argparse.Namespace(**{**vars(args), "good": good, "out": str(file), "words": words})
         status = in_one_sentence(lambda: fit.run(product))
     except (ValueError, OSError) as error:
         print("error: " + printable(str(error), keep="\n"), file=sys.stderr)
@@ -89,9 +91,22 @@ def fit_one(args: argparse.Namespace, name: str, good: str, file: Path, *, befor
             "state": "done" if status == DONE else "some unreadable",
             "learns": len(manifest["data"]["fit"]),
             "calibrates": len(manifest["data"]["calibration"]),
-            "look at": f"{file.name}.unusual.html",
+            "look at": f"{file.name}.fit.html",
         }
     return row | {"minutes": round(before + (time.monotonic() - begun) / 60, 2)}
+
+
+def own_options(words: Sequence[str], root: str) -> list[str]:
+    """The options among the words of a `fit-all`, without its folders."""
+    left, kept = iter(words[1:]), []
+    for word in left:
+        flag, equals, _ = word.partition("=")
+        if len(flag) > 2 and "--out".startswith(flag):
+            if not equals:
+                next(left, None)
+        elif word != root:
+            kept.append(word)
+    return kept
 
 
 def summary(rows: list[dict[str, Any]]) -> str:

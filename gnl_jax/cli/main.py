@@ -49,6 +49,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command; its exit status."""
     args = parser().parse_args(argv)
+    args.words = sys.argv[1:] if argv is None else list(argv)
     return console.run(lambda: in_one_sentence(lambda: COMMANDS[args.command].run(args)), status=exit_status)
 
 

@@ -27,9 +27,20 @@ class NearCopy(NamedTuple):
 
 def thumbnails(images: ImageSource) -> np.ndarray:
     """Images uint8 [n s s 3], or a source of them, as grey thumbnails of mean 0, float32 [n 256]: means of areas."""
-    grey = (Image.fromarray(image.mean(-1, dtype=np.float32)) for image in one_by_one(images))
-    small = np.stack([np.asarray(one.resize((SIDE, SIDE), Image.Resampling.BOX)).ravel() for one in grey])
+    small = small_greys(images)
     return small - small.mean(1, keepdims=True)
+
+
+def small_greys(images: ImageSource) -> np.ndarray:
+    """Images uint8 [n s s 3], or a source of them, as grey thumbnails, float32 [n 256]: means of areas."""
+    grey = (Image.fromarray(image.mean(-1, dtype=np.float32)) for image in one_by_one(images))
+    return np.stack([np.asarray(one.resize((SIDE, SIDE), Image.Resampling.BOX)).ravel() for one in grey])
+
+
+def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Root mean square differences of thumbnails [n 256] and [m 256], in grey levels, [n m]."""
+    squares = np.square(a).sum(1)[:, None] + np.square(b).sum(1)[None] - 2 * a @ b.T
+    return np.sqrt(np.maximum(squares, 0) / SIDE**2)
 
 
 def near_copies(fitting: GoodImages, calibrating: GoodImages) -> list[NearCopy]:
@@ -41,14 +52,12 @@ def near_copies(fitting: GoodImages, calibrating: GoodImages) -> list[NearCopy]:
     """
     if not (len(fitting.images) and len(calibrating.images)):
         return []
-    a, b = thumbnails(calibrating.images), thumbnails(fitting.images)
-    squares = np.square(a).sum(1)[:, None] + np.square(b).sum(1)[None] - 2 * a @ b.T
-    distances = np.sqrt(np.maximum(squares, 0) / SIDE**2)
-    nearest, limit = distances.argmin(1), NEAR * np.median(distances)
+    apart = distances(thumbnails(calibrating.images), thumbnails(fitting.images))
+    nearest, limit = apart.argmin(1), NEAR * np.median(apart)
     found = [
-        NearCopy(fitting.names[j], calibrating.names[i], float(distances[i, j]))
+        NearCopy(fitting.names[j], calibrating.names[i], float(apart[i, j]))
         for i, j in enumerate(nearest)
-        if distances[i, j] <= limit
+        if apart[i, j] <= limit
     ]
     return sorted(found, key=lambda pair: pair.distance)
 

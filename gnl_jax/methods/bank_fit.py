@@ -27,6 +27,7 @@ from gnl_jax.methods.scoring import Scoring, anchor_images
 from gnl_jax.ops.drift import middle_ranks
 from gnl_jax.ops.matching import sort_features
 from gnl_jax.ops.pixels import image_moments, mean_moments
+from gnl_jax.progress import progress_bar
 
 PyTree = Any
 CHUNK = 8  # images of 256x256 of a pass at once
@@ -80,11 +81,12 @@ def make_banks(networks: Networks, images, *, options: BankOptions, scoring: Sco
         ranked=np.random.default_rng([scoring.seed, 4]).permutation(len(images))[:DRIFT_IMAGES],
     )
     parts = np.unique(parts_of(images), return_inverse=True)[1].astype(np.int32)
-    banks = {
-        str(i): make_bank(candidates, owners, parts, rows=rows, options=options, seed=scoring.seed)
-        | ({"references": references[i]} if references else {})
-        for i, (candidates, owners, rows) in enumerate(drawn)
-    }
+    banks = {}
+    with progress_bar("memory banks", len(drawn)) as advance:
+        for i, (candidates, owners, rows) in enumerate(drawn):
+            banks[str(i)] = make_bank(candidates, owners, parts, rows=rows, options=options, seed=scoring.seed)
+            banks[str(i)] |= {"references": references[i]} if references else {}
+            advance(1)
     variables |= {"banks": banks, "parts": jnp.asarray(parts)}
     if len(images) >= 2:
         variables["drift"] = drift_entry(ranks)
@@ -96,19 +98,28 @@ def pass_images(size: int, options: BankOptions) -> int:
     return options.batch_size or images_of_a_pass(size, at_most=CHUNK)
 
 
-def in_chunks(images, chosen: np.ndarray, options: BankOptions) -> Iterator[tuple[np.ndarray, int]]:
-    """Chosen images in batches that all have one shape, the last one filled up, and how many count."""
+def in_chunks(
+    images, chosen: np.ndarray, options: BankOptions, what: str = "images"
+) -> Iterator[tuple[np.ndarray, int]]:
+    """Chosen images in batches that all have one shape, the last one filled up, and how many count.
+
+    what: is done with them, for the progress.
+    """
     size = images[chosen[:1]].shape[1]
     b = pass_images(size, options)
-    for start in range(0, len(chosen), b):
-        indices = chosen[start : start + b]
-        yield np.asarray(images[np.resize(indices, b)]), len(indices)
+    with progress_bar(what, len(chosen)) as advance:
+        for start in range(0, len(chosen), b):
+            indices = chosen[start : start + b]
+            yield np.asarray(images[np.resize(indices, b)]), len(indices)
+            advance(len(indices))
 
 
 def _pixels(images, chosen: np.ndarray, options: BankOptions) -> PyTree:
     """The anchors' mean brightness of each channel and contrast, in [0, 255]."""
     moments = jax.jit(lambda batch: image_moments(batch.astype(jnp.float32)))
-    found = [[part[:count] for part in moments(batch)] for batch, count in in_chunks(images, chosen, options)]
+    found = [
+        [part[:count] for part in moments(batch)] for batch, count in in_chunks(images, chosen, options, "brightness")
+    ]
     return dict(mean_moments(found)._asdict())
 
 
@@ -133,7 +144,7 @@ def _references(
 ) -> list[PyTree]:
     """For each bank the mean of the anchors' sorted features at the matched stages; their own path is not matched."""
     total, program = None, reference_program(networks, pixels, options=options)
-    for batch, count in in_chunks(images, chosen, options):
+    for batch, count in in_chunks(images, chosen, options, "references"):
         found = program(networks.variables, batch)
         sums = jax.tree.map(lambda a: np.asarray(a[:count], np.float64).sum(0), found)  # noqa: B023
         total = sums if total is None else jax.tree.map(np.add, total, sums)
@@ -186,7 +197,7 @@ def draw_patches(
     everything = np.arange(len(images))
     for v, view in enumerate(("clean", *options.views)):
         start = 0
-        for batch, count in in_chunks(images, everything, options):
+        for batch, count in in_chunks(images, everything, options, f"patches, {view}"):
             embeddings, looked = program[view](
                 networks.variables, references, batch, jnp.int32(v), jnp.int32(first + start)
             )

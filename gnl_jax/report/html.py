@@ -98,6 +98,10 @@ def _percent(share: float) -> str:
     return f"{100 * share:.{2 if share < 0.01 else 3}g}\u00a0%"
 
 
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
 def _digest(script: str) -> str:
     """A script as the page's content security policy names it, so that no other one runs."""
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -113,5 +117,5 @@ def template(name: str) -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": _percent, "number": number, "digest": _digest}
+    environment.filters |= {"percent": _percent, "number": number, "digest": _digest, "capitalize_first": _capital}
     return environment.get_template(name)

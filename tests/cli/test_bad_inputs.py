@@ -124,7 +124,7 @@ def test_fit_names_all_and_offers_the_remedy(bad, tmp_path, capsys, monkeypatch)
 
     monkeypatch.setattr("gnl_jax.detection.fit.fit", fit)
     monkeypatch.setattr("gnl_jax.detection.artifact.save", lambda *_: None)
-    monkeypatch.setattr("gnl_jax.report.unusual.write_unusual", lambda *_, **__: "page")
+    monkeypatch.setattr("gnl_jax.report.fit_page.write_fit_page", lambda *_, **__: "page")
     (tmp_path / "x.gnl.run").mkdir()
     assert run(*arguments, "--skip-unreadable") == 3
     assert {str(good / "monday" / path.name) for path in bad.never} <= set(used[0].exclude)

@@ -59,7 +59,7 @@ def test_each_product_has_its_detector_and_its_row(fitting, root, tmp_path, caps
     assert [row["product"] for row in rows] == ["bolt", "nut", "washer"]
     assert {(row["state"], row["learns"], row["calibrates"], row["ng"]) for row in rows} == {("done", 41, 19, "never")}
     out = capsys.readouterr().out
-    assert "nut.gnl.unusual.html" in out
+    assert "nut.gnl.fit.html" in out
     assert "5 %" in out
 
 
