@@ -14,8 +14,9 @@ from gnl_jax.detection.fit import fit
 from gnl_jax.detection.options import FitOptions
 from gnl_jax.detection.parts import good_images
 from gnl_jax.detection.region import Region
+from gnl_jax.detection.survey import survey_folder
 from gnl_jax.methods.bank_options import BankOptions
-from gnl_jax.report.unusual import write_unusual
+from gnl_jax.report.fit_page import write_fit_page
 
 
 @pytest.fixture
@@ -40,7 +41,9 @@ def test_the_same_detector_and_page(folder, tmp_path, monkeypatch):
         detector = fit(folder, config, options=options, method=method, say=lambda words: None)
         assert len(good.names) == 39
         found.append((detector.variables, detector.require_record().calibrations, good.hashes))
-        pages.append(write_unusual(detector, folder, tmp_path / f"{kept}.html", options=options).read_text())
+        words = {"survey": survey_folder(folder, config.dataset), "command": "", "following": ""}
+        page = write_fit_page(detector, folder, tmp_path / "page.html", options=options, **words)
+        pages.append(page.read_text())
     held, streamed = found
     assert jax.tree.structure(held) == jax.tree.structure(streamed)
     jax.tree.map(np.testing.assert_array_equal, held, streamed)

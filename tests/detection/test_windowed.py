@@ -32,11 +32,12 @@ from gnl_jax.detection.parts import good_images
 from gnl_jax.detection.ranking import predict_as_new
 from gnl_jax.detection.recalibrate import recalibrate
 from gnl_jax.detection.region import Region
+from gnl_jax.detection.survey import survey_folder
 from gnl_jax.detection.windowed import CHUNK, WindowSource
 from gnl_jax.detection.windows import Windows, cut_windows, grid_record, place_windows
+from gnl_jax.report.fit_page import write_fit_page
 from gnl_jax.report.shift import shift_report
 from gnl_jax.report.shift_files import ShiftOptions
-from gnl_jax.report.unusual import write_unusual
 
 FRAME = (48, 80)
 GRID = place_windows(Windows(size=32, overlap=8), FRAME, side=32)
@@ -313,7 +314,9 @@ def test_the_pages_show_whole_parts(tmp_path):
     """The most unusual good images, and a shift report: false alarms and misses at their own aspect."""
     detector, bad = fitted(), parts(4, seed=8)
     bad[:, 10:14, 40:44] += 20
-    page = write_unusual(detector, write(tmp_path / "good", parts(12)), tmp_path / "x.html", options=FitOptions())
+    good = write(tmp_path / "good", parts(12))
+    words = {"survey": survey_folder(good, detector.record.config.dataset), "command": "", "following": ""}
+    page = write_fit_page(detector, good, tmp_path / "x.html", options=FitOptions(), **words)
     assert page.read_text().count("data:image/jpeg") == 20
     report = shift_report(
         detector,
