@@ -133,10 +133,16 @@ def keep_compiled_programs() -> None:
     The environment variable JAX_COMPILATION_CACHE_DIR overrules it; empty, nothing is kept. A folder that cannot be
     written is no error: compiling then takes as long as the first time.
     """
-    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
-        return
-    import jax
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ and (folder := programs_folder()):
+        import jax
 
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+
+
+def programs_folder() -> Path | None:
+    """Where compiled programs are kept, as `keep_compiled_programs` says; None where they are not."""
+    if (asked := os.environ.get("JAX_COMPILATION_CACHE_DIR")) is not None:
+        return Path(asked) if asked else None
     folder = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "gnl_jax" / "xla"
     try:
         if not folder.is_absolute():  # no home folder is known
@@ -145,6 +151,6 @@ def keep_compiled_programs() -> None:
         if not os.access(folder, os.W_OK):
             raise OSError(f"{folder} cannot be written")
     except OSError as error:
-        absl.logging.info("compiled programs are not kept: %s", error)
-        return
-    jax.config.update("jax_compilation_cache_dir", str(folder))
+        absl.logging.log_first_n(absl.logging.INFO, "compiled programs are not kept: %s", 1, error)
+        return None
+    return folder

@@ -44,7 +44,7 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(autouse=True)
 def commands_keep_to_themselves(monkeypatch):
     """A command called in this process leaves its log, its folder of compiled programs and XLA's flags as they are."""
-    for name in ("show_log", "keep_compiled_programs", "use_library_products"):
+    for name in ("show_log", "keep_compiled_programs", "programs_folder", "use_library_products"):
         monkeypatch.setattr(f"gnl_jax.console.{name}", lambda: None)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from gnl_jax import console
 from gnl_jax.text import printable
 
 if TYPE_CHECKING:
@@ -36,10 +37,13 @@ class Opened(NamedTuple):
 
 
 def open_detector(path: str) -> Opened:
-    """Reads a detector and tries its probe on this device. Raises ArtifactError naming the file."""
+    """Reads a detector and tries its probe on this device. Raises ArtifactError naming the file.
+
+    Its compiled program is kept for the next command (`console.programs_folder`).
+    """
     from gnl_jax.detection.artifact import load
 
-    detector = load(path)
+    detector = load(path, programs=console.programs_folder())
     return Opened(detector, hashlib.sha256(Path(path).read_bytes()).hexdigest(), Path(path))
 
 

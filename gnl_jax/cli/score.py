@@ -140,6 +140,8 @@ def run_names(args: argparse.Namespace) -> Counter:
 
 def overlay_writer(args: argparse.Namespace, detector, *, below) -> Callable:
     """Writes the overlay of a result with an image, where `below` says."""
+    if not args.overlays:
+        return lambda result: None
     from gnl_jax.report.overlay import write_overlay
 
     taken: set[str] = set()

@@ -26,8 +26,11 @@ def run_files(args: argparse.Namespace, files: Sequence[Listed], detector: "Dete
     from gnl_jax.detection.inspection import ERROR
     from gnl_jax.detection.rows import WRITERS
     from gnl_jax.progress import progress_bar
-    from gnl_jax.report.overlay import write_overlay
-    from gnl_jax.report.triage import Triage
+
+    if args.overlays:  # pages and pictures import what scoring does without
+        from gnl_jax.report.overlay import write_overlay
+    if args.html:
+        from gnl_jax.report.triage import Triage
 
     results, said, taken = [], Counter(), set()
     with contextlib.ExitStack() as stack:

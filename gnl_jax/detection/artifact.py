@@ -4,24 +4,26 @@ import copyreg
 import dataclasses
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from gnl_jax.detection.container import ArtifactError, Container, pack, read_container, unpack, write_container
-from gnl_jax.detection.detector import Detector, compiled_score, predict_squares
+from gnl_jax.detection.detector import Detector, predict_squares, score_function
 from gnl_jax.detection.forks import check_not_forked
+from gnl_jax.detection.programs import kept_score
 from gnl_jax.detection.record import Calibration, Record
+from gnl_jax.detection.trees import flatten, unflatten
 from gnl_jax.methods.base import Method, Prediction
-from gnl_jax.methods.build import build_method, matmul_precision
 
 PyTree = Any
 KIND = "detector"
 PROBE_TOLERANCE = 1e-4  # relative; another device or XLA rounds differently
 _PROBE_CELLS = 8  # patches along a side of the probe
+_PROGRAM_FIELDS = ("method", "teacher", "eval", "precision", "seed")  # of a configuration, that shape a program
 
 
 def save(detector: Detector, path: str | os.PathLike) -> None:
@@ -51,7 +53,12 @@ def _contained(detector: Detector) -> Container:
 
 
 def load(
-    path: str | os.PathLike, *, matching: str | None = None, verify: bool = True, method: Method | None = None
+    path: str | os.PathLike,
+    *,
+    matching: str | None = None,
+    verify: bool = True,
+    method: Method | None = None,
+    programs: str | os.PathLike | None = None,
 ) -> Detector:
     """Reads a detector that `save` wrote.
 
@@ -61,13 +68,16 @@ def load(
             it was made with.
         verify: score the probe image that is stored with its score, and refuse another result on this device.
         method: the one that `fit` was given, if it was.
+        programs: a folder of the user's own where the compiled program is kept on a CPU, so that the next process
+            starts without compiling it; None keeps none. It must be trusted: what is in it is run.
 
     Raises:
         ArtifactError: a file that is damaged, of another kind, of a newer version, or that scores differently here.
         ValueError: a matching that it was not calibrated for.
     """
     container = read_container(path)
-    return read_detector(container, name=os.fsdecode(path), matching=matching, verify=verify, method=method)
+    options = {"matching": matching, "verify": verify, "method": method, "programs": programs}
+    return read_detector(container, name=os.fsdecode(path), **options)
 
 
 def read_detector(
@@ -77,6 +87,7 @@ def read_detector(
     matching: str | None = None,
     verify: bool = True,
     method: Method | None = None,
+    programs: str | os.PathLike | None = None,
 ) -> Detector:
     """`load` for a file that was read already."""
     check_not_forked()
@@ -84,7 +95,7 @@ def read_detector(
     if manifest.get("kind") != KIND:
         raise ArtifactError(f"{name}: got kind {manifest.get('kind')!r}, expected {KIND!r}")
     try:
-        tree = flax.traverse_util.unflatten_dict(container.arrays, sep="/")
+        tree = unflatten(container.arrays)
         calibrations = {kind: Calibration(**arrays) for kind, arrays in tree["calibration"].items()}
         extras = tree.get("matching", {})  # a matching without arrays of its own has no entry
         matchings = {kind: _extras(extras.get(kind, {})) for kind in calibrations}
@@ -94,7 +105,7 @@ def read_detector(
         if made_by != (method and method.name):
             needed = f"load(..., method=) of {made_by!r}" if made_by else "no method"
             raise ArtifactError(f"{name}: got {'no method' if method is None else method.name!r}, expected {needed}")
-        detector = build_detector(shared, record, method=method)
+        detector = build_detector(shared, record, method=method, programs=programs)
     except (KeyError, TypeError) as error:
         raise ArtifactError(f"{name}: {error!r}; expected all that a detector needs") from error
     if verify:
@@ -102,11 +113,26 @@ def read_detector(
     return detector if matching is None else use_matching(detector, matching)
 
 
-def build_detector(shared: PyTree, record: Record, *, method: Method | None = None) -> Detector:
-    """A detector from the variables that all matchings share and a record; `method` as for `load`."""
+def build_detector(
+    shared: PyTree, record: Record, *, method: Method | None = None, programs: str | os.PathLike | None = None
+) -> Detector:
+    """A detector from the variables that all matchings share and a record; `method` and `programs` as for `load`."""
     config = record.config
-    built = method or build_method(config, matching=record.matching, frozen=shared.get("teacher"))
-    score = compiled_score(built, precision=matmul_precision(config))
+
+    def make():
+        # Networks and methods take longer to import than a kept program to load, which does without them.
+        from gnl_jax.methods.build import build_method, matmul_precision
+
+        built = method or build_method(config, matching=record.matching, frozen=shared.get("teacher"))
+        return score_function(built, precision=matmul_precision(config))
+
+    if programs is None or method is not None or jax.default_backend() != "cpu":
+        score = jax.jit(make())
+    else:
+        fields = config.to_dict()
+        about = {name: fields[name] for name in _PROGRAM_FIELDS}
+        about |= {"matching": record.matching, "size": config.dataset.size}
+        score = kept_score(make, folder=Path(programs), about=about)
     variables = {**shared, **record.matchings[record.matching]}
     return Detector(variables, score, config.dataset.size, record.manifest["batch_size"], record, method)
 
@@ -169,7 +195,7 @@ def _arrays(detector: Detector) -> dict[str, np.ndarray]:
         for kind, extras in record.matchings.items()
     }
     tree["calibration"] = {kind: calibration._asdict() for kind, calibration in record.calibrations.items()}
-    return {name: np.asarray(array) for name, array in flax.traverse_util.flatten_dict(tree, sep="/").items()}
+    return {name: np.asarray(array) for name, array in flatten(tree).items()}
 
 
 def _extras(arrays: Mapping[str, Any]) -> PyTree:

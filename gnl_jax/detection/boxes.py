@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
-from scipy import ndimage
 
 from gnl_jax.detection.windows import Grid
 from gnl_jax.images.resize import Geometry
@@ -49,9 +48,14 @@ def defect_boxes(
     score_map: floats [s s], or the joined one of windows; source: (height, width) of the image. An image whose score
     does not exceed the threshold has no box, for its score is the map's largest value. Touching corners connect.
     """
-    labels, n = ndimage.label(score_map > threshold, structure=np.ones((3, 3)))
+    above = score_map > threshold
+    if not above.any():
+        return []
+    from scipy import ndimage  # for a part that is OK nothing is imported
+
+    labels, n = ndimage.label(above, structure=np.ones((3, 3)))
     regions = ndimage.find_objects(labels)
-    peaks = ndimage.maximum(score_map, labels, range(1, n + 1)) if n else ()
+    peaks = ndimage.maximum(score_map, labels, range(1, n + 1))
     order = sorted(range(n), key=lambda i: (-peaks[i], i))
     return [_in_source(regions[i], source, geometry) for i in order]
 

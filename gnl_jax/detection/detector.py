@@ -13,7 +13,6 @@ from gnl_jax.detection import inspection
 from gnl_jax.detection.forks import check_not_forked, note_use
 from gnl_jax.detection.inspection import Inspected
 from gnl_jax.detection.record import Decision, Record, describe_parent, describe_rules
-from gnl_jax.detection.sharding import bank_mesh, shard_banks
 from gnl_jax.detection.windowed import predict_windows
 from gnl_jax.detection.windows import Grid
 from gnl_jax.methods.base import Method, Prediction
@@ -139,16 +138,17 @@ def make_detector(
     """
     if batch_size < 1:
         raise ValueError(f"eval.batch_size: got {batch_size}, expected at least 1")
+    from gnl_jax.detection.sharding import bank_mesh, shard_banks  # which a detector from a file does not need
+
     with jax.default_matmul_precision(precision):
         variables = method.finish(method.frozen, state, images)
     variables = shard_banks(variables, bank_mesh(devices))
-    return Detector(variables, compiled_score(method, precision=precision), size, batch_size)
+    return Detector(variables, jax.jit(score_function(method, precision=precision)), size, batch_size)
 
 
-def compiled_score(method: Method, *, precision: str) -> Callable[[PyTree, jax.Array], Prediction]:
-    """The method's `score_batch`, jitted, at one precision of products."""
+def score_function(method: Method, *, precision: str) -> Callable[[PyTree, jax.Array], Prediction]:
+    """The method's `score_batch` at one precision of products."""
 
-    @jax.jit
     def score_batch(variables, batch):
         with jax.default_matmul_precision(precision):
             return method.score_batch(variables, batch)

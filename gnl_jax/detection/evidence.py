@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 
 LEVEL = 0.95  # of every one-sided bound: a claim is wrong with a probability of at most 5 %
 MOST_PARTS = 10_000  # looked at when counting how many parts would be enough
@@ -30,14 +29,22 @@ class Claim(NamedTuple):
     enough: int | None
 
 
+@functools.cache
+def _stats():
+    """scipy's, which take as long to import as a detector to load: most verdicts do without them."""
+    from scipy import stats
+
+    return stats
+
+
 def upper_bound(k: int, n: int) -> float:
     """The rate that k of n parts do not exceed, one-sided (Clopper and Pearson 1934); 1 for n = 0."""
-    return float(stats.binomtest(k, n, alternative="less").proportion_ci(LEVEL, "exact").high) if n else 1.0
+    return float(_stats().binomtest(k, n, alternative="less").proportion_ci(LEVEL, "exact").high) if n else 1.0
 
 
 def lower_bound(k: int, n: int) -> float:
     """The rate that k of n parts at least have, one-sided (Clopper and Pearson 1934); 0 for n = 0."""
-    return float(stats.binomtest(k, n, alternative="greater").proportion_ci(LEVEL, "exact").low) if n else 0.0
+    return float(_stats().binomtest(k, n, alternative="greater").proportion_ci(LEVEL, "exact").low) if n else 0.0
 
 
 @functools.lru_cache(1 << 16)
@@ -45,8 +52,8 @@ def at_most(k: int, n: int, limit: float) -> Claim:
     """The claim that a rate, of which k of n parts were seen, is at most `limit`."""
     if n == 0:
         return Claim(False, 1.0, parts_with(0, limit))
-    shown = stats.binomtest(k, n, limit, alternative="less").pvalue <= 1 - LEVEL
-    above = float(stats.binomtest(k, n, limit, alternative="greater").pvalue)
+    shown = _stats().binomtest(k, n, limit, alternative="less").pvalue <= 1 - LEVEL
+    above = float(_stats().binomtest(k, n, limit, alternative="greater").pvalue)
     return Claim(bool(shown), above, None if shown or above <= 1 - LEVEL else _enough(k / n, n, limit))
 
 
@@ -58,7 +65,7 @@ def lost_at_most(lost: int, gained: int, n: int, margin: float) -> Claim:
     (McNemar's exact test), so that decisions near a threshold, which fall both ways, refute nothing.
     """
     claim = at_most(lost, n, margin)
-    unequal = stats.binomtest(lost, lost + gained, 0.5, alternative="greater").pvalue if lost + gained else 1.0
+    unequal = _stats().binomtest(lost, lost + gained, 0.5, alternative="greater").pvalue if lost + gained else 1.0
     return claim._replace(above=max(claim.above, float(unequal)))
 
 
@@ -73,8 +80,8 @@ def not_lower(k: int, n: int, k_before: int, n_before: int, margin: float) -> Cl
         return Claim(False, 1.0, None)
 
     def bounds(k: int, n: int, alpha: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        low = stats.beta.ppf(alpha / 2, k, n - k + 1) if k else np.zeros_like(alpha)
-        return low, stats.beta.ppf(1 - alpha / 2, k + 1, n - k) if k < n else np.ones_like(alpha)
+        low = _stats().beta.ppf(alpha / 2, k, n - k + 1) if k else np.zeros_like(alpha)
+        return low, _stats().beta.ppf(1 - alpha / 2, k + 1, n - k) if k < n else np.ones_like(alpha)
 
     alpha = np.array([1 - LEVEL, *_ALPHAS])
     (low, high), (low_before, high_before) = bounds(k, n, alpha), bounds(k_before, n_before, alpha)
@@ -96,16 +103,16 @@ def holm(p_values: Sequence[float]) -> list[bool]:
 def parts_with(events: int, limit: float) -> int | None:
     """The smallest number of parts among which `events` events still show a rate of at most `limit`."""
     n = np.arange(events + 1, MOST_PARTS + 1)
-    decided = np.flatnonzero(stats.binom.cdf(events, n, limit) <= 1 - LEVEL)
+    decided = np.flatnonzero(_stats().binom.cdf(events, n, limit) <= 1 - LEVEL)
     return int(n[decided[0]]) if decided.size else None
 
 
 def parts_to_pass(rate: float, limit: float, *, power: float = 0.8) -> int | None:
     """Parts with which a detector whose true rate is `rate` shows "at most `limit`" with probability `power`."""
     n = np.arange(1, MOST_PARTS + 1)
-    most = stats.binom.ppf(1 - LEVEL, n, limit)  # the smallest count whose probability reaches 5 %
-    most = np.where(stats.binom.cdf(most, n, limit) <= 1 - LEVEL, most, most - 1)
-    passes = np.flatnonzero(np.where(most >= 0, stats.binom.cdf(most, n, rate), 0) >= power)
+    most = _stats().binom.ppf(1 - LEVEL, n, limit)  # the smallest count whose probability reaches 5 %
+    most = np.where(_stats().binom.cdf(most, n, limit) <= 1 - LEVEL, most, most - 1)
+    passes = np.flatnonzero(np.where(most >= 0, _stats().binom.cdf(most, n, rate), 0) >= power)
     return int(n[passes[0]]) if passes.size else None
 
 
@@ -113,8 +120,8 @@ def _enough(share: float, n: int, limit: float) -> int | None:
     """The smallest number of parts above n at which this share is shown to be at most the limit, or above it."""
     for most in (4 * n, MOST_PARTS):  # mostly a few parts more
         more = np.arange(n + 1, most + 1)
-        below = stats.binom.cdf(np.ceil(share * more - 1e-9), more, limit) <= 1 - LEVEL
-        above = stats.binom.sf(np.floor(share * more + 1e-9) - 1, more, limit) <= 1 - LEVEL
+        below = _stats().binom.cdf(np.ceil(share * more - 1e-9), more, limit) <= 1 - LEVEL
+        above = _stats().binom.sf(np.floor(share * more + 1e-9) - 1, more, limit) <= 1 - LEVEL
         if (decided := np.flatnonzero(below | above)).size:
             return int(more[decided[0]])
     return None

@@ -13,7 +13,6 @@ from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 
 OK, REVIEW, NG = "OK", "REVIEW", "NG"
 LEVEL = 0.95  # of the bound that is printed beside the average
@@ -108,6 +107,8 @@ def rate_bound(k: int, n: int, level: float) -> float:
 
     Exact for scores without ties, an upper bound with them.
     """
+    from scipy import stats  # which takes as long to import as a detector to load; deciding does without it
+
     return float(stats.beta.ppf(level, k, n + 1 - k))
 
 
@@ -216,4 +217,16 @@ def drift_alarm(small: int, m: int, rule: Rule) -> bool:
     Among m good parts, the number stopped by one calibration is beta-binomial (m, k, n + 1 - k); an alarm is a number
     above its 99.9 % point.
     """
-    return m > 0 and small > stats.betabinom.ppf(ALARM_POINT, m, rule.k, rule.n + 1 - rule.k)
+    return m > 0 and _chance(small, m, rule.k, rule.n + 1 - rule.k) <= 1 - ALARM_POINT
+
+
+def _chance(small: int, m: int, a: int, b: int) -> float:
+    """P(at least `small` of m) of a beta-binomial distribution (m, a, b)."""
+
+    def choose(n: int, k: int) -> float:
+        return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+
+    def term(i: int) -> float:
+        return math.exp(choose(a + i - 1, i) + choose(b + m - i - 1, m - i) - choose(a + b + m - 1, m))
+
+    return math.fsum(map(term, range(small, m + 1)))

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from gnl_jax.detection.threshold import (
+    ALARM_POINT,
     NG,
     OK,
     REVIEW,
@@ -205,3 +206,12 @@ def test_a_folder_of_good_parts_is_alarmed_once_in_a_thousand_times():
     assert alarms <= stats.binom.ppf(0.9999, 4000, 0.001)
     assert drift_alarm(60, m, rule)
     assert not drift_alarm(0, 0, rule)
+
+
+@pytest.mark.parametrize(("rate", "n"), [(Fraction(1, 100), 99), (Fraction(5, 100), 53), (Fraction(2, 100), 399)])
+def test_an_alarm_is_above_the_beta_binomial_point(rate, n):
+    rule = make_rule(rate, n)
+    for m in (1, 3, 10, 100, 2000):
+        point = stats.betabinom.ppf(ALARM_POINT, m, rule.k, n + 1 - rule.k)
+        small = [*np.arange(m + 1)[:: max(1, m // 100)].tolist(), int(point), int(point) + 1]
+        assert [drift_alarm(k, m, rule) for k in small] == [k > point for k in small]

@@ -1,0 +1,209 @@
+"""A detector's compiled program, kept in a folder for the next process, which then neither traces nor compiles it.
+
+JAX's own cache spares the compiler alone: a program is traced and lowered before it is found there, which takes longer
+than all else that scoring one image does. Here it is found by what it depends on, and used only if it is whole:
+
+    bytes   0..7    magic
+            8..39   SHA-256 of all that follows
+           40..     one line of JSON, {"key": ..., "outputs": [...]}; then the executable as XLA serialises it
+
+Nothing in it is a pickle. The hash shows damage, not forgery: the folder is trusted, as JAX's own is.
+"""
+
+import functools
+import hashlib
+import importlib.metadata
+import json
+import math
+import os
+import platform
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from absl import logging
+
+from gnl_jax.files import write_atomic
+from gnl_jax.methods.base import Prediction
+
+PyTree = Any
+Score = Callable[[PyTree, np.ndarray | jax.Array], Prediction]
+MAGIC = b"\x89GNLP\r\n\n"
+SUFFIX = ".program"
+FORGOTTEN = 90 * 24 * 3600  # seconds after which a program that nobody used is removed
+_HASHED_FROM = len(MAGIC) + hashlib.sha256().digest_size
+_PACKAGE = Path(__file__).parents[1]
+_SOURCES = ("ops", "images", "nn", "methods")  # what a scoring program is made of
+_VERSIONS = ("gnl-jax", "jax", "jaxlib", "flax", "numpy")
+
+
+def kept_score(make: Callable[[], Score], *, folder: Path, about: Mapping[str, Any]) -> Score:
+    """A scoring function whose compiled program is read from a folder, or written there once it is compiled.
+
+    A program that is damaged, or that this jaxlib cannot read, is compiled again. Where it cannot be kept, scoring
+    goes on without. Several threads may call it.
+
+    Args:
+        make: returns the function, to be jitted; called only where the folder has no program for the arguments.
+        folder: where programs are kept; made if it is not there.
+        about: JSON-able: what the program depends on beside the shapes of its arguments, the code of this package,
+            versions, processor and XLA's flags, which are all part of its key.
+    """
+    programs: dict[Any, Score] = {}
+    lock = threading.Lock()
+
+    def score(variables: PyTree, images: np.ndarray | jax.Array) -> Prediction:
+        leaves, tree = jax.tree.flatten(variables)
+        shapes = (*((x.shape, x.dtype.name) for x in leaves), (images.shape, images.dtype.name))
+        if (found := programs.get((tree, shapes))) is None:
+            with lock:
+                if (found := programs.get((tree, shapes))) is None:
+                    key = {"about": about, "tree": str(tree), "shapes": _plain(shapes), **surroundings()}
+                    found = programs[tree, shapes] = _find(make, folder, _plain(key), variables, images)
+        return found(variables, images)
+
+    return score
+
+
+def surroundings() -> dict[str, Any]:
+    """What a program depends on beside itself: code, versions, processor, cores, settings."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "source": source_digest(),
+        "versions": {name: _version(name) for name in _VERSIONS},
+        "processor": processor(),
+        "cores": cores,
+        "devices": jax.device_count(),
+        "flags": os.environ.get("XLA_FLAGS", ""),
+        "x64": bool(jax.config.jax_enable_x64),
+    }
+
+
+@functools.cache
+def processor() -> str:
+    """Names what a program was compiled for: one for a processor with AVX-512 ends a process on another."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    found = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    features = found.get("flags") or found.get("Features") or platform.processor()
+    return f"{platform.machine()} {found.get('model name', '')}: {features}"
+
+
+@functools.cache
+def source_digest() -> str:
+    """SHA-256 of this package's code that scoring programs are made of."""
+    digest = hashlib.sha256((_PACKAGE / "detection" / "detector.py").read_bytes())
+    for name in _SOURCES:
+        for path in sorted((_PACKAGE / name).glob("*.py")):
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def pack_program(key: Mapping[str, Any], outputs: tuple[str, ...], executable: bytes) -> bytes:
+    """The content of a program's file."""
+    rest = json.dumps({"key": key, "outputs": outputs}, sort_keys=True).encode() + b"\n" + executable
+    return MAGIC + hashlib.sha256(rest).digest() + rest
+
+
+def unpack_program(data: bytes, key: Mapping[str, Any]) -> tuple[tuple[str, ...], bytes]:
+    """(outputs, executable). Raises ValueError for a file that is damaged, or of another program."""
+    if not data.startswith(MAGIC):
+        raise ValueError("no compiled program")
+    if hashlib.sha256(memoryview(data)[_HASHED_FROM:]).digest() != data[len(MAGIC) : _HASHED_FROM]:
+        raise ValueError("damaged or cut off (its SHA-256 differs)")
+    end = data.index(b"\n", _HASHED_FROM)
+    head = json.loads(data[_HASHED_FROM:end])
+    if head["key"] != key:
+        raise ValueError("the program of another detector, processor or version")
+    return tuple(head["outputs"]), data[end + 1 :]
+
+
+def _find(make: Callable[[], Score], folder: Path, key: dict, variables: PyTree, images) -> Score:
+    name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
+    path = folder / f"{name}{SUFFIX}"
+    try:
+        found = _loaded(*unpack_program(path.read_bytes(), key))
+        os.utime(path)
+        return found
+    except FileNotFoundError:
+        pass
+    except Exception as error:  # XLA's own errors have no common class
+        logging.info("%s: %s; it is compiled again", path, error)
+    return _compiled(make(), path, key, variables, images)
+
+
+def _compiled(score: Score, path: Path, key: dict, variables: PyTree, images) -> Score:
+    """The compiled function; its program is kept if, read back, it returns the same bits for these images."""
+
+    def kept_score_batch(variables: PyTree, images: jax.Array) -> Prediction:
+        return score(variables, images)
+
+    lowered = jax.jit(kept_score_batch, keep_unused=True).lower(variables, images)
+    compiled = _compile(lowered)
+    outputs = tuple(n for n, value in zip(Prediction._fields, lowered.out_info, strict=True) if value is not None)
+    try:
+        executable = compiled.runtime_executable().serialize()
+        again, expected = _loaded(outputs, executable)(variables, images), compiled(variables, images)
+        for name, a, b in zip(Prediction._fields, again, expected, strict=True):
+            if (a is None) != (b is None) or (a is not None and np.asarray(a).tobytes() != np.asarray(b).tobytes()):
+                raise ValueError(f"read back, it returns another {name}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, pack_program(key, outputs, executable))
+        _forget(path.parent)
+    except Exception as error:  # as above; scoring does not need the file
+        logging.info("%s: the compiled program is not kept: %s", path, error)
+    return compiled
+
+
+def _compile(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
+    """Compiles, and leaves JAX's own cache out: what was read from there cannot be written again.
+
+    Nothing of this name is ever written there, so nothing is found.
+    """
+    name = "jax_persistent_cache_min_compile_time_secs"
+    before = getattr(jax.config, name)
+    jax.config.update(name, math.inf)
+    try:
+        return lowered.compile()
+    finally:
+        jax.config.update(name, before)
+
+
+def _loaded(outputs: tuple[str, ...], executable: bytes) -> Score:
+    """The function that an executable is."""
+    from jaxlib import xla_client
+
+    device = jax.devices()[0]
+    loaded = device.client.deserialize_executable(executable, executable_devices=xla_client.DeviceList((device,)))
+
+    def score(variables: PyTree, images: np.ndarray | jax.Array) -> Prediction:
+        arguments = [*jax.tree.leaves(variables), jax.device_put(images, device)]
+        results = loaded.execute_sharded(arguments).disassemble_into_single_device_arrays()
+        return Prediction(**{"score": None} | {name: shards[0] for name, shards in zip(outputs, results, strict=True)})
+
+    return score
+
+
+def _forget(folder: Path) -> None:
+    """Removes programs that nobody used for long."""
+    for path in folder.glob(f"*{SUFFIX}"):
+        if time.time() - path.stat().st_mtime > FORGOTTEN:
+            path.unlink(missing_ok=True)
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:  # run from its folder
+        return ""
+
+
+def _plain(value: Any) -> Any:
+    """As JSON gives it back."""
+    return json.loads(json.dumps(value))

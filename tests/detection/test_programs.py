@@ -1,0 +1,139 @@
+"""Compiled programs kept between processes: the same bits, and only for what they were compiled for."""
+
+import json
+import os
+import subprocess
+import sys
+
+import fitted
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gnl_jax.detection import programs
+from gnl_jax.detection.artifact import load, save
+from gnl_jax.detection.detector import predict
+from gnl_jax.detection.programs import kept_score, pack_program, unpack_program
+from gnl_jax.methods.base import Prediction
+
+VARIABLES = {"w": jnp.arange(12.0).reshape(3, 4), "banks": {"0": {"owners": jnp.arange(3)}}, "alpha": jnp.float32(0.5)}
+IMAGES = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3), np.uint8)
+KEY = {"about": {"matching": "none"}}
+
+
+# Loads a detector and scores, and says what was imported for it.
+START = """
+import json, sys
+from pathlib import Path
+import numpy as np
+from gnl_jax.detection.artifact import load
+from gnl_jax.detection.rows import row
+detector = load(sys.argv[1], programs=sys.argv[2])
+result = detector.inspect(np.full((40, 40, 3), 90, np.uint8))
+heavy = [name for name in ("flax", "optax", "orbax", "sklearn", "matplotlib") if name in sys.modules]
+print(json.dumps([row(result), heavy]))
+"""
+
+
+def program():
+    """A function that leaves an argument unused and has no drift."""
+
+    def score_batch(variables, images):
+        x = jnp.einsum("bhwc,cd->bhwd", images.astype(jnp.float32), variables["w"]) * variables["alpha"]
+        return Prediction(x.max((1, 2, 3)), jnp.sin(x).sum(-1))
+
+    return score_batch
+
+
+def never():
+    raise AssertionError("compiled, where a kept program was there")
+
+
+def bits(prediction):
+    return [None if value is None else np.asarray(value).tobytes() for value in prediction]
+
+
+def test_the_next_process_compiles_nothing(tmp_path):
+    expected = bits(jax.jit(program())(VARIABLES, IMAGES))
+    for make in (program, never):
+        score = kept_score(make, folder=tmp_path / "new", about={})
+        assert bits(score(VARIABLES, IMAGES)) == bits(score(VARIABLES, jnp.asarray(IMAGES))) == expected
+    assert expected[2] is None
+    assert len(list((tmp_path / "new").iterdir())) == 1
+
+
+def test_anything_else_has_a_program_of_its_own(tmp_path, monkeypatch):
+    """Another method, shape, tree, version, processor, source or setting."""
+    count = 0
+
+    def scored(about, variables=VARIABLES, images=IMAGES):
+        nonlocal count
+        count += 1
+        expected = bits(jax.jit(program())(variables, images))
+        assert bits(kept_score(program, folder=tmp_path, about=about)(variables, images)) == expected
+        assert len(list(tmp_path.iterdir())) == count
+
+    scored({"matching": "none"})
+    scored({"matching": "efdm"})
+    scored({"matching": "none"}, images=IMAGES[:1])
+    scored({"matching": "none"}, variables={**VARIABLES, "more": jnp.zeros(1)})
+    scored({"matching": "none"}, variables={**VARIABLES, "w": VARIABLES["w"].astype(jnp.float16)})
+    for name in ("processor", "source_digest", "_version"):
+        with monkeypatch.context() as patched:
+            patched.setattr(programs, name, lambda *_: "another")
+            scored({"matching": "none"})
+    monkeypatch.setenv("XLA_FLAGS", os.environ["XLA_FLAGS"] + " ")
+    scored({"matching": "none"})
+
+
+def test_a_damaged_program_is_compiled_again(tmp_path):
+    expected = bits(kept_score(program, folder=tmp_path, about={})(VARIABLES, IMAGES))
+    (path,) = tmp_path.iterdir()
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    assert bits(kept_score(program, folder=tmp_path, about={})(VARIABLES, IMAGES)) == expected
+    assert bits(kept_score(never, folder=tmp_path, about={})(VARIABLES, IMAGES)) == expected
+
+
+def test_every_altered_byte_is_refused():
+    whole = pack_program(KEY, ("score",), bytes(range(256)))
+    assert unpack_program(whole, KEY) == (("score",), bytes(range(256)))
+    for i in range(len(whole)):
+        with pytest.raises(ValueError, match=r"no compiled program|SHA-256"):
+            unpack_program(whole[:i] + bytes([whole[i] ^ 1]) + whole[i + 1 :], KEY)
+    with pytest.raises(ValueError, match="of another detector"):
+        unpack_program(whole, {"about": {"matching": "efdm"}})
+
+
+def test_a_folder_that_cannot_be_written_costs_only_time():
+    score = kept_score(program, folder=programs.Path("/proc/none"), about={})
+    assert bits(score(VARIABLES, IMAGES)) == bits(jax.jit(program())(VARIABLES, IMAGES))
+
+
+def test_what_nobody_used_is_removed(tmp_path):
+    kept_score(program, folder=tmp_path, about={"a": 1})(VARIABLES, IMAGES)
+    (path,) = tmp_path.iterdir()
+    os.utime(path, (0, 0))
+    kept_score(program, folder=tmp_path, about={"a": 2})(VARIABLES, IMAGES)
+    assert len(list(tmp_path.iterdir())) == 1
+    assert not path.exists()
+
+
+@pytest.mark.xdist_group("fitted")
+@pytest.mark.usefixtures("small_network")
+def test_a_detector_starts_without_its_networks(tmp_path):
+    """In a process that has no such architecture, and imports nothing that describes one."""
+    detector, _ = fitted.fitted()
+    path, folder = tmp_path / "part.gnl", tmp_path / "programs"
+    save(detector, path)
+    kept = load(path, programs=folder)
+    images = fitted.digits()[1][:3]
+    assert bits(predict(kept, images)) == bits(predict(load(path), images))
+    command = [sys.executable, "-c", START, str(path), str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    row, heavy = json.loads(done.stdout)
+    expected = kept.inspect(np.full((40, 40, 3), 90, np.uint8))
+    assert (row["decision"], row["score"], row["drift"]) == (expected.decision, expected.score, expected.drift)
+    assert heavy == []
