@@ -5,10 +5,25 @@ FILE.onnx go its manifest and gnl_onnx.py, which loads it with onnxruntime and n
 """
 
 import argparse
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from gnl_jax.cli.arguments import DONE, UNREADABLE, UsageError, add_skip, check_out, check_usable, listed, open_detector
+from gnl_jax.cli.arguments import (
+    DONE,
+    GROUPS,
+    UNREADABLE,
+    UsageError,
+    add_skip,
+    check_out,
+    check_usable,
+    group_by,
+    listed,
+    open_detector,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
 
 FORMATS = ("stablehlo", "onnx")
 TARGETS = ("onnxruntime", "openvino", "tensorrt")
@@ -22,6 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target", choices=TARGETS, help="of --format onnx: what will run it; by default onnxruntime")
     parser.add_argument("--input-size", metavar="HxW", help="put the resize of images of this size inside the program")
     parser.add_argument("--limit", type=int, default=8, metavar="N", help="images that are compared (8)")
+    parser.add_argument(
+        "--int8",
+        action="store_true",
+        help="of --format onnx: 8-bit convolutions, thresholds of their own; --images are those it has learned from",
+    )
+    parser.add_argument("--calibration-images", metavar="FOLDER", help="for --int8: the images that calibrate it")
+    parser.add_argument("--group-by", metavar="REGEX|FILE.csv", help=f"{GROUPS}; by default as when it was fitted")
     add_skip(parser)
 
 
@@ -37,11 +59,21 @@ def run(args: argparse.Namespace) -> int:
         size = (height, width)
     if args.target and args.format != "onnx":
         raise UsageError(f"--target: got {args.target!r} with --format {args.format}, expected --format onnx")
+    if args.int8 != bool(args.calibration_images):
+        raise UsageError("--int8 and --calibration-images FOLDER: got one of them, expected both or none")
+    if args.int8 and (args.format != "onnx" or args.target not in (None, "onnxruntime")):
+        raise UsageError("--int8: expected --format onnx --target onnxruntime")
     check_out(args.out)
     opened = open_detector(args.detector)
+    if args.int8:
+        args.limit = None  # those it has learned from are found among all
     paths = [file.path for file in listed([args.images])[: args.limit]]
     skipped = check_usable(record_reader(opened.detector.require_record()), paths, skip=args.skip_unreadable)
-    names, images = _images(args, opened.detector, skipped)
+    if args.int8:
+        _int8(args, opened, (image for _, image in _images(args, opened.detector, skipped)), size)
+        return UNREADABLE if skipped else DONE
+    shown = list(_images(args, opened.detector, skipped))
+    names, images = [name for name, _ in shown], [image for _, image in shown]
     if args.format == "onnx":
         _onnx(args, opened, names, images, size)
         return UNREADABLE if skipped else DONE
@@ -52,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     return UNREADABLE if skipped else DONE
 
 
-def _images(args: argparse.Namespace, detector, skipped: Collection[str]) -> tuple[list[str], list]:
+def _images(args: argparse.Namespace, detector, skipped: Collection[str]) -> Iterator[tuple[str, "np.ndarray"]]:
     """Names and pixels of the first images that can be used, read as the detector's were."""
     from gnl_jax.data.load import folder_options
     from gnl_jax.data.pixels import read_file, read_image
@@ -61,18 +93,17 @@ def _images(args: argparse.Namespace, detector, skipped: Collection[str]) -> tup
     dataset.root = args.images
     reading = folder_options(dataset, seed=0)
     files = [file for file in listed([args.images])[: args.limit] if file.path not in skipped]
-    images = [
-        read_image(read_file(file.path), name=file.path, white=reading.white, alpha=reading.alpha) for file in files
-    ]
-    return [file.name for file in files], images
+    for file in files:
+        yield (
+            file.name,
+            read_image(read_file(file.path), name=file.path, white=reading.white, alpha=reading.alpha),
+        )
 
 
-def _onnx(args: argparse.Namespace, opened, names: list[str], images: list, size: tuple[int, int] | None) -> None:
-    try:
-        import onnx  # noqa: F401
-        import onnxruntime  # noqa: F401
-    except ImportError as error:
-        raise UsageError(f"--format onnx: {error}; expected the extra: pip install 'gnl-jax[onnx]'") from error
+def _onnx(
+    args: argparse.Namespace, opened, names: Sequence[str], images: Sequence, size: tuple[int, int] | None
+) -> None:
+    _require_onnx()
     from gnl_jax.deploy.onnx.export import export_onnx
 
     options = {"images": images, "names": names, "input_size": size, "target": args.target or "onnxruntime"}
@@ -82,3 +113,31 @@ def _onnx(args: argparse.Namespace, opened, names: list[str], images: list, size
     print(f"equal on {exported.images} images, each in batches of 1, 2 and 8; largest relative errors: {errors}")
     print(f"REVIEW within {exported.band.score:.1g} of a threshold of the score (relative), never OK")
     print(f"wrote {model}, {manifest} and {runtime}")
+
+
+def _int8(args: argparse.Namespace, opened, images: Iterator["np.ndarray"], size: tuple[int, int] | None) -> None:
+    _require_onnx()
+    from gnl_jax.deploy.onnx.int8 import export_int8
+    from gnl_jax.detection.parts import good_images
+
+    dataset = opened.detector.require_record().config.dataset
+    groups = group_by(args.group_by, opened.detector)
+    calibration = good_images(args.calibration_images, dataset, group_by=groups)
+    options = {"images": images, "calibration": calibration, "input_size": size, "parent": opened.sha256}
+    found = export_int8(opened.detector, args.out, say=print, **options)
+    ng, review = found.thresholds
+    (before, after), (slow, fast), (large, small) = found.auroc, found.seconds, found.size
+    print(f"compared on {found.images[1]} calibration images and {found.images[2]} simulated defects:")
+    print(f"  rank correlation of scores {found.correlation:.4f}")
+    print(f"  AUROC on simulated defects: float32 {100 * before:.2f} %, int8 {100 * after:.2f} %")
+    print(f"  one image: float32 {1000 * slow:.0f} ms, int8 {1000 * fast:.0f} ms; {large:,} bytes, {small:,} bytes")
+    print(f"thresholds of its own: REVIEW above {review:.6g}" + (f", NG above {ng:.6g}" if ng is not None else ""))
+    print("wrote {}, {} and {}".format(*found.paths))
+
+
+def _require_onnx() -> None:
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+    except ImportError as error:
+        raise UsageError(f"--format onnx: {error}; expected the extra: pip install 'gnl-jax[onnx]'") from error

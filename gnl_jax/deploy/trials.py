@@ -107,6 +107,30 @@ def disturbed(image: np.ndarray, *, seed: int = 0) -> list[np.ndarray]:
     return results
 
 
+def pasted(images: np.ndarray, *, count: int, seed: int = 0) -> np.ndarray:
+    """Simulated defects: `count` for each image, a patch of another one pasted in, half transparent.
+
+    Args:
+        images: uint8 [n s s 3], at least two.
+        seed: of what is cut and where it goes. A side of the patch is an eighth to a quarter of the image's.
+
+    Returns:
+        uint8 [n * count s s 3].
+
+    References:
+        Li et al., CutPaste, CVPR 2021.
+    """
+    rng, (n, side) = np.random.default_rng(seed), images.shape[:2]
+    results = np.repeat(images, count, axis=0)
+    for i, image in enumerate(results):
+        other = images[(i // count + rng.integers(1, n)) % n] if n > 1 else image.copy()
+        h, w = rng.integers(side // 8, side // 4 + 1, 2)
+        (y, x), (v, u) = ((rng.integers(0, side - h + 1), rng.integers(0, side - w + 1)) for _ in range(2))
+        patch = other[v : v + h, u : u + w].astype(np.uint16)
+        image[y : y + h, x : x + w] = (image[y : y + h, x : x + w] + patch[::-1, ::-1] + 1) // 2
+    return results
+
+
 def _bisect(
     good: np.ndarray, bad: np.ndarray, values: Callable, threshold: float, *, points: int, least: float, most: float
 ) -> list[np.ndarray]:

@@ -74,7 +74,7 @@ def export_onnx(
     if not len(images):
         raise ValueError("images: got none, expected good images to check the model on")
     check_exportable(detector)
-    _check_shapes(images, input_size)
+    check_shapes(images, input_size)
     good = [np.asarray(image) for image in images]
     names = list(names) or [f"image {i}" for i in range(len(good))]
     options = {"input_size": input_size, "target": target}
@@ -103,7 +103,7 @@ def export_onnx(
         measure(detector, outputs, trials)
         check_decisions(detector, outputs, trials, bounds(detector.require_record(), band), band)
         advance(1)
-    return Exported(errors, band, len(trials.names), _write(Path(path), data, about))
+    return Exported(errors, band, len(trials.names), write_model(Path(path), data, about))
 
 
 def metadata(
@@ -150,7 +150,8 @@ def _runtime_version(target: str) -> dict[str, str]:
     return {"onnxruntime": onnxruntime.__version__}
 
 
-def _check_shapes(images: Sequence[np.ndarray], input_size: tuple[int, int] | None) -> None:
+def check_shapes(images: Sequence[np.ndarray], input_size: tuple[int, int] | None) -> None:
+    """Raises ValueError for an image of another size than the model is to take."""
     for image in images:
         if input_size is not None and np.shape(image)[:2] != tuple(input_size):
             height, width = np.shape(image)[:2]
@@ -170,7 +171,7 @@ def _trials(detector: Detector, pictures: list[tuple[str, np.ndarray]], input_si
     return Trials(names, seen if input_size is None else np.stack(images), detector(seen))
 
 
-def _write(path: Path, data: bytes, about: Mapping[str, Any]) -> tuple[Path, Path, Path]:
+def write_model(path: Path, data: bytes, about: Mapping[str, Any]) -> tuple[Path, Path, Path]:
     """Runtime and manifest before the model: until that is there, `gnl_onnx.py` refuses what is."""
     manifest, runtime = path.with_name(path.name + ".json"), path.with_name(RUNTIME)
     whole = {**about, "model": {"file": path.name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}}
