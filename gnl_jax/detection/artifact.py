@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from gnl_jax.detection.container import ArtifactError, Container, pack, read_container, unpack, write_container
@@ -99,7 +98,7 @@ def read_detector(
         calibrations = {kind: Calibration(**arrays) for kind, arrays in tree["calibration"].items()}
         extras = tree.get("matching", {})  # a matching without arrays of its own has no entry
         matchings = {kind: _extras(extras.get(kind, {})) for kind in calibrations}
-        shared = {key: jax.tree.map(jnp.asarray, tree[key]) for key in tree.keys() - {"calibration", "matching"}}
+        shared = {key: jax.tree.map(jax.device_put, tree[key]) for key in tree.keys() - {"calibration", "matching"}}
         record = Record(manifest, matchings, calibrations)
         made_by = manifest.get("method")  # absent where the configuration says it all
         if made_by != (method and method.name):
@@ -199,7 +198,7 @@ def _arrays(detector: Detector) -> dict[str, np.ndarray]:
 
 
 def _extras(arrays: Mapping[str, Any]) -> PyTree:
-    extras = jax.tree.map(jnp.asarray, dict(arrays))
+    extras = jax.tree.map(jax.device_put, dict(arrays))
     if "references" in extras:
         extras["references"] = (extras["references"]["1"], extras["references"]["2"])
     return extras

@@ -9,7 +9,6 @@ from functools import cache
 from pathlib import PurePath
 
 import numpy as np
-from scipy import ndimage
 
 from gnl_jax.images.shifts import SHIFTS
 
@@ -71,6 +70,8 @@ def _gaussian_noise(rng, x, sigma):
 
 
 def _defocus_blur(rng, x, disk):
+    from scipy import ndimage  # takes long to import: scoring does without it
+
     kernel = _defocus_kernel(*disk)
     channels = [ndimage.correlate(x[..., c], kernel, mode="mirror") for c in range(3)]
     return np.stack(channels, axis=-1)

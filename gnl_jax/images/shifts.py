@@ -10,7 +10,6 @@ from io import BytesIO
 
 import numpy as np
 from PIL import Image
-from scipy import ndimage
 
 
 def _exposure(rng, x, stops):
@@ -43,6 +42,8 @@ def _vignette(rng, x, loss):
 
 def _motion_blur(rng, x, fraction):
     """Movement along one axis (as on a conveyor) by `fraction` of the shorter side while the shutter is open."""
+    from scipy import ndimage  # takes long to import: scoring does without it
+
     axis = int(rng.integers(2))
     length = 1 + fraction * min(x.shape[:2])  # a pixel is one wide already
     reach = int(np.ceil((length - 1) / 2))
@@ -73,6 +74,8 @@ def _translation(rng, x, fraction):
 
 def _affine(x, matrix, shift):
     """Bilinear samples of x at matrix (p - centre) + centre + shift for each pixel p = (row, column)."""
+    from scipy import ndimage  # takes long to import: scoring does without it
+
     centre = (np.array(x.shape[:2]) - 1) / 2
     offset = centre + shift - matrix @ centre
     channels = [ndimage.affine_transform(x[..., c], matrix, offset, order=1, mode="nearest") for c in range(3)]
