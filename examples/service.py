@@ -1,7 +1,7 @@
 """A small HTTP service that decides on images: POST one, get the decision.
 
     pip install "gnl-jax[serve]"
-    python examples/service.py part.gnl --port 8000
+    python examples/service.py part.gnl --port 8000        # or part.onnx, with the extra onnx
     curl --data-binary @part.png http://127.0.0.1:8000/inspect
 
 POST /inspect takes the bytes of an image file and answers with what `gnl-jax score --format jsonl` writes of it. An
@@ -20,6 +20,7 @@ import hashlib
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import uvicorn
@@ -29,15 +30,31 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 import gnl_jax
-from gnl_jax.detection.inspection import ERROR
+from gnl_jax.deploy.onnx.runtime import load as load_onnx
+from gnl_jax.detection.inspection import ERROR, Inspected
 from gnl_jax.detection.rows import row
 
 MOST_BYTES = 100 * 2**20
 AT_ONCE, WAITING = 2, 8
 
 
+class Inspector(Protocol):
+    """What is served: `gnl_jax.Detector`, or a model that was exported to ONNX (`deploy.onnx.runtime.Model`)."""
+
+    shape: tuple[int, int]  # (height, width) of the images that a call takes
+
+    def __call__(self, images: np.ndarray) -> Any: ...
+
+    def inspect(self, image: bytes) -> Inspected: ...
+
+
+def open_file(path: str) -> Inspector:
+    """A detector's file, or a model with its manifest beside it. Raises ValueError naming what is damaged."""
+    return load_onnx(path) if path.endswith(".onnx") else gnl_jax.load(path)
+
+
 def make_app(
-    detector: gnl_jax.Detector,
+    detector: Inspector,
     *,
     name: str,
     sha256: str = "",
@@ -81,10 +98,9 @@ def make_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        black = np.zeros((*detector.shape, 3), np.uint8)
-        await asyncio.get_running_loop().run_in_executor(
-            pool, detector, black[None]
-        )  # compiled before the first part comes
+        black = np.zeros((1, *detector.shape, 3), np.uint8)
+        # Compiled before the first part comes.
+        await asyncio.get_running_loop().run_in_executor(pool, detector, black)
         yield
         pool.shutdown()
 
@@ -104,7 +120,7 @@ async def body(request: Request, most: int) -> bytes | None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("detector", help="a .gnl file")
+    parser.add_argument("detector", help="a .gnl file, or an .onnx file with its manifest")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 for all of this computer")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--at-once", type=int, default=AT_ONCE, help=f"images inspected at the same time ({AT_ONCE})")
@@ -112,7 +128,7 @@ def main() -> None:
     args = parser.parse_args()
     sha256 = hashlib.sha256(Path(args.detector).read_bytes()).hexdigest()
     app = make_app(
-        gnl_jax.load(args.detector),
+        open_file(args.detector),
         name=Path(args.detector).name,
         sha256=sha256,
         at_once=args.at_once,

@@ -39,3 +39,28 @@ def detector(batch_size=4, *, drift="0.01"):
     }
     record = Record(manifest, {"none": {}}, {"none": calibration})
     return Detector({"gain": jnp.float32(1)}, brightness, 32, batch_size, record)
+
+
+def onnx_model(path):
+    """The same detector, without drift, as a model: the score is the brightest pixel."""
+    from gnl_jax.deploy.onnx.decision import EXACT, bounds, decide, p_value
+    from gnl_jax.deploy.onnx.export import metadata, write_model
+    from gnl_jax.deploy.onnx.graph import Graph
+    from gnl_jax.deploy.onnx.pixels import as_planes
+    from gnl_jax.deploy.onnx.scoremap import image_score
+    from gnl_jax.deploy.onnx.serialise import serialise
+
+    d, g = detector(drift=None), Graph()
+    planes = as_planes(g, g.input("images", "uint8", "batch", 32, 32, 3))
+    grey = g.add("Mul", g.add("ReduceMean", planes, axes=[1], keepdims=0), 1 / 255)
+    score = image_score(g, grey)
+    decision, reason = decide(g, score, None, bounds(d.record, EXACT))
+    values = {"score": score, "p_value": p_value(g, score, d.record.calibration.score)}
+    for name, value in values.items():
+        g.output(value, name, "float32", "batch")
+    g.output(grey, "map", "float32", "batch", 32, 32)
+    g.output(decision, "decision", "int32", "batch")
+    g.output(reason, "reason", "int32", "batch")
+    about = metadata(d, band=EXACT, errors={}, input_size=None, target="onnxruntime", parent="")
+    write_model(path, serialise(g, about), about)
+    return d

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,7 +16,7 @@ from PIL import Image
 from test_onnx_export import good_images, matched, session, shipped  # noqa: F401  (a fixture)
 
 from gnl_jax.deploy.onnx import runtime
-from gnl_jax.deploy.onnx.export import _write
+from gnl_jax.deploy.onnx.export import write_model
 from gnl_jax.deploy.onnx.inline import shipped_source
 from gnl_jax.deploy.trials import disturbed
 from gnl_jax.detection.boxes import defect_boxes
@@ -41,7 +42,7 @@ def alone():
 def test_every_altered_byte_of_model_and_manifest_is_refused(tmp_path, alone):
     """1,000 bytes, drawn: half of the model, half of the manifest; each of them changed by a drawn amount."""
     rng = np.random.default_rng(0)
-    model, manifest, _ = _write(tmp_path / "part.onnx", rng.bytes(5000), ABOUT)
+    model, manifest, _ = write_model(tmp_path / "part.onnx", rng.bytes(5000), ABOUT)
     assert alone.read_model(model)[0]["thresholds"] == ABOUT["thresholds"]
     for file in (model, manifest):
         whole = file.read_bytes()
@@ -69,7 +70,7 @@ def test_a_manifest_that_says_the_same_in_other_bytes_is_refused():
 
 @pytest.mark.parametrize("missing", ["part.onnx", "part.onnx.json"])
 def test_a_missing_file_is_named(missing, tmp_path):
-    _write(tmp_path / "part.onnx", b"model", ABOUT)
+    write_model(tmp_path / "part.onnx", b"model", ABOUT)
     (tmp_path / missing).unlink()
     with pytest.raises(runtime.ModelError, match=re.escape(f"{missing}: No such file")):
         runtime.load(tmp_path / "part.onnx")
@@ -173,3 +174,13 @@ def test_what_the_model_cannot_take(shipped):  # noqa: F811
 def test_usage_and_errors_of_its_command(arguments, message):
     with pytest.raises(SystemExit, match=message):
         runtime.main(arguments)
+
+
+def test_an_image_may_be_a_file_its_bytes_or_an_array(shipped, files):  # noqa: F811
+    model = runtime.load(shipped[1])
+    by_path = model.inspect(files[0])
+    data, array = Path(files[0]).read_bytes(), np.asarray(Image.open(files[0]))
+    for other in (model.inspect(data), model.inspect(array), *model.inspect([data])):
+        assert other == by_path._replace(path="image 0")
+    assert model.inspect(b"no image").decision == "ERROR"
+    assert [result.path for result in model.inspect([files[1], array])] == [files[1], "image 1"]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bright import detector
+from bright import detector, onnx_model
 from PIL import Image
 
 pytest.importorskip("starlette")
@@ -120,3 +120,20 @@ def test_overload_is_refused_and_passes(service, tmp_path):
 def test_options_without_a_meaning(service):
     with pytest.raises(ValueError, match="got at_once 0"):
         service.make_app(detector(), name="x", at_once=0)
+
+
+def test_an_onnx_model_is_served_too(service, tmp_path):
+    pytest.importorskip("onnxruntime")
+    d = onnx_model(tmp_path / "part.onnx")
+    with served(service.make_app(service.open_file(str(tmp_path / "part.onnx")), name="part.onnx")) as port:
+        for value in (20, 125, 255):
+            path = picture(tmp_path / f"{value}.png", value)
+            status, answer = ask(port, "POST", "/inspect", path.read_bytes())
+            expected = d.inspect(path)
+            assert (status, answer["decision"], answer["boxes"]) == (
+                200,
+                expected.decision,
+                [*map(list, expected.boxes)],
+            )
+            assert answer["score"] == pytest.approx(expected.score, rel=1e-6)
+        assert ask(port, "POST", "/inspect", b"no image")[0] == 422

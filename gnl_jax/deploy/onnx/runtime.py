@@ -3,7 +3,7 @@
     python gnl_onnx.py part.onnx image.png folder/*.png ...   # a line for each image, as `gnl-jax score` writes it
 
     detector = load("part.onnx")                  # refuses a model or manifest of which a byte was altered
-    results = detector.inspect(["image.png"])     # decision, reason, score, p-value, drift, boxes
+    result = detector.inspect("image.png")        # decision, reason, score, p-value, drift, boxes
     outputs = detector(np.stack([detector.resize(image) for image in images]))
 
 Images are uint8 [h w 3] (RGB), files of them .npy; other image files are read with Pillow, if it is installed.
@@ -26,6 +26,7 @@ from gnl_jax.deploy.runtime import resize
 from gnl_jax.detection.inspection import Inspected
 from gnl_jax.detection.rows import csv_writer, jsonl_writer
 
+Picture = str | os.PathLike | bytes | np.ndarray
 MANIFEST = ".json"  # after the model's name
 ERROR = "ERROR"
 
@@ -68,7 +69,7 @@ class Model:
     run: Callable[[np.ndarray], dict[str, np.ndarray]]
 
     @property
-    def size(self) -> tuple[int, int]:
+    def shape(self) -> tuple[int, int]:
         """(height, width) of the images that a call takes."""
         return tuple(self.manifest["input"]["size"])
 
@@ -92,13 +93,20 @@ class Model:
                 raise ValueError(f"{kind} of image {i}: got {outputs[kind][i]}, expected a finite number")
         return outputs
 
-    def inspect(self, paths: Sequence[str | os.PathLike]) -> list[Inspected]:
-        """One result for each file, in order; a file that cannot be used is "ERROR", never "OK"."""
-        return [self._inspect(os.fspath(path)) for path in paths]
+    def inspect(self, images: Picture | Sequence[Picture]) -> Inspected | list[Inspected]:
+        """The result for one image, or one for each of several, in order.
 
-    def _inspect(self, path: str) -> Inspected:
+        An image is a path, the bytes of an image file, or an array uint8 [h w 3] (RGB). One that cannot be used is
+        "ERROR", never "OK". Several threads may call this.
+        """
+        if isinstance(images, str | os.PathLike | bytes | np.ndarray):
+            return self._inspect(images, 0)
+        return [self._inspect(image, i) for i, image in enumerate(images)]
+
+    def _inspect(self, item: Picture, i: int) -> Inspected:
+        path = os.fspath(item) if isinstance(item, str | os.PathLike) else f"image {i}"
         try:
-            image = self._read(path)
+            image = self._read(item, path)
             outputs = self(self.resize(image)[None])
         except (ValueError, OSError, MemoryError) as error:
             return Inspected(path, ERROR, str(error) or type(error).__name__)
@@ -120,7 +128,9 @@ class Model:
         n = self.manifest["calibration"][kind]
         return round(float(outputs[name]) * (n + 1)) / (n + 1) if name in outputs else None
 
-    def _read(self, path: str) -> np.ndarray:
+    def _read(self, item: Picture, path: str) -> np.ndarray:
+        if isinstance(item, np.ndarray):
+            return item
         if path.endswith(".npy"):
             return np.load(path, allow_pickle=False)
         if read_image is None:
@@ -128,13 +138,14 @@ class Model:
         how = self.manifest["image"]
         alpha = how["alpha"]
         alpha = alpha if alpha in ("error", "drop") else tuple(int(level) for level in alpha.split(","))
-        return read_image(read_file(path), name=path, white=how["white"] or None, alpha=alpha)
+        data = item if isinstance(item, bytes) else read_file(path)
+        return read_image(data, name=path, white=how["white"] or None, alpha=alpha)
 
     def _check(self, images: np.ndarray) -> np.ndarray:
         shape, dtype = getattr(images, "shape", None), getattr(images, "dtype", None)
-        if shape is None or len(shape) != 4 or not shape[0] or shape[1:] != (*self.size, 3) or dtype != np.uint8:
+        if shape is None or len(shape) != 4 or not shape[0] or shape[1:] != (*self.shape, 3) or dtype != np.uint8:
             found = f"{dtype} {list(shape)}" if shape is not None else type(images).__name__
-            raise ValueError(f"images: got {found}, expected uint8 [n {self.size[0]} {self.size[1]} 3] (RGB)")
+            raise ValueError(f"images: got {found}, expected uint8 [n {self.shape[0]} {self.shape[1]} 3] (RGB)")
         return images
 
 
@@ -221,7 +232,7 @@ def main(arguments: list[str]) -> None:
         sys.exit(f"error: {error}")
     write = writer(sys.stdout)
     for path in arguments[1:]:
-        write(detector.inspect([path])[0])
+        write(detector.inspect(path))
 
 
 if __name__ == "__main__":
