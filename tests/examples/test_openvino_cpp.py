@@ -32,14 +32,15 @@ def run(*command):
 
 
 def test_it_decides_as_the_detector(program, tmp_path):
-    detector, paths = onnx_model(tmp_path / "part.onnx"), []
+    detector, paths, expected = onnx_model(tmp_path / "part.onnx"), [], []
     for value in (20, 123, 125, 255):
+        image = np.full((32, 32, 3), value, np.uint8)
         paths.append(tmp_path / f"{value}.ppm")
-        Image.fromarray(np.full((32, 32, 3), value, np.uint8)).save(paths[-1])
+        Image.fromarray(image).save(paths[-1])
+        expected.append(detector.inspect(image))
     done = run(program, tmp_path / "part.onnx", *paths)
     assert done.returncode == 0, done.stderr
     rows = [line.split(",") for line in done.stdout.splitlines()]
-    expected = [detector.inspect(path) for path in paths]
     assert [row[:2] for row in rows] == [[str(path), e.decision] for path, e in zip(paths, expected)]
     np.testing.assert_allclose([float(row[2]) for row in rows], [e.score for e in expected], rtol=1e-6)
     np.testing.assert_allclose([float(row[3]) for row in rows], [e.p_value for e in expected], rtol=1e-6)
