@@ -44,7 +44,7 @@ def test_it_decides_as_the_detector(program, tmp_path):
     assert [row[:2] for row in rows] == [[str(path), e.decision] for path, e in zip(paths, expected)]
     np.testing.assert_allclose([float(row[2]) for row in rows], [e.score for e in expected], rtol=1e-6)
     np.testing.assert_allclose([float(row[3]) for row in rows], [e.p_value for e in expected], rtol=1e-6)
-    assert {row[1] for row in rows} == {"OK", "NG"}
+    assert {row[1] for row in rows} == {"OK", "REVIEW", "NG"}
 
 
 def test_what_cannot_be_used_is_never_ok(program, tmp_path):

@@ -97,7 +97,7 @@ def test_overload_is_refused_and_passes(service, tmp_path):
     data, d, go = picture(tmp_path / "a.png", 20).read_bytes(), detector(batch_size=1), threading.Event()
 
     class Slow:
-        size = d.size
+        shape = d.shape
 
         def __call__(self, images):
             return d(images)
