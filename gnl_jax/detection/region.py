@@ -16,7 +16,6 @@ from gnl_jax.data.protocol import ImageSource
 from gnl_jax.data.sources import changed
 from gnl_jax.detection.parts import ImagesLike
 from gnl_jax.images.resize import Geometry, resize
-from gnl_jax.methods.scoring import hold_region
 
 
 class Region(NamedTuple):
@@ -53,6 +52,8 @@ def blanked(images: ImageSource, region: np.ndarray | jax.Array | None) -> Image
     """
     if region is None:
         return images
+    from gnl_jax.methods.scoring import hold_region  # with the networks: a detector from a file does without
+
     return changed(images, lambda some: np.asarray(hold_region(some, region)))
 
 
