@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import importlib.util
 import json
+import os
 import socket
 import threading
 import time
@@ -137,3 +138,37 @@ def test_an_onnx_model_is_served_too(service, tmp_path):
             )
             assert answer["score"] == pytest.approx(expected.score, rel=1e-6)
         assert ask(port, "POST", "/inspect", b"no image")[0] == 422
+
+
+@pytest.fixture
+def load_program():
+    """experiments/speed/service_load.py as a module."""
+    spec = importlib.util.spec_from_file_location(
+        "service_load", EXAMPLE.parents[1] / "experiments/speed/service_load.py"
+    )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    yield module
+    for name in ("detector", "images", "requests", "clients", "overload"):
+        delattr(module.flags.FLAGS, name)
+
+
+@pytest.mark.slow
+def test_under_load_memory_is_flat_and_nothing_is_lost(service, load_program, tmp_path):
+    """Service and clients share this process."""
+    pytest.importorskip("onnxruntime")
+    onnx_model(tmp_path / "part.onnx")
+    images = [picture(tmp_path / f"{value}.png", value).read_bytes() for value in (20, 125, 255)]
+    app = service.make_app(service.open_file(str(tmp_path / "part.onnx")), name="x", at_once=1, waiting=3)
+    requests = int(os.environ.get("GNL_JAX_LOAD", "2000"))
+    with served(app) as port:
+        found = load_program.steady(port, os.getpid(), images, requests=requests, clients=4)
+        assert len(found.seconds) == requests
+        assert found.wrong == 0
+        assert found.memory[-1] < found.memory[1] + 10  # MiB
+        statuses = load_program.overload(port, images * 10, clients=40)
+        assert set(statuses) == {200, 503}
+        assert statuses.total() == 300
+        assert ask(port, "POST", "/inspect", images[0])[0] == 200
+    p50, p99 = 1000 * np.quantile(found.seconds, (0.5, 0.99))
+    print(f"p50 {p50:.1f} ms, p99 {p99:.1f} ms, memory {found.memory}, {dict(statuses)}")
