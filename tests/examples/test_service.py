@@ -160,7 +160,7 @@ def test_under_load_memory_is_flat_and_nothing_is_lost(service, load_program, tm
     onnx_model(tmp_path / "part.onnx")
     images = [picture(tmp_path / f"{value}.png", value).read_bytes() for value in (20, 125, 255)]
     app = service.make_app(service.open_file(str(tmp_path / "part.onnx")), name="x", at_once=1, waiting=3)
-    requests = int(os.environ.get("GNL_JAX_LOAD", "2000"))
+    requests = 2000
     with served(app) as port:
         found = load_program.steady(port, os.getpid(), images, requests=requests, clients=4)
         assert len(found.seconds) == requests
