@@ -39,7 +39,10 @@ def compute_features(phase: Phase, frozen: PyTree, images: ImageSource, *, budge
             for whole, part in zip(jax.tree.leaves(features), jax.tree.leaves(chunk), strict=True):
                 whole[start : start + b] = np.asarray(part)[: len(whole) - start]
             advance(min(b, len(images) - start))
-    return jax.tree.map(jnp.asarray, features)
+    leaves, structure = jax.tree.flatten(features)
+    del features
+    # One after the other, so that they are not all there twice.
+    return jax.tree.unflatten(structure, [jnp.asarray(leaves.pop(0)) for _ in range(len(leaves))])
 
 
 @jax.jit
