@@ -16,6 +16,7 @@ import pytest
 from untrained import config, untrained
 
 from gnl_jax.deploy.onnx import check, export
+from gnl_jax.deploy.onnx.check import Trials, measure
 from gnl_jax.deploy.onnx.decision import Band
 from gnl_jax.deploy.onnx.export import export_onnx
 from gnl_jax.deploy.onnx.graph import Graph
@@ -27,7 +28,7 @@ from gnl_jax.deploy.trials import ExportError, disturbed, squares, thresholds
 from gnl_jax.detection.artifact import use_matching
 from gnl_jax.detection.record import Calibration
 from gnl_jax.images.resize import resize
-from gnl_jax.methods.base import Method
+from gnl_jax.methods.base import Method, Prediction
 from gnl_jax.nn.blocks import BottleneckBlock
 from gnl_jax.nn.folding import fold
 
@@ -229,6 +230,21 @@ def other_decision(graph):
 def other_calibration(graph):
     calibration = np.asarray(matched().require_record().calibration.score)[None]
     scaled_constant(calibration, 1.01)(graph)
+
+
+@pytest.mark.parametrize(("colour", "error", "allowed"), [(0, 5e-3, True), (0, 2e-2, False), (None, 5e-3, False)])
+def test_an_image_of_one_colour_may_differ_more_and_does_not_widen_the_band(colour, error, allowed):
+    images = np.random.default_rng(4).integers(0, 256, (2, 32, 32, 3), np.uint8)
+    images[1] = images[1] if colour is None else colour
+    said = Prediction(*(np.ones((2, *shape), np.float32) for shape in ((), (1, 1), ())))
+    got = said._replace(score=np.float32([1, 1 + error]))._asdict()
+    trials = Trials(("a.png", "b.png"), images, said)
+    if allowed:
+        errors, band = measure(matched(), {1: got}, trials)
+        assert (errors["score"], band.score) == (pytest.approx(error, rel=1e-3), 0)
+    else:
+        with pytest.raises(ExportError, match=r"^b\.png: score of the graph is off by"):
+            measure(matched(), {1: got}, trials)
 
 
 BROKEN = {
