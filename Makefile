@@ -43,9 +43,9 @@ demo: .venv/installed
 	    --row="as fitted=runs/plates/plate.gnl:$(PLATES_A)/test" \
 	    --row="new lamp=runs/plates/plate.gnl:$(PLATES_B)/test" \
 	    --row="recalibrated=runs/plates/plate_lamp_b.gnl:$(PLATES_B)/test"
-	@echo; echo "== Plates, 6 of 6: a program for jax alone, compared with the detector before it is written"
-	$(GNL) export runs/plates/plate_lamp_b.gnl --images $(PLATES_B)/train/good --limit 4 \
-	    --out runs/plates/plate_lamp_b.gnlx
+	@echo; echo "== Plates, 6 of 6: one ONNX model, compared with the detector before it is written"
+	$(GNL) export runs/plates/plate_lamp_b.gnl --format onnx --images $(PLATES_B)/train/good --limit 4 \
+	    --out runs/plates/plate_lamp_b.onnx
 	@echo; echo "Look at:"
 	@echo "  runs/plates/lamps.jpg        the same plates under both lamps, and what is decided on them"
 	@echo "  runs/plates/decisions.html   every plate of the test, by rank, with its score map"
