@@ -52,7 +52,7 @@ def student_map(images, references, alpha):
     return np.asarray(score_map(stages, MODEL.student.apply(STUDENT, stages)[1], size=(32, 32)))
 
 
-@pytest.mark.parametrize("scoring", [PLAIN, MATCHED])
+@pytest.mark.parametrize("scoring", [pytest.param(PLAIN, marks=pytest.mark.slow), MATCHED])
 def test_the_two_maps_standardised_and_added(scoring):
     both, bank = together(scoring), make(OPTIONS, scoring)
     good = GroupedImages(GOOD, PARTS)

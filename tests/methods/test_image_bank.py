@@ -30,7 +30,7 @@ def rows_of(images, stage, *, pooled):
     return found.mean((1, 2)) if pooled else found.reshape(len(images), -1)
 
 
-@pytest.mark.parametrize("pooled", [True, False])
+@pytest.mark.parametrize("pooled", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_the_distance_of_whole_images_is_scipys(pooled):
     method = make(WHOLE._replace(embedding="pooled" if pooled else "flattened"))
     variables = fitted(method, GOOD)
