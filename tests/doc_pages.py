@@ -72,11 +72,13 @@ def _commands(line: str) -> Iterator[list[str]]:
 @functools.cache
 def program_flags(program: str) -> frozenset[str]:
     """Flags that a program in the repository defines, "--name", whatever library reads them."""
-    found = set()
-    for node in ast.walk(ast.parse((ROOT / program).read_text())):
+    found, tree = set(), ast.parse((ROOT / program).read_text())
+    for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             first = node.args[0].value if node.args and isinstance(node.args[0], ast.Constant) else None
-            if node.func.attr.startswith("DEFINE_"):
+            if node.func.attr.startswith("DEFINE_") and first is None:  # of names in a list
+                found |= {f"--{c.value}" for c in ast.walk(tree) if isinstance(c, ast.Constant)}
+            elif node.func.attr.startswith("DEFINE_"):
                 found.add(f"--{first}")
             elif node.func.attr == "add_argument" and str(first).startswith("--"):
                 found.add(first)

@@ -74,6 +74,7 @@ def files_of(
 
 
 def joined(root: str, names: Iterable[str]) -> tuple[str, ...]:
+    """The paths of names below a root."""
     return tuple(os.path.join(root, name) for name in names)
 
 

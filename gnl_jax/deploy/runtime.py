@@ -282,6 +282,7 @@ def loads(data: bytes, *, name: str) -> Exported:
 
 
 def main(arguments: list[str]) -> None:
+    """The command line: a detector's file, then images; a line for each."""
     if len(arguments) < 2:
         sys.exit("usage: python gnl_runtime.py EXPORTED.gnlx IMAGE.npy ...   (each uint8 [h w 3], RGB)")
     try:

@@ -43,6 +43,8 @@ class Cell(NamedTuple):
 
 
 class Failure(NamedTuple):
+    """A cell that could not be run, and why."""
+
     cell: Cell
     reason: str
 
