@@ -146,7 +146,7 @@ def acceptable(detector: "Detector", args: argparse.Namespace) -> "Limits":
     """The limits that the arguments ask for, around the detector's target."""
     from gnl_jax.detection.limits import make_limits
 
-    target = detector.require_record().rules.review.rate
+    target = detector.require_record().require_rules().review.rate
     try:
         return make_limits(target, acceptable=args.acceptable, margin=args.margin, least_caught=args.least_caught)
     except ValueError as error:

@@ -83,8 +83,9 @@ def fit(
     grid = place_grid(images, config.dataset, options)
     native = grid and grid.native
     good = good_images(images, config.dataset, group_by=options.group_by, exclude=options.exclude, native=native)
-    placed = options.region and place_region(options.region, images, config.dataset, names=good.names)
-    region = placed and placed.inside if grid is None else None  # windows cover the region alone
+    windows = grid is not None
+    placed = options.region and place_region(options.region, images, config.dataset, names=good.names, windows=windows)
+    region = placed and placed.inside
     if grid is not None:
         say(f"each image in {grid.describe()}")
     trains = bool(method.phases) if method is not None else system_of(config).trains

@@ -69,7 +69,10 @@ def planned(
         ValueError: what cannot fit; the largest size or batch that would is named.
     """
     config = config.copy_and_resolve_references()
-    available = options.memory * GB if options.memory is not None else SHARE * (free_bytes() or math.inf)
+    free = free_bytes()
+    available = math.inf if free is None else SHARE * free
+    if options.memory is not None:
+        available = options.memory * GB
     if options.batch_size is not None:
         config.train.batch_size = config.method.memory_bank.batch_size = options.batch_size
     chosen = without_weights(config) if method is None else method
@@ -84,9 +87,9 @@ def planned(
             need = fit_need(config, chosen, images)
         if need.all > available and not (resumed and chosen.phases):
             raise ValueError(_refusal(config, chosen, need, images, own=method, available=available, options=options))
-    free = f"{available / GB:.1f} GB may be taken" if math.isfinite(available) else "what is free is not known"
+    limit = f"{available / GB:.1f} GB may be taken" if math.isfinite(available) else "what is free is not known"
     takes = "less than" if need.at_most else "about"
-    say("; ".join([f"memory: this takes {takes} {need.all / GB:.1f} GB", free, *notes]))
+    say("; ".join([f"memory: this takes {takes} {need.all / GB:.1f} GB", limit, *notes]))
     return config
 
 
@@ -219,6 +222,8 @@ def largest_size(config: ConfigDict, need: Need, images: int, *, own: Method | N
         own: a method of the user's own, or None for the configuration's.
         available: bytes.
     """
+    if not need.batch:  # nothing that grows with the size is known of it
+        return 0
     step = 32 if own else TEACHERS[config.teacher.arch].multiple
     config, most = config.copy_and_resolve_references(), config.dataset.size - step
     guess = step * int(config.dataset.size * math.sqrt(max(0, available - need.fixed) / need.batch) / step)

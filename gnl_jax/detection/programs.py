@@ -10,6 +10,7 @@ than all else that scoring one image does. Here it is found by what it depends o
 Nothing in it is a pickle. The hash shows damage, not forgery: the folder is trusted, as JAX's own is.
 """
 
+import contextlib
 import functools
 import hashlib
 import importlib.metadata
@@ -45,7 +46,7 @@ def kept_score(make: Callable[[], Score], *, folder: Path, about: Mapping[str, A
     """A scoring function whose compiled program is read from a folder, or written there once it is compiled.
 
     A program that is damaged, or that this jaxlib cannot read, is compiled again. Where it cannot be kept, scoring
-    goes on without. Several threads may call it.
+    goes on without. Several threads may call it, and it may be traced into another program.
 
     Args:
         make: returns the function, to be jitted; called only where the folder has no program for the arguments.
@@ -58,6 +59,8 @@ def kept_score(make: Callable[[], Score], *, folder: Path, about: Mapping[str, A
 
     def score(variables: PyTree, images: np.ndarray | jax.Array) -> Prediction:
         leaves, tree = jax.tree.flatten(variables)
+        if any(isinstance(x, jax.core.Tracer) for x in (*leaves, images)):  # part of another program
+            return make()(variables, images)
         shapes = (*((x.shape, x.dtype.name) for x in leaves), (images.shape, images.dtype.name))
         if (found := programs.get((tree, shapes))) is None:
             with lock:
@@ -129,7 +132,8 @@ def _find(make: Callable[[], Score], folder: Path, key: dict, variables: PyTree,
     path = folder / f"{name}{SUFFIX}"
     try:
         found = _loaded(*unpack_program(path.read_bytes(), key))
-        os.utime(path)
+        with contextlib.suppress(OSError):  # a folder to be read alone
+            os.utime(path)
         return found
     except FileNotFoundError:
         pass

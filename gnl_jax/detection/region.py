@@ -37,11 +37,11 @@ class Placed(NamedTuple):
     """A region on the images it was drawn for.
 
     Attributes:
-        inside: where the resized images are inspected, bool [s s].
+        inside: where the resized images are inspected, bool [s s]; None with windows.
         record: the region and the (height, width) it was drawn on, as a detector's manifest holds it.
     """
 
-    inside: np.ndarray
+    inside: np.ndarray | None
     record: dict[str, Any]
 
 
@@ -69,7 +69,12 @@ def parse_roi(text: str) -> tuple[int, int, int, int]:
 
 
 def place_region(
-    region: Region, images: ImagesLike, dataset: ConfigDict, *, names: Sequence[str] | None = None
+    region: Region,
+    images: ImagesLike,
+    dataset: ConfigDict,
+    *,
+    names: Sequence[str] | None = None,
+    windows: bool = False,
 ) -> Placed:
     """Puts a region on the images; inside are the resized pixels that are made of inspected source pixels alone.
 
@@ -78,6 +83,8 @@ def place_region(
         images: the good images, whose size the region refers to: a folder, or arrays uint8 [h w 3].
         dataset: that group of a configuration: size, and how files are read.
         names: those of a folder that count, None for all.
+        windows: the region is covered by windows at full resolution: nothing of the whole image is resized, and
+            `inside` is None.
 
     Raises:
         ValueError: images of several sizes, a mask of another size (unless it is relative), a rectangle beyond their
@@ -100,13 +107,16 @@ def place_region(
             raise ValueError(f"roi: got {x},{y},{w},{h}, expected it within the images of {width}x{height} pixels")
         inside, what = np.zeros((height, width), bool), f"roi {x},{y},{w},{h}"
         inside[y : y + h, x : x + w] = True
+    drawn_as = {"roi": region.roi and str(region.roi), "mask": region.mask and os.fsdecode(region.mask)}
+    record = {**drawn_as, "size": list(drawn), "relative": region.relative}
+    if windows:
+        return Placed(None, record)
     geometry = Geometry(dataset.size, dataset.resize, dataset.filter)
     white = np.repeat(255 * inside[..., None].astype(np.uint8), 3, axis=2)
     result = resize(white, geometry)[..., 0] == 255
     if not result.any():
         raise ValueError(f"{what}: nothing of it is left at {dataset.size}x{dataset.size} pixels")
-    drawn_as = {"roi": region.roi and str(region.roi), "mask": region.mask and os.fsdecode(region.mask)}
-    return Placed(result, {**drawn_as, "size": list(drawn), "relative": region.relative})
+    return Placed(result, record)
 
 
 def check_frame_size(record: Mapping[str, Any] | None, size: tuple[int, int], *, name: str) -> None:

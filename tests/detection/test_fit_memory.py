@@ -86,6 +86,14 @@ def test_what_cannot_fit_is_refused_with_what_would(measured, monkeypatch, metho
         plan(config(method, size=1024), 0.5, monkeypatch)
 
 
+def test_nothing_free_is_not_the_same_as_not_known(measured, monkeypatch):
+    with pytest.raises(ValueError, match=r"0\.0 GB can be had"):
+        plan(config(), 0, monkeypatch)
+    monkeypatch.setattr(fit_memory, "fit_need", lambda *_: Need(GB, 0))  # nothing grows with the images' size
+    with pytest.raises(ValueError, match="expected more memory: no size fits"):
+        plan(config("matched_bank"), 0.5, monkeypatch)
+
+
 def test_a_resumed_training_keeps_its_batches(measured, monkeypatch, tmp_path):
     begun, _ = plan(config(), 4, monkeypatch)
     save_config(tmp_path, begun)

@@ -54,6 +54,26 @@ def bits(prediction):
     return [None if value is None else np.asarray(value).tobytes() for value in prediction]
 
 
+def test_it_is_traced_into_another_program(tmp_path):
+    """As an export does, for any number of images."""
+    (images,) = jax.export.symbolic_shape("b")
+    score = kept_score(program, folder=tmp_path, about={})
+    sample = jax.ShapeDtypeStruct((images, *IMAGES.shape[1:]), np.uint8)
+    exported = jax.export.export(jax.jit(lambda images: score(VARIABLES, images).score))(sample)
+    np.testing.assert_array_equal(exported.call(IMAGES), jax.jit(program())(VARIABLES, IMAGES).score)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_can_only_be_read(tmp_path, monkeypatch):
+    expected = bits(kept_score(program, folder=tmp_path, about={})(VARIABLES, IMAGES))
+
+    def refused(path):
+        raise PermissionError(path)
+
+    monkeypatch.setattr(programs.os, "utime", refused)
+    assert bits(kept_score(never, folder=tmp_path, about={})(VARIABLES, IMAGES)) == expected
+
+
 def test_the_next_process_compiles_nothing(tmp_path):
     expected = bits(jax.jit(program())(VARIABLES, IMAGES))
     for make in (program, never):

@@ -36,6 +36,16 @@ def test_a_rectangle_is_recorded_with_its_size(tmp_path):
     np.testing.assert_array_equal(array.inside, np.arange(32)[None].repeat(32, 0) < 16)
 
 
+def test_windows_take_a_rectangle_of_which_nothing_would_be_left():
+    region, images = Region(roi=(1000, 1000, 100, 100)), np.zeros((1, 4096, 4096, 3), np.uint8)
+    with pytest.raises(ValueError, match="nothing of it is left at 32x32"):
+        place(region, images)
+    assert place(region, images, windows=True) == (
+        None,
+        {"roi": "(1000, 1000, 100, 100)", "mask": None, "size": [4096, 4096], "relative": False},
+    )
+
+
 def test_a_mask_has_the_images_size_unless_it_is_relative(tmp_path):
     folder, path = write(tmp_path / "in", (104, 66)), mask(tmp_path / "mask.png", 50, 50)
     with pytest.raises(ValueError, match="has 50x50 pixels and the images 104x66"):
