@@ -58,22 +58,28 @@ def resolve_source(source: str, arch: str) -> str:
     """
     source = source or os.environ.get("GNL_JAX_TEACHER", "") or ("bundled" if teacher_record(arch).bundled else "")
     if not source:
-        raise ValueError(
-            f"teacher.weights: got nothing for {arch}, expected {_choices(arch)} (or set GNL_JAX_TEACHER to one of "
-            "them)"
-        )
+        raise _nothing(arch, " (or set GNL_JAX_TEACHER to one of them)")
     return source
 
 
 def named_source(arch: str) -> str:
-    """Where the weights of a teacher come from that was asked for by its name alone: `resolve_source`, else published.
+    """Where the weights of a teacher come from that was requested by its name: "bundled", else its published file.
+
+    The name is a choice of its own, so GNL_JAX_TEACHER, which is a default, does not change it.
 
     Raises:
-        ValueError: as `resolve_source`, for a teacher whose published file is not known.
+        ValueError: none are bundled and no published file is known; the choices are listed.
     """
     teacher = teacher_record(arch)
-    known = os.environ.get("GNL_JAX_TEACHER", "") or teacher.bundled or not teacher.published
-    return resolve_source("" if known else teacher.source, arch)
+    if teacher.bundled:
+        return "bundled"
+    if not teacher.published:
+        raise _nothing(arch)
+    return teacher.source
+
+
+def _nothing(arch: str, more: str = "") -> ValueError:
+    return ValueError(f"teacher.weights: got nothing for {arch}, expected {_choices(arch)}{more}")
 
 
 def _choices(arch: str) -> str:

@@ -36,8 +36,22 @@ def test_a_network_named_as_teacher_brings_its_method_size_and_published_weights
     config = configured("--teacher", "dinov2_vits14", "--method", "matched_dinov2_bank")
     assert config.eval.matching == ("none", "efdm")
     assert configured("--teacher", "resnet18").method.name == configured().method.name == "matched_bank"
-    monkeypatch.setenv("GNL_JAX_TEACHER", "own.safetensors")
-    assert configured("--teacher", "dinov2_vitb14").teacher.weights == "own.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("options", "weights"),
+    [
+        (("--teacher", "dinov2_vits14"), "pretrained"),
+        (("--teacher", "resnet18"), "bundled"),
+        (("--teacher", "wide_resnet50_2"), "imagenet"),
+        (("--teacher", "own.safetensors"), "own.safetensors"),
+        (("--arch", "dinov2_vitb14"), "random"),
+        ((), "random"),
+    ],
+)
+def test_the_environment_sets_the_weights_only_where_no_flag_does(options, weights, monkeypatch):
+    monkeypatch.setenv("GNL_JAX_TEACHER", "random")
+    assert configured(*options).teacher.weights == weights
 
 
 @pytest.mark.parametrize(

@@ -213,8 +213,10 @@ def test_a_teacher_asked_for_by_name_alone(hub_cache: Path, monkeypatch):
         named_source("small_reg")
     with pytest.raises(ValueError, match=r"got nothing for small, expected 'pretrained', 'random', or a path"):
         resolve_source("", "small")
-    monkeypatch.setenv("GNL_JAX_TEACHER", "own.safetensors")
-    assert {named_source(name) for name in ("small", "small_reg", "resnet18")} == {"own.safetensors"}
+    monkeypatch.setenv("GNL_JAX_TEACHER", "random")
+    assert [named_source(name) for name in ("small", "resnet18")] == ["pretrained", "bundled"]
+    with pytest.raises(ValueError, match=r"got nothing for small_reg, expected 'random', or a path"):
+        named_source("small_reg")
     assert not is_cached("small_reg")
 
 
