@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("stablehlo", "onnx")
 TARGETS = ("onnxruntime", "openvino", "tensorrt")
+LIMIT = 8
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,14 +37,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=FORMATS, default="stablehlo")
     parser.add_argument("--target", choices=TARGETS, help="of --format onnx: what will run it; by default onnxruntime")
     parser.add_argument("--input-size", metavar="HxW", help="put the resize of images of this size inside the program")
-    parser.add_argument("--limit", type=int, default=8, metavar="N", help="images that are compared (8)")
+    parser.add_argument("--limit", type=int, metavar="N", help=f"images that are compared ({LIMIT}); not with --int8")
     parser.add_argument(
         "--int8",
         action="store_true",
         help="of --format onnx: 8-bit convolutions, thresholds of their own; --images are those it has learned from",
     )
     parser.add_argument("--calibration-images", metavar="FOLDER", help="for --int8: the images that calibrate it")
-    parser.add_argument("--group-by", metavar="REGEX|FILE.csv", help=f"{GROUPS}; by default as when it was fitted")
+    parser.add_argument("--group-by", metavar="REGEX|FILE.csv", help=f"for --int8: {GROUPS}; by default as when fitted")
     add_skip(parser)
 
 
@@ -63,10 +64,14 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--int8 and --calibration-images FOLDER: got one of them, expected both or none")
     if args.int8 and (args.format != "onnx" or args.target not in (None, "onnxruntime")):
         raise UsageError("--int8: expected --format onnx --target onnxruntime")
+    if args.int8 and args.limit is not None:
+        raise UsageError(f"--limit: got {args.limit} with --int8, which searches all --images for training images")
+    if args.group_by is not None and not args.int8:
+        raise UsageError(f"--group-by: got {args.group_by!r} without --int8, which alone calibrates")
     check_out(args.out)
     opened = open_detector(args.detector)
-    if args.int8:
-        args.limit = None  # those it has learned from are found among all
+    if not args.int8 and args.limit is None:
+        args.limit = LIMIT
     paths = [file.path for file in listed([args.images])[: args.limit]]
     skipped = check_usable(record_reader(opened.detector.require_record()), paths, skip=args.skip_unreadable)
     if args.int8:

@@ -41,6 +41,11 @@ def test_the_command_writes_and_says_what_was_measured(folder, tmp_path, capsys)
     [
         (["--target", "openvino"], "--target: got 'openvino' with --format stablehlo, expected --format onnx"),
         (["--format", "onnx", "--input-size", "x"], "--input-size: got 'x', expected HxW"),
+        (["--format", "onnx", "--group-by", "x(.)"], "--group-by: got 'x(.)' without --int8"),
+        (
+            ["--format", "onnx", "--int8", "--calibration-images", ".", "--limit", "8"],
+            "--limit: got 8 with --int8, which searches all --images",
+        ),
     ],
 )
 def test_wrong_usage(more, message, folder, tmp_path, capsys):
