@@ -52,7 +52,11 @@ def run(args: argparse.Namespace) -> int:
     reading = {"group_by": groups, "native": grid and grid.native}
     if args.calibration_images:
         calibration = good_images(args.calibration_images, dataset, **reading)
-    good = read_files(marks.good, dataset, **reading) if marks else read_good(args.good, dataset, **reading)
+    good = (
+        read_files(marks.good, dataset, below=marks.below, **reading)
+        if marks
+        else read_good(args.good, dataset, **reading)
+    )
     new = add_images(
         old.detector,
         good,

@@ -109,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
     from gnl_jax.detection.fit import fit
     from gnl_jax.detection.survey import lines, survey_folder
     from gnl_jax.detection.verdict import next_check
-    from gnl_jax.report.fit_page import write_fit_page
+    from gnl_jax.report.fit_page import learned_from_one_part, write_fit_page
 
     if args.roi and args.mask:
         raise UsageError("--roi and --mask: expected one of the two")
@@ -144,7 +144,10 @@ def run(args: argparse.Namespace) -> int:
     if not args.student:
         shutil.rmtree(workdir)
     print("\n".join([f"wrote {out}", *following]))
-    print(f"look at {page}: is one of these images of a bad part? Leave it out with --exclude", file=sys.stderr)
+    ask = "is one of these images of a bad part? Leave it out with --exclude"
+    if learned_from_one_part(detector):
+        ask = "what was found; with one part learned from, its images cannot be ranked"
+    print(f"look at {page}: {ask}", file=sys.stderr)
     return UNREADABLE if skipped else DONE
 
 

@@ -114,7 +114,8 @@ def read_images(
 
     dataset, reading = record.config.dataset, {"group_by": groups, "native": record.grid and record.grid.native}
     if marks:
-        return without_copies(read_files([p for p in marks.good if p not in skipped], dataset, **reading))
+        paths = [p for p in marks.good if p not in skipped]
+        return without_copies(read_files(paths, dataset, below=marks.below, **reading))
     inside = [path for path in skipped if path.startswith(os.path.join(args.good, ""))]
     return good_images(args.good, dataset, exclude=sorted(inside), **reading)
 
@@ -126,7 +127,7 @@ def defects(
     from gnl_jax.report.shift_files import defect_files, marked_files
 
     if marks:
-        files = marked_files(marks.bad, "defect", group_by=groups)
+        files = marked_files(marks.bad, "defect", below=marks.below, group_by=groups)
     elif args.bad:
         files = defect_files(args.bad, group_by=groups)
     else:

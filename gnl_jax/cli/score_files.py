@@ -44,7 +44,7 @@ def run_files(args: argparse.Namespace, files: Sequence[Listed], detector: "Dete
                 if args.overlays and result.image is not None:
                     write_overlay(overlay_place(Path(args.overlays), file.below, taken), detector, result)
                 if page:
-                    page.add(result)
+                    page.add(result, below=file.name)
                 results.append(result._replace(image=None, map=None))
                 advance(1, "")
         verdict = batch_verdict(detector, files, results, groups=args.group_by)

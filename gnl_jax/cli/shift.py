@@ -113,8 +113,8 @@ def run(args: argparse.Namespace) -> int:
     groups = group_by(args.group_by, opened.detector)
     good, bad = args.good, args.bad
     if marks:
-        good = marked_files(marks.good, "", group_by=groups)
-        bad = marked_files(marks.bad, "defect", group_by=groups)
+        good = marked_files(marks.good, "", below=marks.below, group_by=groups)
+        bad = marked_files(marks.bad, "defect", below=marks.below, group_by=groups)
     report = shift_report(
         opened.detector,
         good=good,

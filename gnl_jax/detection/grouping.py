@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from gnl_jax.data.tables import read_table
 
@@ -24,6 +24,16 @@ def part_names(names: Sequence[str], group_by: str, *, root: str = "") -> tuple[
     if not group_by:
         return tuple(names)
     return _by_table(names, group_by, root) if group_by.endswith(".csv") else _by_expression(names, group_by)
+
+
+def file_parts(paths: Sequence[str], group_by: str, *, below: Mapping[str, str]) -> tuple[str, ...]:
+    """`part_names` of files from any folders: `below` has the names in which an expression is searched.
+
+    Without `group_by` the paths tell parts apart, and a table finds them: a name below one folder may be in another.
+    """
+    if not group_by or group_by.endswith(".csv"):
+        return part_names(paths, group_by)
+    return part_names([below[path] for path in paths], group_by)
 
 
 def _by_expression(names: Sequence[str], group_by: str) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -13,12 +14,12 @@ from gnl_jax.detection.inspection import ERROR
 
 COLUMNS = (
     *("file", "mark", "decision", "reason", "score", "p_value", "drift", "drift_p_value"),
-    *("sha256", "place", "of"),  # of the file's content; the image's place in the batch, from 1, and the batch's size
+    *("sha256", "below"),  # of the file's content; the image's name below the input that it is of
+    *("place", "of"),  # the image's place in the batch, from 1, and the batch's size
 )
 _NEEDED = ("file", "mark", "decision", "sha256", "place", "of")
 MARKS = ("good", "bad", "unsure")
 _ESCAPE = re.compile(r"\\(?:x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8}|[nrt])")
-MOST_NAMED = 3
 
 
 class Marks(NamedTuple):
@@ -28,6 +29,8 @@ class Marks(NamedTuple):
         good, bad, unsure: as they were marked.
         unmarked: how many images of the batch have no mark; images that could not be scored need none.
         path: of the file of marks.
+        below: of each marked path its name below the input of `score`, by which `group_by` finds its part; the path
+            itself in marks that do not have it.
     """
 
     good: tuple[str, ...]
@@ -35,6 +38,7 @@ class Marks(NamedTuple):
     unsure: tuple[str, ...]
     unmarked: int
     path: str
+    below: Mapping[str, str]
 
 
 def read_marks(path: str | os.PathLike) -> Marks:
@@ -52,16 +56,19 @@ def read_marks(path: str | os.PathLike) -> Marks:
         raise ValueError(f"{name!r}: no column {missing[0]!r}, expected the marks that a page of score --html exports")
     rows = [dict(zip(header, [*line, *[""] * len(header)])) for line in lines]
     found: dict[str, list[tuple[int, str]]] = {mark: [] for mark in MARKS}
+    below: dict[str, str] = {}
     places, unmarked = _places(rows, name)
     for place, row in zip(places, rows):
         mark = row["mark"].lower()
         if mark in MARKS:
-            found[mark].append((place, _image(row, name)))
+            image = _image(row, name)
+            found[mark].append((place, image))
+            below[image] = _below(row, image, name)
         elif mark:
             raise ValueError(f"{name!r}, {row['file']!r}: got mark {row['mark']!r}, expected one of {', '.join(MARKS)}")
         elif row["decision"] != ERROR:
             unmarked += 1
-    return Marks(*(tuple(image for _, image in sorted(found[mark])) for mark in MARKS), unmarked, name)
+    return Marks(*(tuple(image for _, image in sorted(found[mark])) for mark in MARKS), unmarked, name, below)
 
 
 def require_all(marks: Marks, *, purpose: str) -> Marks:
@@ -85,7 +92,7 @@ def _places(rows: Sequence[Mapping[str, str]], name: str) -> tuple[list[int], in
         places, sizes = ([int(row[column]) for row in rows] for column in ("place", "of"))
     except (ValueError, KeyError):
         raise ValueError(f"{name!r}: a line without numbers in the columns place and of") from None
-    if len(set(sizes)) != 1 or len(set(places)) != len(places) or not set(places) <= set(range(1, sizes[0] + 1)):
+    if len(set(sizes)) != 1 or len(set(places)) != len(places) or min(places) < 1 or max(places) > sizes[0]:
         raise ValueError(f"{name!r}: got lines of several batches or one line twice, expected the marks of one batch")
     return places, sizes[0] - len(places)
 
@@ -105,6 +112,16 @@ def _image(row: Mapping[str, str], name: str) -> str:
     raise ValueError(f"{name!r}: the marked image {row['file']!r} {what}, expected it as it was, where score found it")
 
 
+def _below(row: Mapping[str, str], image: str, name: str) -> str:
+    """The name of an image below its input: an end of its path."""
+    if "below" not in row:
+        return image
+    for text in _readings(row["below"]):
+        if text and image.endswith(text):
+            return text
+    raise ValueError(f"{name!r}: got {row['below']!r} in the column below, expected an end of {image!r}")
+
+
 def _readings(cell: str) -> list[str]:
     """What a cell may stand for: itself, or a name that was made harmless (`rows.harmless`)."""
     plain = cell.removeprefix("'")
@@ -114,4 +131,7 @@ def _readings(cell: str) -> list[str]:
 
 def _character(escape: str) -> str:
     named = {"\\n": "\n", "\\r": "\r", "\\t": "\t"}
-    return named.get(escape) or chr(int(escape[2:], 16))
+    if escape in named:
+        return named[escape]
+    code = int(escape[2:], 16)
+    return chr(code) if code <= sys.maxunicode else escape

@@ -15,7 +15,7 @@ from gnl_jax.data.pixels import check_array, pixel_hash, range_warning
 from gnl_jax.data.protocol import ImageSource
 from gnl_jax.data.reading import load_images
 from gnl_jax.data.sources import Arrays, one_by_one, subset
-from gnl_jax.detection.grouping import part_names
+from gnl_jax.detection.grouping import file_parts, part_names
 from gnl_jax.detection.threshold import NG_DEFAULTS, REVIEW_DEFAULTS, RateError, parts_needed
 from gnl_jax.images.resize import Geometry, Native, resize
 
@@ -91,10 +91,11 @@ def read_good(
 
 
 def read_files(
-    paths: Sequence[str], dataset: ConfigDict, *, group_by: str = "", native: Native | None = None
+    paths: Sequence[str], dataset: ConfigDict, *, below: Mapping[str, str], group_by: str, native: Native | None
 ) -> GoodImages:
-    """`read_good` for image files in this order, named by their paths."""
-    return _files("", tuple(paths), dataset, group_by, native)
+    """`read_good` for image files in this order, named by their paths; `below`: the names to group by."""
+    good = _files("", tuple(paths), dataset, "", native)
+    return good._replace(parts=file_parts(good.names, group_by, below=below))
 
 
 def _files(root: str, names: tuple[str, ...], dataset: ConfigDict, group_by: str, native: Native | None) -> GoodImages:

@@ -37,6 +37,8 @@ def write_fit_page(
 ) -> Path:
     """Writes the page, whole or not at all. Its path.
 
+    Images are not ranked where `learned_from_one_part`; the page says so.
+
     Args:
         detector: what the fit made.
         folder: of the good images.
@@ -49,15 +51,13 @@ def write_fit_page(
     record = detector.require_record()
     native = record.grid and record.grid.native
     good = good_images(folder, record.config.dataset, group_by=options.group_by, exclude=options.exclude, native=native)
-    with progress_bar("looking for unusual images", len(good.images)) as advance:
-        scores = predict_as_new(detector, good, maps=False, advance=advance).score
     parts = len(set(good.parts))
     page = template(TEMPLATE).render(
         **shown({
             "title": f"Fit of {path.name.removesuffix('.fit.html')}",
             "found": lines(survey),
             "lists": _lists(survey),
-            "unusual": _unusual(detector, folder, good, scores),
+            "unusual": [] if learned_from_one_part(detector) else _unusual(detector, folder, good),
             "images": len(good.names),
             "command": command,
             "following": following,
@@ -84,13 +84,20 @@ def _lists(survey: Survey) -> dict[str, list[str]]:
     }
 
 
-def _unusual(
-    detector: Detector, folder: str | os.PathLike, good: GoodImages, scores: np.ndarray
-) -> list[dict[str, Any]]:
+def learned_from_one_part(detector: Detector) -> bool:
+    """Whether a memory bank has images of one part alone: without that part nothing is left to score them by."""
+    parts = detector.variables.get("parts")
+    return parts is not None and len(np.unique(parts)) < 2
+
+
+def _unusual(detector: Detector, folder: str | os.PathLike, good: GoodImages) -> list[dict[str, Any]]:
     """The images with the highest scores: pictures at their own aspect, without and with the score map."""
-    record, top = detector.require_record(), np.argsort(-scores, kind="stable")[:SHOWN]
-    maps = [predict_as_new(detector, good.take([i])).map[0] for i in top]
-    threshold = shown_threshold(record, np.array([score_map.max() for score_map in maps]))
+    record = detector.require_record()
+    with progress_bar("looking for unusual images", len(good.images)) as advance:
+        scores = predict_as_new(detector, good, maps=False, advance=advance).score
+    top = np.argsort(-scores, kind="stable")[:SHOWN]
+    maps = predict_as_new(detector, good.take(top)).map  # of all at once: each call compiles
+    threshold = shown_threshold(record, maps)
     learned = set(record.manifest["data"]["fit"])
     found = []
     for i, score_map in zip(top, maps):
@@ -111,6 +118,7 @@ def _rates(parts: int, options: FitOptions) -> Mapping[str, Any]:
     rows = [
         {
             "parts": f"{row.parts:,}",
+            "now": row.parts == parts,
             "calibrating": row.calibrating,
             "review": f"{100 * row.review.k / (row.review.n + 1):.3g} %",
             "bound": f"{100 * bound(row.review):.3g} %",

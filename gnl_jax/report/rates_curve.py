@@ -50,7 +50,7 @@ def table(now: int, options: FitOptions) -> list[Supported]:
 def drawing(now: int, options: FitOptions) -> dict[str, Any]:
     """Lines of an SVG over the number of good parts, both axes logarithmic: averages and bounds of REVIEW and of NG."""
     most = max(MOST, 20 * now)
-    fewest = max(2, min(FEWEST, now))
+    fewest = min(FEWEST, now)
     steps = sorted({round(fewest * (most / fewest) ** (i / STEPS)) for i in range(STEPS + 1)} | {now})
     found = [row for row in (supported(n, options) for n in steps) if row is not None]
 

@@ -9,7 +9,7 @@ import numpy as np
 from gnl_jax.data.good import check_good_folder, defect_images
 from gnl_jax.data.layouts import shifted_files
 from gnl_jax.data.listing import list_images
-from gnl_jax.detection.grouping import part_names
+from gnl_jax.detection.grouping import file_parts, part_names
 
 
 class ShiftOptions(NamedTuple):
@@ -65,9 +65,12 @@ def defect_files(folder: str | os.PathLike, *, group_by: str = "") -> Files:
     return _files(folder, names, tuple(name.split("/")[0] if "/" in name else "defect" for name in names), group_by)
 
 
-def marked_files(paths: Sequence[str], defect: str, *, group_by: str = "") -> Files:
-    """Image files that a person has marked, named by their paths; defect: "" for good ones."""
-    return Files(tuple(paths), tuple(paths), (defect,) * len(paths), part_names(paths, group_by))
+def marked_files(paths: Sequence[str], defect: str, *, below: Mapping[str, str], group_by: str = "") -> Files:
+    """Image files that a person has marked, named by their paths.
+
+    defect: "" for good ones; below: of each path the name to group by (`Marks.below`).
+    """
+    return Files(tuple(paths), tuple(paths), (defect,) * len(paths), file_parts(paths, group_by, below=below))
 
 
 def own_files(folder: str | os.PathLike, *, group_by: str = "") -> Files:

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
+from absl import logging
 from markupsafe import Markup
 
 from gnl_jax.data.pixels import ImageError, read_file
@@ -60,14 +61,17 @@ class Triage:
     def __exit__(self, kind: type | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self._spool.close()
 
-    def add(self, result: Inspected) -> None:
-        """Takes the next result, with `image` and `map`; one of an image that could not be used has neither."""
+    def add(self, result: Inspected, *, below: str = "") -> None:
+        """Takes the next result, with `image` and `map`; one of an image that could not be used has neither.
+
+        below: the image's name below the input that it is of; by default its file's name.
+        """
         place = len(self._ranks) + 1
-        entry = row(result, place)
+        entry = row(result, place, below=below)
         self._key.update(json.dumps(entry).encode())
         pictures = {"small": "", "map": ""}
         if result.decision != ERROR:
-            drawn = (thumbnail(self.detector, result), map_layer(self.detector, result))
+            drawn = (_small(self.detector, result), map_layer(self.detector, result))
             pictures = dict(zip(pictures, map(as_text, drawn)))
         line = json.dumps({"row": entry, "path": result.path, **pictures}).encode()
         self._spool.write(line)
@@ -151,10 +155,10 @@ class Triage:
         return json.loads(self._spool.read(end - start))
 
 
-def row(result: Inspected, place: int) -> dict[str, Any]:
-    """What the page shows of a result, and exports with its mark (`marks.COLUMNS`); names made harmless.
+def row(result: Inspected, place: int, *, below: str = "") -> dict[str, Any]:
+    """What the page shows of a result, and exports with its mark (`marks.COLUMNS`); texts made harmless.
 
-    place: of the image in the batch, from 1.
+    place: of the image in the batch, from 1; below: its name below the input that it is of, by default its file's name.
     """
     name = printable(result.path)
     cell, used = harmless(result.path), result.decision != ERROR
@@ -163,7 +167,7 @@ def row(result: Inspected, place: int) -> dict[str, Any]:
         "name": name,
         "folder": printable(os.path.dirname(result.path)) or ".",
         "decision": result.decision,
-        "reason": printable(result.reason),
+        "reason": harmless(result.reason),
         "score": result.score,
         "p_value": result.p_value,
         "drift": result.drift,
@@ -171,9 +175,27 @@ def row(result: Inspected, place: int) -> dict[str, Any]:
         "boxes": [list(box) for box in result.boxes[:MOST_BOXES]],
         "more_boxes": max(0, len(result.boxes) - MOST_BOXES),
         "size": result.size,
-        "sha256": hashlib.sha256(read_file(result.path)).hexdigest() if used else "",
+        "sha256": _digest(result.path) if used else "",
+        "below": harmless(below or os.path.basename(result.path)),
     }
     return entry | ({"file": cell} if cell != name else {})
+
+
+def _digest(path: str) -> str:
+    """SHA-256 of a file's content; "", with a warning, where the file went away since it was scored."""
+    try:
+        return hashlib.sha256(read_file(path)).hexdigest()
+    except (ImageError, OSError) as error:
+        logging.warning("%s; it was scored, but no command can use a mark on it", error)
+        return ""
+
+
+def _small(detector: Detector, result: Inspected) -> bytes:
+    """The small picture; b"" where it takes the file (`thumbnail`) and that went away since it was scored."""
+    try:
+        return thumbnail(detector, result)
+    except (ImageError, OSError):
+        return b""
 
 
 def _described(detector: Detector, file: str) -> str:

@@ -120,7 +120,7 @@ def test_fit_names_all_and_offers_the_remedy(bad, tmp_path, capsys, monkeypatch)
 
     def fit(images, config, *, options, **_):
         used.append(options)
-        return SimpleNamespace(require_record=lambda: record)
+        return SimpleNamespace(require_record=lambda: record, variables={})
 
     monkeypatch.setattr("gnl_jax.detection.fit.fit", fit)
     monkeypatch.setattr("gnl_jax.detection.artifact.save", lambda *_: None)

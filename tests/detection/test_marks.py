@@ -7,7 +7,11 @@ from bright import detector
 from marked_batch import write_marks
 from PIL import Image
 
+from gnl_jax.config import default_config
+from gnl_jax.detection.grouping import part_names
 from gnl_jax.detection.marks import Marks, read_marks, require_all
+from gnl_jax.detection.parts import read_files
+from gnl_jax.report.shift_files import marked_files
 
 HOSTILE = [
     '"><img src=x onerror=alert(1)>.png',
@@ -38,7 +42,8 @@ def batch(tmp_path, monkeypatch):
 def test_they_are_told_apart_in_the_order_of_the_batch(batch):
     results = batch("c.png", "b.png", "a.png", "d.png", "e.png")
     path = write_marks("m.csv", results, ["good", "bad", "good", "", "unsure"])
-    assert read_marks(path) == Marks(("c.png", "a.png"), ("b.png",), ("e.png",), 1, "m.csv")
+    below = {name: name for name in ("a.png", "b.png", "c.png", "e.png")}
+    assert read_marks(path) == Marks(("c.png", "a.png"), ("b.png",), ("e.png",), 1, "m.csv", below)
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -74,6 +79,9 @@ def test_an_image_that_is_gone_or_has_changed_is_named(batch, tmp_path):
         (lambda text: text.replace("good", "fine"), "got mark 'fine', expected one of good, bad, unsure"),
         (lambda text: text + text.splitlines()[1] + "\n", "one line twice"),
         (lambda text: text.replace(",1,2\n", ",x,2\n"), "without numbers in the columns place and of"),
+        (lambda text: text.replace(",1,2\n", ",1,1000000000000\n").replace(",2,2\n", ",0,1000000000000\n"), "several"),
+        (lambda text: text.replace("a.png", r"\Uffffffff.png", 1), "the marked image .* is not there"),
+        (lambda text: text.replace(",a.png,1", ",b.png,1"), "in the column below, expected an end of 'a.png'"),
         (lambda text: "", "no column 'file'"),
     ],
 )
@@ -102,6 +110,41 @@ def test_a_threshold_takes_every_image_of_the_batch(batch):
         file.writelines([lines[0], lines[1]])
     with pytest.raises(ValueError, match="2 images have no mark"):
         require_all(read_marks("m.csv"), purpose="the threshold")
+
+
+def test_a_huge_batch_takes_no_memory(batch):
+    path = write_marks("m.csv", batch("a.png"), ["good"])
+    with open(path, encoding="utf-8", newline="") as file:
+        text = file.read()
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        file.write(text.replace(",1,1\r\n", f",1,{10**12}\r\n"))
+    assert read_marks(path).unmarked == 10**12 - 1
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_parts_are_those_of_the_names_below_the_input(batch, name):
+    """As `fit` and `score` group them: the folder's own name matches, too, and counts for nothing."""
+    folder = os.path.join("part9", "in")
+    os.makedirs(os.path.join(folder, "part1"))
+    names = [f"part1/{name}", "part1/b.png", "part2.png"]
+    paths = [os.path.join(folder, one) for one in names]
+    path = write_marks("m.csv", batch(*paths), ["good"] * 3, below=names)
+    marks = read_marks(path)
+    expected = part_names(names, r"part\d")
+    assert expected == ("part1", "part1", "part2")
+    assert marked_files(marks.good, "", below=marks.below, group_by=r"part\d").parts == expected
+    good = read_files(marks.good, default_config().dataset, below=marks.below, group_by=r"part\d", native=None)
+    assert (good.names, good.parts) == (tuple(paths), expected)
+    assert marked_files(marks.good, "", below=marks.below).parts == tuple(paths)
+
+
+def test_marks_without_names_below_an_input_are_grouped_by_path(batch):
+    path = write_marks("m.csv", batch("a.png"), ["good"])
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text.replace(",below,", ",other,"))
+    assert read_marks(path).below == {"a.png": "a.png"}
 
 
 def test_an_image_that_could_not_be_scored_needs_no_mark(batch, tmp_path):

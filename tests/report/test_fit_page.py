@@ -1,21 +1,24 @@
 """The page of a fit: what was found, the most unusual images at their own aspect, the command, what more images buy."""
 
 import base64
+import dataclasses
 import html
 import io
 import re
 import shlex
 import subprocess
 
+import bright
 import numpy as np
 import pytest
 import tiny_bank
 from PIL import Image
 
 from gnl_jax.cli.fit_all import own_options
+from gnl_jax.config import default_config
 from gnl_jax.detection.options import FitOptions
 from gnl_jax.detection.survey import survey_folder
-from gnl_jax.report.fit_page import write_fit_page
+from gnl_jax.report.fit_page import learned_from_one_part, write_fit_page
 from gnl_jax.report.rates_curve import bound, drawing, supported, table
 from gnl_jax.text import shell_word
 
@@ -90,6 +93,60 @@ def test_the_drawing_falls_with_more_images():
     assert down[-1] > down[0]
     assert across[0] <= drawn["now"] <= across[-1]
     assert drawing(3, FitOptions())["parts"] == 3
+
+
+def test_the_count_of_today_is_on_the_axis_and_marked_if_it_supports_a_rate(three):
+    """With 3 parts the table begins with 30, which are not those there are."""
+    drawn = drawing(1, FitOptions())
+    assert drawn["now"] == drawn["left"]
+    folder, words = three
+    page = write_fit_page(detector({"parts": np.arange(3)}), folder, folder.parent / "x.fit.html", **words).read_text()
+    rates = page[page.index('id="rates"') :]
+    assert re.findall(r'<th scope="row">(.*?)</th>', rates) == ["30", "60"]
+
+
+@pytest.fixture
+def three(tmp_path, monkeypatch):
+    """A folder of three images and the other arguments; each call that ranks them is counted, and compiles nothing."""
+    for i in range(3):
+        (tmp_path / "good").mkdir(exist_ok=True)
+        Image.new("RGB", (60, 30), (80 * i + 10,) * 3).save(tmp_path / "good" / f"{i}.png")
+    monkeypatch.setattr(
+        "gnl_jax.report.fit_page.predict_as_new",
+        lambda detector, good, **_: CALLS.append(len(good.names)) or detector(good.images),
+    )
+    CALLS.clear()
+    dataset = default_config().dataset
+    dataset.cache = ""
+    words = {"survey": survey_folder(tmp_path / "good", dataset), "command": "x", "following": ""}
+    return tmp_path / "good", {**words, "options": FitOptions()}
+
+
+CALLS = []
+
+
+def detector(variables):
+    plain = bright.detector()
+    return dataclasses.replace(plain, variables={**plain.variables, **variables})
+
+
+def test_all_that_are_shown_are_ranked_in_one_call(three):
+    folder, words = three
+    page = write_fit_page(detector({"parts": np.arange(3)}), folder, folder.parent / "x.fit.html", **words).read_text()
+    assert CALLS == [3, 3]
+    assert re.findall(r'<span class="name">(.*?)</span>', page) == ["2.png", "1.png", "0.png"]
+    assert page.count("data:image/jpeg") == 6
+
+
+def test_images_of_one_part_are_not_ranked_and_the_page_says_so(three):
+    folder, words = three
+    one = detector({"parts": np.zeros(3, np.int32)})
+    page = write_fit_page(one, folder, folder.parent / "x.fit.html", **words).read_text()
+    assert CALLS == []
+    assert "Not ranked: the detector was learned from one part." in page
+    assert "<script>" not in page
+    assert learned_from_one_part(one)
+    assert not learned_from_one_part(detector({}))  # a student is compared with nothing
 
 
 @pytest.mark.parametrize("text", ["a", "a b", "it's", "--exclude=x y", "ü.png", "\x1b\n", "\udcff", "\u202e'\\", ""])

@@ -14,7 +14,7 @@ from PIL import Image
 from gnl_jax.detection.advice import State, Verdict
 from gnl_jax.detection.inspection import Inspected
 from gnl_jax.report.pictures import map_layer, within
-from gnl_jax.report.triage import Held, Triage
+from gnl_jax.report.triage import Held, Triage, row
 
 HOSTILE = ('"><img src=x onerror=alert(1)>.png', "</script><script>alert(1)<!--.png", "\x1b[31m\u202e.png", "=a|b.png")
 VERDICT = Verdict(State.DRIFTED, "DRIFT: <b>all</b> parts", "Recalibrate.", "gnl-jax recalibrate")
@@ -99,6 +99,28 @@ def test_a_file_that_went_away_keeps_its_row_and_its_small_picture(tmp_path, sco
             triage.add(result)
         os.remove(results[1].path)
         assert triage.write(VERDICT, file="x.gnl") == Held(2, 2, 1)
+
+
+def test_a_file_that_went_away_before_its_row_has_one(tmp_path, scored, caplog):
+    results = scored("a.png", "b.png")
+    os.remove(results[1].path)
+    held, page = written(tmp_path, results)
+    assert (held.images, held.native) == (2, 1)
+    content = {row["name"]: row["sha256"] for row in part_of(page, "rows")}
+    assert (len(content[results[0].path]), content[results[1].path]) == (64, "")
+    assert f"{results[1].path!r}: No such file" in caplog.text
+    assert "no command can use a mark on it" in caplog.text
+
+
+def test_no_text_of_a_row_is_a_formula():
+    entry = row(Inspected("=a.png", "ERROR", "=a.png: no such file"), 1)
+    assert (entry["file"], entry["reason"], entry["below"]) == ("'=a.png", "'=a.png: no such file", "'=a.png")
+
+
+def test_the_name_below_the_input_is_kept():
+    result = Inspected("in/a/=b.png", "ERROR", "")
+    assert row(result, 1, below="a/=b.png")["below"] == "a/=b.png"
+    assert row(result, 1)["below"] == "'=b.png"
 
 
 def test_an_interrupted_page_leaves_the_old_one(tmp_path, scored, monkeypatch):
