@@ -147,7 +147,8 @@ def default_config() -> ConfigDict:
 def set_method(config: ConfigDict, name: str, *, like: str = "mnist") -> ConfigDict:
     """Makes `config` the named method (`METHODS`), with its settings for data `like` "mnist", "cifar10" or "mvtec".
 
-    Whatever method it was before: the fields of `config.method` that tell methods apart are those of this one.
+    Whatever method it was before: the fields of `config.method` that tell methods apart are those of this one, and what
+    the name before set there, or of `train.max_steps`, is taken back.
 
     Raises ValueError that lists the choices.
     """
@@ -155,17 +156,28 @@ def set_method(config: ConfigDict, name: str, *, like: str = "mnist") -> ConfigD
         raise ValueError(f"method: got {name!r}, expected one of {', '.join(METHODS)}")
     fields, matching = METHODS[name]
     named: dict[str, Any] = {"method.name": name} | {f"method.{field}": value for field, value in fields.items()}
-    named = _unnamed() | named | SETTINGS.get((name, like), {}) | {"eval.matching": matching}
+    named = _unnamed(config) | named | SETTINGS.get((name, like), {}) | {"eval.matching": matching}
     config.update_from_flattened_dict(named)
     return config
 
 
-def _unnamed() -> dict[str, Any]:
-    """The fields that tell methods apart, as they are without a name: those of `METHODS` and of each system's group."""
+def _unnamed(config: ConfigDict) -> dict[str, Any]:
+    """The fields that tell methods apart, as they are without a name: those of `METHODS` and of each system's group.
+
+    Other settings of the name before too, where they are still as it set them: else the data or the user did.
+    """
     named = {f"method.{field}" for fields, _ in METHODS.values() for field in fields}
     named |= {field for fields in SETTINGS.values() for field in fields if field.count(".") == 2}
+    for (name, _), fields in SETTINGS.items():
+        if name == config.method.name:
+            of_method = {field for field in fields if field.startswith("method.") or field == "train.max_steps"}
+            named |= {field for field in of_method if _field(config, field) == fields[field]}
     defaults = default_config()
-    return {field: functools.reduce(lambda node, step: node[step], field.split("."), defaults) for field in named}
+    return {field: _field(defaults, field) for field in named}
+
+
+def _field(config: ConfigDict, name: str) -> Any:
+    return functools.reduce(lambda node, step: node[step], name.split("."), config)
 
 
 def parse_argument(argument: str | None, *, normal: str, method: str = "gnl") -> tuple[str, str]:

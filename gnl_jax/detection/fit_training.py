@@ -93,14 +93,16 @@ def _folder(workdir: str | os.PathLike | None) -> Iterator[Path]:
 
 
 def _schedule(config: ConfigDict, options: FitOptions, images: np.ndarray, folder: Path, say) -> ConfigDict:
-    """The configuration with its number of epochs; that of a run which is continued stands."""
+    """The configuration with its number of epochs, which no number of steps cuts short; a continued run's stand."""
     if (folder / "config.json").exists():
-        saved = load_config(folder).train.epochs
-        config.train.epochs = options.epochs or saved
+        saved = load_config(folder).train
+        config.train.epochs = options.epochs or saved.epochs
+        config.train.max_steps = 0 if options.epochs else saved.max_steps
         budget = "" if options.time_budget is None else "; the time budget is that of its beginning"
         say(f"going on with the training in {folder}{budget}")
     else:
         config.train.epochs = options.epochs or min(max(round(IMAGE_PASSES / len(images)), 1), 400)
+        config.train.max_steps = 0
         if options.time_budget is not None:
             most, seconds = epochs_within(config, images, minutes=options.time_budget)
             say(f"an epoch takes {seconds:.0f} s here")

@@ -11,6 +11,7 @@ from gnl_jax.deploy.onnx.model import check_exportable
 from gnl_jax.detection.artifact import load, save
 from gnl_jax.detection.detector import predict
 from gnl_jax.detection.fit import fit
+from gnl_jax.detection.fit_training import _schedule
 from gnl_jax.detection.learn_more import add_images
 from gnl_jax.detection.options import FitOptions
 from gnl_jax.detection.parts import good_images
@@ -124,11 +125,14 @@ def test_from_images_to_a_file(tmp_path):
         add_images(detector, good_images(pictures(20, seed=7), config.dataset), parent="0" * 64)
 
 
-def test_the_named_configuration_trains_a_student_alone():
+def test_the_named_configuration_trains_a_student_alone(tmp_path):
     config = set_method(default_config(), "bank_and_student")
     method = build_method(config, matching="efdm", frozen=VARIABLES)
     assert [(phase.name, phase.epochs) for phase in method.phases] == [("distillation", 20)]
     assert config.method.views == ("clean",)
-    assert config.train.max_steps == 300
+    assert config.train.max_steps == 300  # of an evaluation; a fit is as long as its epochs
+    assert _schedule(config, FitOptions(epochs=50), GOOD[:4], tmp_path, print).train.epochs == 50
+    assert config.train.max_steps == 0
+    assert _schedule(config, FitOptions(), GOOD[:4], tmp_path, print).train.epochs == 400
     assert method.own == ("banks", "alpha", "pixels", "scales")
     assert method.add is None

@@ -159,11 +159,18 @@ def test_one_image_is_too_few_only_where_maps_have_one_pixel(size, min_valid):
 def test_a_method_is_the_same_whatever_the_configuration_was_before(name):
     """`gnl-jax fit --method` names a method for a configuration that is a memory bank already."""
     for like in ("mnist", "mvtec"):
-        expected = set_method(default_config(), name, like=like).method
+        expected = set_method(default_config(), name, like=like)
         for before in METHODS:
             config = set_method(set_method(default_config(), before, like=like), name, like=like)
-            config.method.normalise = expected.normalise  # the data's, not the method's
-            assert config.method == expected
+            assert config.method == expected.method
+            assert config.train.max_steps == expected.train.max_steps
+
+
+def test_what_the_data_set_before_a_method_is_named_stays():
+    config = default_config()
+    config.method.normalise, config.train.max_steps = "none", 7
+    set_method(config, "rd4ad")
+    assert (config.method.normalise, config.train.max_steps) == ("none", 7)
 
 
 @pytest.mark.parametrize(("method", "system"), [("gnl", "reverse_distillation"), ("matched_bank", "memory_bank")])
