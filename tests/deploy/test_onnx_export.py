@@ -232,19 +232,34 @@ def other_calibration(graph):
     scaled_constant(calibration, 1.01)(graph)
 
 
-@pytest.mark.parametrize(("colour", "error", "allowed"), [(0, 5e-3, True), (0, 2e-2, False), (None, 5e-3, False)])
-def test_an_image_of_one_colour_may_differ_more_and_does_not_widen_the_band(colour, error, allowed):
+@pytest.mark.parametrize(
+    ("colour", "error", "limit", "allowed"),
+    [
+        (0, 5e-3, 2, True),
+        (0, 5e-3, 1.02, True),
+        (0, 5e-3, 1.008, True),
+        (0, 5e-3, 0.992, True),
+        (0, 2e-2, 2, False),
+        (None, 5e-3, 2, False),
+    ],
+)
+def test_an_image_of_one_colour_may_differ_more_and_widens_the_band_near_a_threshold_alone(
+    colour, error, limit, allowed
+):
+    calibration = Calibration(np.full(19, limit, np.float32), np.full(19, 1e6, np.float32))
+    detector = with_calibrations(matched(), {"efdm": calibration})
     images = np.random.default_rng(4).integers(0, 256, (2, 32, 32, 3), np.uint8)
     images[1] = images[1] if colour is None else colour
     said = Prediction(*(np.ones((2, *shape), np.float32) for shape in ((), (1, 1), ())))
     got = said._replace(score=np.float32([1, 1 + error]))._asdict()
     trials = Trials(("a.png", "b.png"), images, said)
     if allowed:
-        errors, band = measure(matched(), {1: got}, trials)
-        assert (errors["score"], band.score) == (pytest.approx(error, rel=1e-3), 0)
+        errors, band = measure(detector, {1: got}, trials)
+        widened = error / limit if abs(limit - 1) < check.MATCHED_FLAT else 0
+        assert (errors["score"], band.score) == (pytest.approx(error, rel=1e-3), pytest.approx(widened, rel=1e-3))
     else:
         with pytest.raises(ExportError, match=r"^b\.png: score of the graph is off by"):
-            measure(matched(), {1: got}, trials)
+            measure(detector, {1: got}, trials)
 
 
 BROKEN = {

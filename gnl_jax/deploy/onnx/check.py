@@ -18,7 +18,8 @@ UNMATCHED, MATCHED = 1e-5, 1e-3  # relative, of score and drift
 # a stage is small: 1.2e-3 was seen on a stage of 8x8, 2.6e-3 on a constant image's tokens (ViT-S/14, 224 pixels).
 MATCHED_MAP = 1e-2
 # Of an image of one colour. All positions of a stage are equal there but for rounding, which alone ranks them: 1.4e-3
-# of the score was seen. It is far from every threshold, and decisions must be equal on it as on any other.
+# of the score was seen. It widens the band only where it is so near a threshold that the error could cross it;
+# decisions must be equal on it as on any other.
 MATCHED_FLAT = 1e-2
 SAFETY = 2.0  # the band is so many times the largest error measured: other images may have larger ones
 LEAST_BAND = 1e-6  # a few roundings of float32
@@ -66,7 +67,8 @@ def measure(detector: Detector, outputs: Outputs, trials: Trials) -> tuple[dict[
 
     Returns:
         The largest relative errors of "score", "map" and "drift", and those of score and drift relative to the nearest
-        threshold (0 without one), images of one colour left out.
+        threshold (0 without one). An image of one colour counts for the latter only where its expected value is
+        within `MATCHED_FLAT` of that threshold.
 
     Raises:
         ExportError: an error beyond the tolerance, or a number that is not finite; the image is named.
@@ -90,7 +92,8 @@ def measure(detector: Detector, outputs: Outputs, trials: Trials) -> tuple[dict[
                 )
             found[kind] = max(found.get(kind, 0.0), float(relative.max()))
             for value in [value for k, value in limits if k == kind]:
-                error = float(off.max(initial=0.0, where=~flat))
+                nearby = np.abs(b[:, 0] - value) <= MATCHED_FLAT * np.maximum(np.abs(b[:, 0]), abs(value))
+                error = float(off.max(initial=0.0, where=~flat | nearby))
                 near[kind] = max(near[kind], error / max(abs(value), np.finfo(np.float32).tiny))
     return found, Band(**near)
 
