@@ -12,6 +12,7 @@ pytest.importorskip("onnxruntime")
 import onnx
 
 from gnl_jax.data.pixels import pixel_hash
+from gnl_jax.deploy.onnx import int8
 from gnl_jax.deploy.onnx.graph import Graph
 from gnl_jax.deploy.onnx.int8 import compare, export_int8
 from gnl_jax.deploy.onnx.model import make_graph
@@ -84,6 +85,22 @@ def test_other_images_set_no_range_and_no_threshold(made, tmp_path):
         export(made, tmp_path / "part.onnx", images=images[3:])
     with pytest.raises(ValueError, match="calibration: got 18 of the 19 images that calibrate"):
         export(made, tmp_path / "part.onnx", calibration=images[LEARN + 1 :])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wrong_float_graph_is_refused_before_it_is_quantised(made, tmp_path, monkeypatch):
+    """One whose first convolution is another: the detector is compared, not the graph with itself."""
+
+    def wrong(*arguments, **options):
+        graph = make_graph(*arguments, **options)
+        first = next(name for name, array in graph.constants.items() if array.ndim == 4 and array.shape[-1] > 1)
+        graph.constants[first] = graph.constants[first] * np.float32(1.5)
+        return graph
+
+    monkeypatch.setattr(int8, "make_graph", wrong)
+    monkeypatch.setattr(int8, "quantise", None)
+    with pytest.raises(ExportError, match=r"^image 0: (score|map) of the graph is off by .* in a batch of 1"):
+        export(made, tmp_path / "part.onnx")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gnl_jax.data.pixels import pixel_hash
-from gnl_jax.deploy.onnx.check import BATCHES, Outputs, Trials, check_decisions, make_band, run_all
+from gnl_jax.deploy.onnx.check import BATCHES, Outputs, Trials, check_decisions, make_band, measure, run_all
 from gnl_jax.deploy.onnx.decision import EXACT, Band, bounds
 from gnl_jax.deploy.onnx.export import check_shapes, metadata, write_model
 from gnl_jax.deploy.onnx.model import check_exportable, make_graph
 from gnl_jax.deploy.onnx.quantise import LEAST_IMAGES, MOST_IMAGES, quantise, quantised_nodes
 from gnl_jax.deploy.onnx.run import Run, in_batches, onnxruntime_run
 from gnl_jax.deploy.onnx.serialise import serialise
-from gnl_jax.deploy.trials import ExportError, pasted, squares, thresholds
+from gnl_jax.deploy.trials import ExportError, hard, pasted, squares, thresholds
 from gnl_jax.detection.detector import Detector
 from gnl_jax.detection.new_calibration import old_calibration
 from gnl_jax.detection.parts import GoodImages, largest_by_part
@@ -76,8 +76,8 @@ def export_int8(
         say: is told what is done, one sentence at a time.
 
     Raises:
-        ExportError: the model ranks images otherwise or finds fewer simulated defects than `LEAST_CORRELATION` and
-            `MOST_LOST` allow; nothing is written.
+        ExportError: the float32 graph differs from the detector, or the 8-bit one ranks images otherwise or finds fewer
+            simulated defects than `LEAST_CORRELATION` and `MOST_LOST` allow; nothing is written.
         ValueError: too few images that were learned from, calibration images that are missing, a detector that a
             graph cannot hold.
     """
@@ -86,10 +86,11 @@ def export_int8(
     native, seen = _learned_from(detector, images, input_size)
     anew = old_calibration(record, calibration, none=calibration.take([]), say=say)
     exact = serialise(make_graph(detector), {})
+    defects = pasted(anew.images.images, count=_DEFECTS)
+    _check_float(detector, onnxruntime_run(exact), anew.images, defects)
     small = _quantised(detector, seen)
     runs = (onnxruntime_run(exact), onnxruntime_run(small))
     say(f"8-bit ranges are those of {len(seen)} images that were learned from")
-    defects = pasted(anew.images.images, count=_DEFECTS)
     correlation, auroc = compare(runs, anew.images.images, defects)
     drifting = anew.images if anew.drift is None else anew.drift
     scored = in_batches(runs[1], anew.images.images, 1)
@@ -111,6 +112,16 @@ def export_int8(
     counts = (len(seen), len(anew.images.images), len(defects))
     paths = write_model(Path(path), data, about)
     return Quantised(correlation, auroc, seconds, sizes, counts, own.require_record().thresholds, paths)
+
+
+def _check_float(detector: Detector, run: Run, good: GoodImages, defects: np.ndarray) -> None:
+    """Raises ExportError, naming an image, unless the float32 graph, to which 8 bits are compared, is the detector."""
+    few = good.take(range(min(len(good.names), MOST_IMAGES)))
+    defects, difficult = defects[: _DEFECTS * len(few.names)], hard(np.asarray(few.images[0]))
+    names = (*few.names, *(f"simulated defect {i}" for i in range(len(defects))), *difficult)
+    inputs = np.concatenate([few.images, defects, np.stack(list(difficult.values()))])
+    trials = Trials(names, inputs, detector(inputs))
+    measure(detector, run_all(run, trials), trials)
 
 
 def compare(runs: tuple[Run, Run], good: np.ndarray, defects: np.ndarray) -> tuple[float, tuple[float, float]]:
