@@ -13,12 +13,13 @@ import onnx
 
 from gnl_jax.data.pixels import pixel_hash
 from gnl_jax.deploy.onnx import int8
+from gnl_jax.deploy.onnx.check import check_measured
 from gnl_jax.deploy.onnx.graph import Graph
 from gnl_jax.deploy.onnx.int8 import compare, export_int8
 from gnl_jax.deploy.onnx.model import make_graph
 from gnl_jax.deploy.onnx.quantise import quantised_nodes
 from gnl_jax.deploy.onnx.runtime import load
-from gnl_jax.deploy.trials import ExportError, pasted
+from gnl_jax.deploy.trials import ExportError, pasted, squares
 from gnl_jax.detection.parts import good_images
 
 pytestmark = pytest.mark.usefixtures("small_network")
@@ -77,6 +78,29 @@ def test_a_model_that_resizes_scores_alike(made, tmp_path):
     a, b = load(tmp_path / "a.onnx"), load(tmp_path / "b.onnx")
     assert (a.manifest["resizes"], b.manifest["resizes"]) == (False, True)
     assert a(made[1])["score"].tobytes() == b(made[1])["score"].tobytes()
+
+
+def test_a_model_that_resizes_images_of_another_size_scores_alike(made, tmp_path):
+    detector, native = made[0], made[1].repeat(2, axis=1)
+    seen = squares(detector, list(native))
+    assert not np.array_equal(seen, made[1])
+    hashes, manifest = [*map(pixel_hash, seen)], detector.record.manifest
+    data = {**manifest["data"], "fit": hashes[:LEARN], "calibration": hashes[LEARN:]}
+    record = dataclasses.replace(detector.record, manifest={**manifest, "data": data})
+    own = dataclasses.replace(detector, record=record)
+    for name, size in (("a.onnx", None), ("b.onnx", (2 * SIZE, SIZE))):
+        export((own, native), tmp_path / name, calibration=seen[LEARN:], input_size=size)
+    a, b = load(tmp_path / "a.onnx"), load(tmp_path / "b.onnx")
+    np.testing.assert_allclose(b(native)["score"], a(seen)["score"], rtol=1e-6)
+
+
+def test_a_model_that_scores_otherwise_than_the_one_that_set_the_thresholds_is_refused(made):
+    limit = made[0].record.thresholds[1]
+    measured = {1: {"score": np.float32([0, limit, 2 * limit])}}
+    check_measured(made[0], {1: {"score": np.float32([1e-7 * limit, limit, 2 * limit])}}, measured)
+    off = {1: {"score": np.float32([0, limit * (1 + 1e-5), 2 * limit])}}
+    with pytest.raises(ExportError, match=r"^int8: image 1: score of the model to be written is .* in a batch of 1"):
+        check_measured(made[0], off, measured)
 
 
 def test_other_images_set_no_range_and_no_threshold(made, tmp_path):

@@ -130,6 +130,25 @@ def check_decisions(detector: Detector, outputs: Outputs, trials: Trials, where:
     return turned
 
 
+def check_measured(detector: Detector, outputs: Outputs, measured: Outputs) -> None:
+    """Raises ExportError unless scores and drift are those that set the thresholds, within `LEAST_BAND`.
+
+    Relative to the number or the nearest threshold, whichever is larger: an image in the bank has a score of nearly 0.
+    """
+    for kind in ("score", "drift"):
+        limits = [abs(limit.value) for limit in thresholds(detector) if limit.kind == kind]
+        least = min(limits, default=float(np.finfo(np.float32).tiny))
+        for size, got in outputs.items():
+            if kind not in got:
+                continue
+            a, b = (np.asarray(x[kind], np.float64) for x in (got, measured[size]))
+            for i in np.flatnonzero(~(np.abs(a - b) <= LEAST_BAND * np.maximum(np.abs(b), least)))[:1]:
+                raise ExportError(
+                    f"int8: image {i}: {kind} of the model to be written is {a[i]:.8g} in a batch of {size}, expected "
+                    f"{b[i]:.8g} as in the model that set the thresholds"
+                )
+
+
 def _outside(detector: Detector, got: dict[str, np.ndarray], band: Band) -> np.ndarray:
     """Where the graph's own numbers are outside all bands: bool [n]."""
     away = [np.abs(got[t.kind] - t.value) > getattr(band, t.kind) * abs(t.value) for t in thresholds(detector)]

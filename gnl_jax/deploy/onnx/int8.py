@@ -10,7 +10,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gnl_jax.data.pixels import pixel_hash
-from gnl_jax.deploy.onnx.check import BATCHES, Outputs, Trials, check_decisions, make_band, measure, run_all
+from gnl_jax.deploy.onnx.check import (
+    BATCHES,
+    Outputs,
+    Trials,
+    check_decisions,
+    check_measured,
+    make_band,
+    measure,
+    run_all,
+)
 from gnl_jax.deploy.onnx.decision import EXACT, Band, bounds
 from gnl_jax.deploy.onnx.export import check_shapes, metadata, write_model
 from gnl_jax.deploy.onnx.model import check_exportable, make_graph
@@ -107,7 +116,10 @@ def export_int8(
         "bounds": {"correlation": LEAST_CORRELATION, "auroc": MOST_LOST},
     }
     data = _quantised(own, native, band=band, about=about, **options)
-    _check(own, data, images=native, calibration=anew.images, defects=defects, band=band, input_size=input_size)
+    shown = np.concatenate([anew.images.images, defects])
+    if input_size is not None:  # native pixels of calibration images are not kept, those of training images are
+        shown, outputs = native, run_all(runs[1], Trials((), seen, Prediction(None)))
+    _check(own, data, shown, measured=outputs, band=band)
     sizes, seconds = (len(exact), len(data)), _seconds(runs, anew.images.images)
     counts = (len(seen), len(anew.images.images), len(defects))
     paths = write_model(Path(path), data, about)
@@ -192,10 +204,19 @@ def _disagreement(detector: Detector, outputs: Outputs) -> Band:
     return Band(**found)
 
 
-def _check(detector, data, *, images, calibration, defects, band, input_size) -> None:
-    """Raises ExportError unless the model decides as its own numbers and thresholds say, in each batch size."""
-    inputs = images if input_size else np.concatenate([calibration.images, defects])
+def _check(detector: Detector, data: bytes, inputs: np.ndarray, *, measured: Outputs, band: Band) -> None:
+    """Checks the model that is written, in each batch size.
+
+    Args:
+        inputs: as this model takes them.
+        measured: of the model that set the thresholds, for the same images.
+
+    Raises:
+        ExportError: the model scores otherwise than that one, or decides otherwise than its own numbers and thresholds
+            say.
+    """
     outputs = run_all(onnxruntime_run(data), Trials((), inputs, Prediction(None)))
+    check_measured(detector, outputs, measured)
     one = outputs[BATCHES[0]]
     trials = Trials(
         tuple(f"image {i}" for i in range(len(inputs))), inputs, Prediction(one["score"], None, one.get("drift"))
