@@ -52,7 +52,8 @@ def scoring_variables(
     with jax.default_matmul_precision(precision):
         for kind, method in methods.items():
             variables = dict(method.finish(method.frozen, state, images))
-            if "drift" not in variables and method.make_drift is not None:
+            # Banks measured it as they were made, unless one image is all there is.
+            if not {"drift", "banks"} & variables.keys() and method.make_drift is not None:
                 variables["drift"] = method.make_drift(variables, images)
             matchings[kind] = {name: variables.pop(name) for name in (*method.own, "drift") if name in variables}
             shared = variables

@@ -20,6 +20,7 @@ from gnl_jax.detection.record import Record, folder_drift, rule_record
 from gnl_jax.detection.threshold import OK, RateError, Rules, make_drift_rule, make_rules
 from gnl_jax.detection.verdict import Choice, choose, probably_blind
 from gnl_jax.detection.windowed import squares_to_learn
+from gnl_jax.methods.base import Method
 from gnl_jax.methods.build import build_method, matmul_precision
 
 PyTree = Any
@@ -133,16 +134,18 @@ def recalibrate(
         check_distinct(good.hashes, good.names, data.get(name, ()), what=f"used for {used}")
     parts = list(dict.fromkeys(good.parts))
     rules, notes = _rules(record.rules, len(parts), ng=ng, review=review, confidence=confidence)
-    half = len(parts) // 2 if len(parts) >= WITH_OWN_REFERENCE else 0
-    reference, tested = (good.take([i for i, p in enumerate(good.parts) if p in side]) for side in _sides(parts, half))
     matchings, shared = dict(record.matchings), shared_variables(detector)
+    methods = {kind: _method(detector, kind, {**shared, **extras}) for kind, extras in matchings.items()}
+    measured = all(method.make_drift is not None for method in methods.values())
+    half = len(parts) // 2 if measured and len(parts) >= WITH_OWN_REFERENCE else 0
+    reference, tested = (good.take([i for i, p in enumerate(good.parts) if p in side]) for side in _sides(parts, half))
     if half:
         held = squares_to_learn(reference, detector.grid, detector.variables.get("region")).images
         matchings = {
-            kind: {**extras, **_new_drift(detector, kind, {**shared, **extras}, held)}
+            kind: {**extras, **_new_drift(detector, methods[kind], {**shared, **extras}, held)}
             for kind, extras in record.matchings.items()
         }
-    else:
+    elif measured:
         notes.append(
             f"drift is still measured against the old condition: a new reference takes {WITH_OWN_REFERENCE} parts"
         )
@@ -192,13 +195,14 @@ def recalibrate(
     return Recalibrated(fresh, notes, blind)
 
 
-def _new_drift(detector: Detector, kind: str, variables: PyTree, images: ImageSource) -> PyTree:
-    """The entry "drift" of a matching, measured against these images; none where the method measures none."""
+def _method(detector: Detector, kind: str, variables: PyTree) -> Method:
     config = detector.require_record().config
-    method = detector.method or build_method(config, matching=kind, frozen=variables.get("teacher"))
-    if method.make_drift is None:
-        return {}
-    with jax.default_matmul_precision(matmul_precision(config)):
+    return detector.method or build_method(config, matching=kind, frozen=variables.get("teacher"))
+
+
+def _new_drift(detector: Detector, method: Method, variables: PyTree, images: ImageSource) -> PyTree:
+    """The entry "drift" of a matching, measured against these images."""
+    with jax.default_matmul_precision(matmul_precision(detector.require_record().config)):
         return {"drift": method.make_drift(variables, images)}
 
 

@@ -108,14 +108,16 @@ def augmix(key: jax.Array, images: jax.Array, **options: Any) -> jax.Array:
 
     Raises ValueError for an option out of range or images of another shape or type.
     """
+    return augmix_each(jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(len(images))), images, **options)
+
+
+def augmix_each(keys: jax.Array, images: jax.Array, **options: Any) -> jax.Array:
+    """`augmix` with a key for each image, [b]."""
     chosen = AugMixOptions(**options)
     if images.dtype != jnp.uint8 or images.ndim != 4 or images.shape[-1] != 3:
         raise ValueError(f"images: expected uint8 [b h w 3], got {images.dtype} {list(images.shape)}")
 
-    def draw(position):
-        return sample_augmix(jax.random.fold_in(key, position), **chosen._asdict())
-
-    samples = jax.vmap(draw)(jnp.arange(images.shape[0]))
+    samples = jax.vmap(lambda key: sample_augmix(key, **chosen._asdict()))(keys)
 
     def form(over):
         return over(partial(apply_augmix, operations=chosen.all_operations, over=over))

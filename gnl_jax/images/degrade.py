@@ -22,8 +22,12 @@ def degrade(key: jax.Array, images: jax.Array) -> jax.Array:
     Returns:
         float32 in [0, 255], [b h w 3].
     """
+    return degrade_each(jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(len(images))), images)
+
+
+def degrade_each(keys: jax.Array, images: jax.Array) -> jax.Array:
+    """`degrade` with a key for each image, [b]."""
     images = jnp.asarray(images, jnp.float32)
-    keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(len(images)))
     return jnp.clip(jax.vmap(_degrade_one)(keys, images), 0, 255)
 
 

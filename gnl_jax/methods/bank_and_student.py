@@ -84,6 +84,7 @@ def bank_and_student(
         own=(*bank.own, "scales"),
         score_without=score,
         finish_bytes=bank.finish_bytes,
+        make_drift=bank.make_drift,
     )
 
 

@@ -14,13 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from gnl_jax.batches import images_of_a_pass
-from gnl_jax.images.augmix import augmix
-from gnl_jax.images.degrade import degrade
 from gnl_jax.methods.bank_candidates import Candidates, bank_needs, bank_rows
 from gnl_jax.methods.bank_drift import DRIFT_IMAGES, drift_entry, drift_images
 from gnl_jax.methods.bank_memory import check_memory
 from gnl_jax.methods.bank_options import BankOptions
 from gnl_jax.methods.bank_rows import make_bank
+from gnl_jax.methods.bank_views import BANK_VIEWS, view_keys
 from gnl_jax.methods.base import parts_of
 from gnl_jax.methods.memory_bank import at_side, embed, matched_stages, network_input
 from gnl_jax.methods.scoring import Scoring, anchor_images
@@ -31,11 +30,6 @@ from gnl_jax.progress import progress_bar
 
 PyTree = Any
 CHUNK = 8  # images of 256x256 of a pass at once
-# Views of a good image whose patches may be in the bank too: (key, images uint8 [b s s 3], options) -> in [0, 255].
-BANK_VIEWS = {
-    "augmix": lambda key, images, options: augmix(key, images, **options.augmix._asdict()),
-    "degraded": lambda key, images, options: degrade(key, images),
-}
 
 
 class Networks(NamedTuple):
@@ -184,7 +178,7 @@ def draw_patches(
     program = patch_programs(networks, pixels, options=options, scoring=scoring)
     shape = images[np.zeros(1, np.int64)].shape[1:]
     sample = jax.ShapeDtypeStruct((pass_images(shape[0], options), *shape), jnp.uint8)
-    shapes, looks = jax.eval_shape(program["clean"], networks.variables, references, sample, jnp.int32(0), jnp.int32(0))
+    shapes, looks = jax.eval_shape(program["clean"], networks.variables, references, sample, *[jnp.int32(0)] * 3)
     ranked = np.asarray(ranked)[: drift_images(looks)]
     place = {int(image): i for i, image in enumerate(np.sort(ranked))}
     ranks = {stage: np.empty((len(place), *look.shape[1:]), np.float32) for stage, look in looks.items()}
@@ -199,7 +193,7 @@ def draw_patches(
         start = 0
         for batch, count in in_chunks(images, everything, options, f"patches, {view}"):
             embeddings, looked = program[view](
-                networks.variables, references, batch, jnp.int32(v), jnp.int32(first + start)
+                networks.variables, references, batch, jnp.int32(v), jnp.int32(first), jnp.int32(start)
             )
             for collector, embedding in zip(collectors, embeddings, strict=True):
                 collector.take(np.asarray(embedding[:count]), view=v, start=start)
@@ -214,13 +208,16 @@ def draw_patches(
 def patch_programs(
     networks: Networks, pixels: PyTree | None, *, options: BankOptions, scoring: Scoring
 ) -> dict[str, Callable]:
-    """For each view a program: (variables, references, images, view's number, first image's) -> embeddings, ranks."""
+    """For each view a program: (variables, references, images, view's number, first, start) -> embeddings, ranks.
+
+    first, start: as for `view_keys`.
+    """
     teacher, key = networks.teacher, jax.random.key(scoring.seed)
 
-    def run(variables, references, batch, v, start, *, view: str):
+    def run(variables, references, batch, v, first, start, *, view: str):
         seen = batch
         if view != "clean":
-            drawn = jax.random.fold_in(jax.random.fold_in(key, v), start)
+            drawn = view_keys(jax.random.fold_in(key, v), first=first, start=start, n=len(batch))
             seen = BANK_VIEWS[view](drawn, batch, options)
         x = network_input(seen, pixels, preprocess=networks.preprocess, dtype=networks.dtype)
         stages_of, embeddings = {}, []
@@ -237,8 +234,8 @@ def patch_programs(
                     alpha=scoring.alpha,
                 )
             embeddings.append(embed(stages_of[side].matched, spec.stages, {}, options=options))
-        first = next(iter(stages_of.values())).before
-        ranks = {str(k): middle_ranks(first[k - 1]).astype(jnp.float32) for k in options.drift}
+        before = next(iter(stages_of.values())).before
+        ranks = {str(k): middle_ranks(before[k - 1]).astype(jnp.float32) for k in options.drift}
         return embeddings, ranks if view == "clean" else {}
 
     return {view: jax.jit(functools.partial(run, view=view)) for view in ("clean", *options.views)}

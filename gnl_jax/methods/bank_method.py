@@ -9,10 +9,12 @@ import jax
 from ml_collections import ConfigDict
 
 from gnl_jax.images.views import normalise
-from gnl_jax.methods.bank_fit import BANK_VIEWS, Networks, make_banks
+from gnl_jax.methods.bank_fit import Networks, make_banks
 from gnl_jax.methods.bank_growth import add_to_banks, drop_from_banks, shaped_by_fit
 from gnl_jax.methods.bank_need import bank_bytes
+from gnl_jax.methods.bank_new_drift import bank_drift
 from gnl_jax.methods.bank_options import CORESETS, SCORES, BankOptions, parse_sizes
+from gnl_jax.methods.bank_views import BANK_VIEWS
 from gnl_jax.methods.base import Method
 from gnl_jax.methods.choices import PRECISIONS, check_choice, choose
 from gnl_jax.methods.memory_bank import score_batch
@@ -58,6 +60,10 @@ def bank_method(
         networks = Networks(teacher, variables["teacher"], preprocess, dtype)
         return add_to_banks(networks, variables, images, options=options, scoring=scoring)
 
+    def drift(variables: PyTree, images) -> PyTree:
+        networks = Networks(teacher, variables["teacher"], preprocess, dtype)
+        return bank_drift(networks, variables, images, options=options, scoring=scoring)
+
     def finish_bytes(images: int, size: int) -> int:
         networks = Networks(teacher, variables, preprocess, dtype)
         return bank_bytes(networks, images=images, size=size, options=options, scoring=scoring)
@@ -77,6 +83,7 @@ def bank_method(
         drop=drop_from_banks,
         shaped=shaped_by_fit,
         finish_bytes=finish_bytes,
+        make_drift=drift,
     )
 
 
@@ -130,6 +137,16 @@ def bank_options(config: ConfigDict, teacher: Teacher, *, size: int) -> BankOpti
         raise ValueError(f"{field}.embedding: got 'class', expected another: the teacher has no class token")
     if config.embedding == "tokens" and len(set(teacher.strides)) > 1:
         raise ValueError(f"{field}.embedding: got 'tokens', expected 'patches': the teacher's stages differ in size")
+    if config.embedding == "class" and last in options.matched:
+        raise ValueError(
+            f"{field}.matched: got {options.matched} with the class token, expected stages before {last}: the last "
+            "stage's token is not matched"
+        )
+    if config.embedding == "class" and options.last_alpha != 1:
+        raise ValueError(
+            f"{field}.last_alpha: got {options.last_alpha} with the class token, expected 1, the default: the last "
+            "stage's token is not matched"
+        )
     pooled = options.embedding == "pooled" and last in options.matched and any(last in spec.stages for spec in sizes)
     if pooled and options.last_alpha == 1:
         raise ValueError(

@@ -33,7 +33,7 @@ def bank_bytes(networks: Networks, *, images: int, size: int, options: BankOptio
         program = reference_program(networks, pixels, options=options)
         references = jax.tree.map(_of_one, jax.eval_shape(program, networks.variables, batch))
     program = patch_programs(networks, pixels, options=options, scoring=scoring)["clean"]
-    arguments = (networks.variables, references, batch, jnp.int32(0), jnp.int32(0))
+    arguments = (networks.variables, references, batch, *[jnp.int32(0)] * 3)
     passing, (embeddings, looks) = program_bytes(program, *arguments)  # other views take no more
     needs = bank_needs(
         embeddings, images=images, rows=lambda i, total: bank_rows(total, rows=options.rows), options=options

@@ -215,6 +215,9 @@ def test_some_of_the_new_parts_can_calibrate():
 
 def test_a_recalibrated_detector_keeps_the_drift_it_was_recalibrated_to():
     new = recalibrate(fitted(), good(images(40, seed=8)), parent="a", condition="night", say=lambda text: None).detector
+    was, now = (detector.variables["drift"]["barycentre"]["1"] for detector in (fitted(), new))
+    assert (np.asarray(was) != np.asarray(now)).any()
+    assert len(new.record.manifest["data"]["drift_reference"]) == 20
     grown = add(detector=new, calibration=good(images(40, seed=8)))
     assert len(grown.record.calibration.drift) == 20
     np.testing.assert_array_equal(

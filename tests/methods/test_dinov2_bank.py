@@ -153,6 +153,8 @@ def test_named_configurations():
             {"teacher.arch": "resnet18"},
             "embedding: got 'class', expected another: .* no class token",
         ),
+        ("dinov2_image_bank", {"matched": (3,)}, r"matched: got \(3,\) with the class token, expected stages before 3"),
+        ("dinov2_image_bank", {"last_alpha": 0.5}, "last_alpha: got 0.5 with the class token, expected 1, the default"),
         ("kdad", {"dataset.size": 448}, "teacher.arch: got 'dinov2_tiny', expected one of vgg16 for method 'kdad'"),
     ],
 )

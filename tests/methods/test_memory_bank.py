@@ -24,7 +24,9 @@ from small_banks import (
 )
 
 from gnl_jax.config import default_config, set_method
+from gnl_jax.images.degrade import degrade, degrade_each
 from gnl_jax.methods.bank_options import BankOptions, BankSize
+from gnl_jax.methods.bank_views import view_keys
 from gnl_jax.methods.base import GroupedImages
 from gnl_jax.methods.build import build_method
 from gnl_jax.methods.drift import make_drift
@@ -185,6 +187,22 @@ def test_the_same_bits_again_and_another_bank_from_another_seed():
     assert not np.array_equal(first["banks"]["0"]["rows"], other["banks"]["0"]["rows"])
 
 
+def test_views_do_not_depend_on_how_many_images_pass_at_once():
+    images = pictures(11)
+    options = ALL._replace(views=("degraded",))
+    all_at_once, three = (fitted(make(options._replace(batch_size=b)), images)["banks"]["0"] for b in (0, 3))
+    np.testing.assert_allclose(all_at_once["rows"], three["rows"], rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(all_at_once["owners"], three["owners"])
+
+
+def test_the_key_of_an_image_is_that_of_passes_of_eight():
+    """As before batches were chosen: the first key from the pass's first image, the second from the place in it."""
+    key, images = jax.random.key(3), pictures(7)
+    of_pass = degrade(jax.random.fold_in(key, 20 + 8), images)  # images 8 to 14 of those added to a bank of 20
+    keys = view_keys(key, first=20, start=9, n=3)
+    np.testing.assert_array_equal(degrade_each(keys, images[1:4]), of_pass[1:4])
+
+
 class Streamed:
     """Images that are only had by asking for some of them."""
 
@@ -305,6 +323,8 @@ def test_drift_is_measured_as_by_the_other_detectors(scoring):
         matched["matching"] = "efdm"
     expected = make_drift(VARIABLES, GOOD, model=model, preprocess=preprocess, **matched)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), variables["drift"], expected)
+    again = method.make_drift(variables, GOOD)  # as after recalibration, from images of its own
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), variables["drift"], again)
     darker = (GOOD * 0.6).astype(np.uint8)
     found = score(method, variables, np.concatenate([GOOD, darker])).drift
     spreads = [spread[0] for spread in variables["drift"]["spread"].values()]
