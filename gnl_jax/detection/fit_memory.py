@@ -1,5 +1,6 @@
 """How much memory a fit takes, and the batch that fits: decided from shapes before anything is trained or built."""
 
+import dataclasses
 import functools
 import math
 import os
@@ -129,6 +130,11 @@ def _training(
         config.train.batch_size = even_batch(images, at_most=config.train.batch_size)
     if _certain(rough := _rough(config, images), config, available):
         return rough
+    method = without_weights(config)
+    if method.finish_bytes is not None:  # a bank beside the student, which smaller batches do not help
+        bank = fit_need(config, dataclasses.replace(method, phases=()), images)
+        if bank.all > available:
+            return bank
     found, wanted = need(), config.train.batch_size
     if found.all > available and config.train.feature_budget_mb:
         config.train.feature_budget_mb = 0.0
@@ -207,7 +213,7 @@ def _refusal(
     has = f"{available / GB:.1f} GB {'may be taken' if options.memory is not None else 'can be had'}"
     found = largest_size(config, need, images, own=own, available=available)
     would = f"a size of {found} (--size {found})" if found else "more memory: no size fits"
-    fewer = "" if method.phases else ", or fewer method.memory_bank.rows and candidates"
+    fewer = "" if method.finish_bytes is None else ", or fewer method.memory_bank.rows and candidates"
     overrule = "" if options.memory is not None else "; --memory GB overrules what can be had"
     return f"{takes}, and {has}; expected {would}{fewer}{overrule}"
 

@@ -94,6 +94,20 @@ def test_nothing_free_is_not_the_same_as_not_known(measured, monkeypatch):
         plan(config("matched_bank"), 0.5, monkeypatch)
 
 
+def test_a_bank_beside_a_student_is_not_helped_by_smaller_batches(monkeypatch):
+    asked = []
+
+    def need(config, method, images):
+        asked.append(len(method.phases))
+        return Need(GB, 5 * GB)
+
+    monkeypatch.setattr(fit_memory, "fit_need", need)
+    monkeypatch.setattr(fit_memory, "largest_size", lambda *arguments, **options: 0)
+    with pytest.raises(ValueError, match=r"in batches of 16 takes .*, or fewer method\.memory_bank\.rows and candid"):
+        plan(config("bank_and_student"), 3, monkeypatch)
+    assert asked == [0]  # training is not looked at
+
+
 def test_a_resumed_training_keeps_its_batches(measured, monkeypatch, tmp_path):
     begun, _ = plan(config(), 4, monkeypatch)
     save_config(tmp_path, begun)
