@@ -88,6 +88,7 @@ def test_every_way_in_has_the_same_scores(line, tmp_path):
     assert [(row["decision"], row["score"], row["drift"]) for row in rows] == [(e[0], e[2], e[4]) for e in expected]
 
 
+@pytest.mark.slow
 def test_a_pickled_detector_is_the_same(line):
     one, image = load(line.detector), digits()[1][0]
     other = pickle.loads(pickle.dumps(one))
@@ -192,6 +193,7 @@ def test_recalibration_makes_a_new_file_that_names_the_old_one(line, tmp_path, c
     assert decisions.count("REVIEW") <= 1
 
 
+@pytest.mark.slow
 def test_enough_parts_give_a_drift_reference_of_their_own(line, tmp_path, capsys):
     """Half of them; the other half calibrates drift, and the folder's alarm works again."""
     dark = (digits()[1] * 0.4).astype(np.uint8)
@@ -220,6 +222,7 @@ def test_enough_parts_give_a_drift_reference_of_their_own(line, tmp_path, capsys
     assert "were used for calibration" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_threshold_above_all_that_was_good_before_is_said(line, tmp_path, capsys):
     """Defective parts taken for good ones of a new condition."""
     write_images(tmp_path / "new", digits()[2][20:32])
@@ -324,6 +327,7 @@ def test_the_shift_report_refuses_images_that_it_was_fitted_to(line, tmp_path, c
     assert "were used for" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("precision", "arch"), [("float32", "resnet10"), pytest.param("tf32", "resnet18", marks=pytest.mark.slow)]
 )
@@ -339,7 +343,7 @@ def test_fitting_from_a_folder(tmp_path, capsys, monkeypatch, precision, arch):
     assert "59 good images: 40 to learn from, 19 to calibrate" in out
     assert "part.gnl.fit.html" in err
     page = (tmp_path / "part.gnl.fit.html").read_text()
-    assert page.count("<figure>") == 10
+    assert page.count('<div class="pair">') == 10
     assert not (tmp_path / "part.gnl.run").exists()
     manifest = read_container(tmp_path / "part.gnl").manifest
     assert manifest["data"]["excluded"] == ["005.png"]

@@ -144,6 +144,7 @@ def test_code_that_fits_runs_as_shown(name, tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out.splitlines()[-1] in ("OK", "REVIEW")
 
 
+@pytest.mark.slow
 def test_every_public_name_is_documented():
     """Of all modules that the reference shows; the site's build holds the reference to the same names."""
     sys.path.insert(0, str(ROOT / "docs/_ext"))

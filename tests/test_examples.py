@@ -4,12 +4,14 @@ import runpy
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from gnl_jax.data.digits import digits_task
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
+@pytest.mark.slow
 def test_a_loop_of_ones_own():
     assert len((EXAMPLES / "custom_loop.py").read_text().splitlines()) <= 75
     names = runpy.run_path(str(EXAMPLES / "custom_loop.py"))

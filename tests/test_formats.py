@@ -14,6 +14,8 @@ from gnl_jax.config_io import load_config
 from gnl_jax.data.protocol import LabelledImages, Task
 from gnl_jax.deploy import runtime
 from gnl_jax.evaluation.restore import restore_detector
+from gnl_jax.methods import distillation
+from gnl_jax.methods.reverse_distillation import stage_shapes
 from gnl_jax.nn import resnet
 from gnl_jax.nn.blocks import ARCHITECTURES, Architecture
 from gnl_jax.nn.resnet import ResNet, init_teacher
@@ -47,6 +49,12 @@ def thin_networks(monkeypatch):
         bundled=None,
     )
     monkeypatch.setitem(TEACHERS, "resnet10", teacher)
+    known = (stage_shapes, distillation._live_parts)  # by the name of the architecture
+    for function in known:
+        function.cache_clear()
+    yield
+    for function in known:
+        function.cache_clear()
 
 
 @functools.cache

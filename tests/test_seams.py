@@ -191,6 +191,7 @@ class Norm(nn.Module):
         return BatchNorm(name="bottleneck")(stages[-1], valid), tuple(decoded)
 
 
+@pytest.mark.slow
 def test_a_step_is_a_function_like_any_other():
     """Jitted, over keys, over steps, and differentiated: what plain calls give."""
     model, tx = Model(Pyramid(), Norm()), optax.sgd(0.1)

@@ -451,6 +451,7 @@ def test_a_real_network_with_matching_and_drift(tmp_path):
     assert not re.search(rb"\.py|/gnl_jax|/home/", content.program)
 
 
+@pytest.mark.slow
 def test_a_memory_banks_program_takes_any_number_of_images():
     """One and three, with two sizes, matched: what the detector says of them."""
     sizes = (BankSize(Fraction(1), (2,)), BankSize(Fraction(1, 2), (1,)))

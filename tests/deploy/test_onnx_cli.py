@@ -10,6 +10,8 @@ from test_onnx_export import good_images, matched
 from gnl_jax.deploy.onnx.runtime import read_model
 from gnl_jax.detection.artifact import save
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
@@ -26,6 +28,7 @@ def arguments(folder, *more):
     return ["export", str(folder / "part.gnl"), "--images", str(folder / "good"), *more]
 
 
+@pytest.mark.slow
 def test_the_command_writes_and_says_what_was_measured(folder, tmp_path, capsys):
     out = tmp_path / "part.onnx"
     assert status(arguments(folder, "--format", "onnx", "--out", str(out))) == 0

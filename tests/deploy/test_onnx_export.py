@@ -127,12 +127,14 @@ def test_a_matched_detector_with_region_references_and_drift(shipped):
     assert {file.name for file in path.parent.iterdir()} == {"part.onnx", "part.onnx.json", "gnl_onnx.py"}
 
 
+@pytest.mark.slow
 def test_an_unmatched_detector_is_within_1e_5(tmp_path):
     exported = export_onnx(unmatched(), tmp_path / "part.onnx", images=good_images(3, seed=2))
     assert max(exported.errors.values()) <= check.UNMATCHED
     compared(unmatched(), tmp_path / "part.onnx", check.UNMATCHED)
 
 
+@pytest.mark.slow
 def test_a_model_that_resizes_for_tensorrt(tmp_path, monkeypatch):
     images = good_images(3, seed=2, shapes=[(40, 48)])
     path = tmp_path / "part.onnx"
@@ -269,6 +271,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", BROKEN)
 def test_a_model_that_differs_is_not_written_and_the_image_is_named(what, tmp_path, monkeypatch):
     change, message = BROKEN[what]

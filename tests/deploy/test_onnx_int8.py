@@ -74,6 +74,7 @@ def test_it_decides_by_its_own_calibration(made, tmp_path, caplog):
     assert caplog.text == ""
 
 
+@pytest.mark.slow
 def test_a_model_that_resizes_scores_alike(made, tmp_path):
     """Its images are the squares: the resize changes none of their bits."""
     export(made, tmp_path / "a.onnx")

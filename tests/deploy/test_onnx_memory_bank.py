@@ -11,6 +11,8 @@ from gnl_jax.deploy.onnx.serialise import serialise
 from gnl_jax.detection.artifact import use_matching
 from gnl_jax.images.resize import resize
 
+pytestmark = pytest.mark.slow
+
 SIZE = 64
 
 

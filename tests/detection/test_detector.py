@@ -46,6 +46,7 @@ def test_with_a_record_what_it_is_stands_in_three_lines(detector):
     manifest = {
         "config": {"method": {"name": "gnl"}, "teacher": {"arch": "resnet18", "weights": "imagenet"}},
         "matching": "efdm",
+        "image": {},
         "rules": {"ng": None, "review": rule_record(make_rule(Fraction(1, 20), 19)), "drift": None},
         "data": {"fit": ["hash"] * 41},
         "made": {

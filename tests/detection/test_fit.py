@@ -98,6 +98,7 @@ def test_fitting_again_gives_the_same_bits():
     np.testing.assert_array_equal(again.record.calibration.drift, fitted()[0].record.calibration.drift)
 
 
+@pytest.mark.slow
 def test_a_student_of_elsewhere_takes_the_place_of_training(tmp_path):
     """The trained student, written as the published code would: the same scores to the last bit."""
     student, tensors = fitted()[0].variables["student"], {}

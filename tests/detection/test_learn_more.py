@@ -72,6 +72,7 @@ def assert_same(a, b):
         np.testing.assert_array_equal(a[name], b[name], err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("coreset", ["k_center", "random"])
 def test_the_bank_grows_in_proportion_and_what_was_there_stays(coreset):
     old = fitted(coreset)
@@ -271,6 +272,7 @@ def test_without_a_rate_export_and_shift_refuse_and_recalibration_gives_one(tmp_
     assert again.detector.record.manifest["clean_maximum"] == new.detector.record.calibration.score[-1]
 
 
+@pytest.mark.slow
 def test_few_images_grow_until_some_can_calibrate():
     said = []
     detector, _ = fit_bank(images(6), make_method())
@@ -286,6 +288,7 @@ def test_few_images_grow_until_some_can_calibrate():
         add(images(2, seed=5), grown)
 
 
+@pytest.mark.slow
 def test_both_matchings_and_the_region_learn():
     """As `gnl-jax fit` makes it, from a configuration, and only where it looks."""
     bank = set_method(config(), "matched_bank")
@@ -306,6 +309,7 @@ def test_both_matchings_and_the_region_learn():
     assert_same(remove(one, MORE, calibration=old), detector)
 
 
+@pytest.mark.slow
 def test_the_commands(tmp_path, monkeypatch, capsys):
     method = make_method(rows=63, coreset="k_center")
     monkeypatch.setattr(artifact, "load", functools.partial(load, method=method))

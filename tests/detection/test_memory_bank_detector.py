@@ -49,6 +49,7 @@ def test_of_one_part_none_can_be_left_out():
         predict_as_new(detector, good_images(images, fitted.config().dataset))
 
 
+@pytest.mark.slow
 def test_from_images_to_a_file_with_the_weights_in_the_package(tmp_path, monkeypatch):
     """ "0" is good: ResNet-18, 64 pixels, matched; nothing is downloaded and nothing trained."""
     monkeypatch.delenv("GNL_JAX_TEACHER", raising=False)
@@ -75,6 +76,7 @@ def test_from_images_to_a_file_with_the_weights_in_the_package(tmp_path, monkeyp
     assert found.drift.shape == (32,)
 
 
+@pytest.mark.slow
 def test_a_run_without_training_is_evaluated(tmp_path):
     """As `experiments/train.py` and `evaluate.py` do it: no step, a row for each matching."""
     config = set_method(default_config(), "matched_bank")

@@ -140,6 +140,7 @@ def test_what_nobody_used_is_removed(tmp_path):
     assert not path.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("fitted")
 @pytest.mark.usefixtures("small_network")
 def test_a_detector_starts_without_its_networks(tmp_path):

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import pytest
 
 from gnl_jax.detection.sharding import bank_mesh, shard_banks
 
 HERE = Path(__file__).parent
 
 
+@pytest.mark.slow
 def test_any_number_of_devices_scores_as_one(tmp_path):
     environment = dict(os.environ)
     environment["XLA_FLAGS"] += " --xla_force_host_platform_device_count=4"

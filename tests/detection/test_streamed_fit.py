@@ -28,6 +28,7 @@ def folder(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_same_detector_and_page(folder, tmp_path, monkeypatch):
     config, options = fitted.config(), FitOptions(region=Region(roi=(4, 0, 24, 32)))
     method = small_banks.make(BankOptions(rows=50), small_banks.MATCHED)

@@ -48,6 +48,7 @@ def test_restored_arrays_are_those_saved(run, detector):
         assert np.asarray(one).tobytes() == np.asarray(other).tobytes()
 
 
+@pytest.mark.slow
 def test_a_row_for_each_matching(run):
     config = load_config(run)
     config.eval.matching, config.eval.anchor, config.eval.anchors = ("none", "efdm"), "random", 2

@@ -30,6 +30,7 @@ def test_rates_that_so_few_parts_do_not_support_are_left_out():
     assert [row["rate"] for row in found] == [0.05, 0.10]
 
 
+@pytest.mark.slow
 def test_all_divisions_of_a_pool_keep_the_promise_exactly():
     # Over every division of 8 parts into 4 and 4, the mean fraction stopped at 20 % is 1 in 5: k / (n + 1).
     pool, stopped = range(8), []
@@ -43,6 +44,7 @@ def test_all_divisions_of_a_pool_keep_the_promise_exactly():
     assert abs(drawn.summary()["deviations"]) < 4
 
 
+@pytest.mark.slow
 def test_a_calibration_unlike_the_test_would_be_seen():
     """The spread is that of exchangeable parts: a fifth more alarms than promised is many deviations away."""
     drawn = redraw(np.arange(99, dtype=np.float32), 27, Fraction(1, 20), draws=400)

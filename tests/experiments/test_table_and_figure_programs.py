@@ -17,6 +17,7 @@ def results(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_table_is_printed_and_written(results, tmp_path):
     done = programs.run("tables", "--table=3", f"--results={results}")
     assert (done.returncode, done.stderr) == (0, "")

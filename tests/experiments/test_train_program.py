@@ -40,6 +40,7 @@ def test_wrong_configuration_files(tmp_path):
     assert "no/such/file.py" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("override", "line"),
     [

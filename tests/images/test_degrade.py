@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from scipy.ndimage import gaussian_filter
 
 from gnl_jax.images.degrade import NOISE, SIGMA, _blur, degrade
@@ -20,6 +21,7 @@ def test_blur_is_scipys():
         np.testing.assert_allclose(found, np.stack(expected, -1), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_half_are_noisy_within_the_range():
     """On grey images blur changes nothing: what varies is the noise."""
     deviation = np.asarray(degrade(KEY, np.full((400, 16, 16, 3), 128, np.uint8))).std((1, 2, 3))
@@ -31,6 +33,7 @@ def test_half_are_noisy_within_the_range():
     assert 0.38 < (deviation[noisy] < middle).mean() < 0.62
 
 
+@pytest.mark.slow
 def test_half_are_blurred_within_the_range():
     """An edge of 256 pixels: where there is no noise, all rows are one, and show the blur alone."""
     edge = np.zeros((120, 256, 16, 3), np.uint8)
@@ -45,6 +48,7 @@ def test_half_are_blurred_within_the_range():
     assert np.ptp(quiet[blurred, 7]) > 0.5 * (most - least)
 
 
+@pytest.mark.slow
 def test_values_stay_pixels_and_the_key_decides():
     images = np.random.default_rng(1).choice(np.uint8([0, 255]), (8, 16, 16, 3))
     found = degrade(KEY, images)

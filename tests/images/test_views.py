@@ -36,6 +36,7 @@ def test_grey_of_an_unnormalised_grey_image_is_nearly_the_identity():
     np.testing.assert_allclose(np.asarray(grey(digits)), 0.9999 * np.asarray(digits), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_views_in_order():
     key, options = jax.random.key(1), AugMixOptions(operations=PACS_OPERATIONS, severity=3)
     views = ("grey", "augmix", "clean", "augmix")

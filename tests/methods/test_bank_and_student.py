@@ -53,6 +53,7 @@ def student_map(images, references, alpha):
     return np.asarray(score_map(stages, MODEL.student.apply(STUDENT, stages)[1], size=(32, 32)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scoring", [pytest.param(PLAIN, marks=pytest.mark.slow), MATCHED])
 def test_the_two_maps_standardised_and_added(scoring):
     both, bank = together(scoring), make(OPTIONS, scoring)
@@ -76,6 +77,7 @@ def test_the_two_maps_standardised_and_added(scoring):
     np.testing.assert_allclose(found.drift, score(bank, alone, TEST).drift, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_an_own_part_is_left_out_and_outside_a_region_nothing_counts():
     method = together(MATCHED)
     variables = fitted(method, GOOD)

@@ -100,6 +100,7 @@ def assert_same(a, b, tolerance=1e-12):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance), a, b)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("phase", LOSSES)
 def test_what_fills_rows_that_are_not_valid_changes_nothing(phase):
     noise = RNG.integers(0, 256, IMAGES.shape, np.uint8)
@@ -110,6 +111,7 @@ def test_what_fills_rows_that_are_not_valid_changes_nothing(phase):
     assert np.isfinite(first[1]["loss"])
 
 
+@pytest.mark.slow
 def test_a_padded_batch_trains_as_without_its_padding():
     with jax.enable_x64(True):
         step = compile_step("svdd")
@@ -211,6 +213,7 @@ def trained():
     return method, states[1:], losses
 
 
+@pytest.mark.slow
 def test_trained_on_digits_it_finds_the_others(trained):
     method, (_, state), losses = trained
     for phase in losses:
@@ -232,6 +235,7 @@ def embeddings(encoder, images, low, high):
     return np.asarray(jax.jit(LENETS["mnist"].encoder.apply)(encoder, x)), x
 
 
+@pytest.mark.slow
 def test_the_second_phase_begins_with_the_encoder_and_its_centre(trained, monkeypatch):
     method, (first, _), _ = trained
     monkeypatch.setattr(gnl_jax.images.contrast_normalisation, "_CHUNK", 64)  # the last chunk is filled up

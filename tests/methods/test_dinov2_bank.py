@@ -54,6 +54,7 @@ def cosine_distances(test, good):
     return 1 - (unit(test) @ unit(good).reshape(-1, good.shape[-1]).T).max(-1)
 
 
+@pytest.mark.slow
 def test_scores_are_those_of_the_published_few_shot_detector():
     """Cosine distance of the last tokens to the nearest; the score is the mean of the top 1 %, here the largest."""
     method = make()
@@ -74,6 +75,7 @@ def test_the_mean_of_the_top_hundredth(n):
     np.testing.assert_allclose(top_mean(distances), largest.mean(1), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_tokens_of_several_blocks_and_other_distances():
     """Euclidean distances of two blocks' tokens, as they are and of length 1."""
     for distance, prepared in (("euclidean", lambda x: x), ("unit", unit)):

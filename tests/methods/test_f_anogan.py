@@ -210,6 +210,7 @@ def test_images_are_mirrored_in_both_phases_if_wanted_but_never_for_a_score(monk
     assert traced == []
 
 
+@pytest.mark.slow
 def test_convolutional_encoder_steps():
     """The second phase alone, from a configuration; tests of the first one's step are in test_wgan_gp.py."""
     config = make_config("cifar10", **{"method.f_anogan.flip": True})
@@ -230,6 +231,7 @@ def test_convolutional_encoder_steps():
     jax.tree.map(np.testing.assert_array_equal, filled, refilled)
 
 
+@pytest.mark.slow
 def test_digits_that_are_no_sixes_are_found():
     """Both phases, 50 and 20 steps on sixes; by an untrained state they are found as by chance (AUROC 0.49)."""
     fields = {"train.learning_rate": 1e-3, "train.batch_size": 32, "method.f_anogan.feature_weight": 0.1}

@@ -74,6 +74,7 @@ def losses(model, stages, targets, valid=ALL):
     return run(state.params, state.batch_stats, stages, valid, targets=targets)[0]["ori"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clean_targets", [False, True])
 def test_mixed_features_are_what_the_student_sees_and_rebuilds(model, teacher, clean_targets):
     mixing = Mixing("efdm", probability=1.0, clean_targets=clean_targets)
@@ -89,6 +90,7 @@ def test_mixed_features_are_what_the_student_sees_and_rebuilds(model, teacher, c
     assert abs(float(other) - float(wanted)) > 5e-4
 
 
+@pytest.mark.slow
 def test_the_jigsaw_task(model, teacher):
     state, metrics = step(model, teacher, IMAGES, ALL, jigsaw=JIGSAW)
     shuffled, order = shuffle_tiles(stream(JIGSAW_STREAM), IMAGES, JIGSAW.permutations, JIGSAW.identity)
@@ -116,6 +118,7 @@ def test_cross_entropy_of_the_order():
     np.testing.assert_allclose(jigsaw_loss(head, embedding, order), wanted, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_rows_that_fill_up_a_batch_change_nothing(model, teacher):
     options = {"mixing": Mixing("mixstyle", probability=1.0), "jigsaw": JIGSAW}
     short = step(model, teacher, IMAGES[:4], ALL[:4], **options)

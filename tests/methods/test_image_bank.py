@@ -61,6 +61,7 @@ def test_stages_are_standardised_by_images_of_other_parts_and_added():
     np.testing.assert_allclose(as_new.score, alone, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_matched_images_see_the_reference():
     """As many rows, another score, and drift as patches have it."""
     method = make(WHOLE, MATCHED)

@@ -87,6 +87,7 @@ def test_distance_of_taps():
     assert narrow.dtype == jnp.float32
 
 
+@pytest.mark.slow
 def test_loss_is_the_mean_over_valid_rows_of_all_four_taps():
     """With any features: those given are what is imitated."""
     source, state = start()

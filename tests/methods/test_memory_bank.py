@@ -180,6 +180,7 @@ def test_degraded_views_are_candidates_beside_the_images():
     assert any(changed)
 
 
+@pytest.mark.slow
 def test_the_same_bits_again_and_another_bank_from_another_seed():
     options = BankOptions(rows=20, coreset="k_center", projection=4, views=("degraded",))
     first, again, other = (fitted(make(options, MATCHED._replace(seed=seed)), GOOD) for seed in (0, 0, 1))
@@ -238,6 +239,7 @@ def test_components_are_principal_and_measured_in():
 # --- as if a part were new ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["map", "patches"])
 def test_leaving_a_part_out_is_a_bank_without_its_rows(how):
     method = make(ALL._replace(score=how, neighbours=5), MATCHED)
@@ -257,6 +259,7 @@ def test_leaving_a_part_out_is_a_bank_without_its_rows(how):
     np.testing.assert_array_equal(nothing.score, score(method, variables, GOOD).score)
 
 
+@pytest.mark.slow
 def test_two_sizes_are_standardised_by_distances_to_other_parts_and_added():
     good, test = pictures(4, size=64), pictures(2, seed=1, size=64)
     both = make(ALL._replace(sizes=(WHOLE, HALF)))
@@ -297,6 +300,7 @@ def test_outside_the_region_nothing_counts():
     np.testing.assert_allclose(whole.score, plain.score, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_rows_of_a_batch_do_not_influence_each_other():
     """Outside a region, too, where a map has its image's own lowest value."""
     good = pictures(3, size=64)
@@ -336,6 +340,7 @@ def test_drift_is_measured_as_by_the_other_detectors(scoring):
 # --- what is odd and still works ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scoring", [PLAIN, MATCHED])
 def test_images_of_one_value_and_images_twice(scoring):
     options = BankOptions(rows=8, coreset="k_center", sizes=(WHOLE, HALF), pixels=True)

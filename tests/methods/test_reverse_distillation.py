@@ -93,6 +93,7 @@ def assert_same_training(a, b):
     jax.tree_util.tree_map_with_path(check, a, b)
 
 
+@pytest.mark.slow
 def test_padded_batches_train_as_unpadded_ones(step, padded):
     assert_same_training(padded, three_steps(step, IMAGES[VALID], VALID[VALID]))
 
@@ -143,6 +144,7 @@ def test_training_reduces_the_loss_and_reports_its_parts(padded):
         np.testing.assert_allclose(metrics["loss"], weighted, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_step_is_a_function_of_key_and_step_number(step):
     teacher, state = start()
 
@@ -156,6 +158,7 @@ def test_a_step_is_a_function_of_key_and_step_number(step):
         assert metrics["ori"] == first[1]["ori"]  # the clean view is the same
 
 
+@pytest.mark.slow
 def test_teacher_stages_are_those_of_each_view_and_pass_no_gradient():
     @jax.jit
     def run(teacher, views):

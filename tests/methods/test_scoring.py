@@ -129,6 +129,7 @@ def test_without_matching_the_map_compares_teacher_and_student():
     np.testing.assert_array_equal(prediction.score, prediction.map.max((1, 2)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("matching", MATCHINGS)
 def test_matched_features_feed_the_student_and_are_its_target(matching):
     first = references(anchor="first")
@@ -157,6 +158,7 @@ def test_an_unknown_matching_is_refused():
         tiny_score("adain", references(anchor="first"))
 
 
+@pytest.mark.slow
 def test_a_row_depends_on_neither_its_neighbours_nor_the_size_of_the_batch():
     model = Model.create("resnet18")
     teacher = init_teacher(jax.random.key(0, impl="rbg"), "resnet18")
@@ -195,6 +197,7 @@ def test_outside_the_region_nothing_counts(matching):
     np.testing.assert_array_equal(plain.score, plain.map.max((1, 2)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("matching", "k"), [("none", 1), ("efdm", 1), ("efdm", 3)])
 def test_drift_is_measured_before_matching_against_the_images_fitted_to(matching, k):
     matched = {} if matching == "none" else {"references": references(anchor="random", k=k), "alpha": jnp.float32(0.3)}

@@ -24,6 +24,7 @@ def trained(module, *inputs):
     return jax.tree_util.tree_map_with_path(drawn, jax.eval_shape(module.init, jax.random.key(0), *inputs))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", ["resnet18", "resnet50"])
 def test_folded_networks_score_as_they_did(arch):
     with jax.enable_x64(True):

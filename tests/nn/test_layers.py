@@ -91,6 +91,7 @@ def test_conv2d_equals_lax_wherever_the_networks_use_it(size):
     check_conv2d(cases)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("features", [3, WIDE_FEATURES])
 def test_conv2d_equals_lax_on_maps_as_large_as_at_256_pixels(features):
     cases = [(64, 64, 3, 1, 1), (64, 64, 3, 2, 1), (64, 64, 1, 2, 0), (16, 16, 3, 2, 1), (256, 256, 7, 2, 3)]
@@ -169,6 +170,7 @@ def small_geometry(draw):
     return draw(sides), draw(sides), size, stride, padding
 
 
+@pytest.mark.slow
 # The same examples in every run: of some geometry, not found again, XLA has aborted while it compiled.
 @settings(max_examples=15, deadline=None, derandomize=True)
 @given(st.lists(small_geometry(), min_size=1, max_size=4), st.sampled_from([3, WIDE_FEATURES]))

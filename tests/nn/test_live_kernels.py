@@ -32,6 +32,7 @@ def test_on_larger_images_every_weight_meets_data(arch, size, channels):
     assert live_parts(Student(arch), stages(size, [c * channels for c in (64, 128, 256)])) == {}
 
 
+@pytest.mark.slow
 def test_what_is_left_out_has_no_gradient_and_what_is_kept_has():
     student, live = Student("resnet18"), _live_parts("resnet18", 32)
     inputs = [jax.random.normal(jax.random.key(i), s.shape) for i, s in enumerate(stages(32))]

@@ -95,6 +95,7 @@ def parameters(arch):
     return {tuple(k.key for k in path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(init(KEY))}
 
 
+@pytest.mark.slow
 def test_initialisation_of_the_student():
     """Kaiming normal over the fan out, but for the transposed kernels, which keep torch's uniform default."""
     kinds = {"normal": 0, "uniform": 0, "constant": 0}
@@ -117,6 +118,7 @@ def test_initialisation_of_the_student():
     assert kinds == {"normal": 3 * 3 + 8, "uniform": 6, "constant": 2 * (3 * 3 + 8 + 6)}
 
 
+@pytest.mark.slow
 def test_matching_replaces_stages_1_and_2_before_the_next_stage_sees_them():
     seen = []
 

@@ -161,6 +161,7 @@ def test_another_architecture_is_named(weights, tmp_path):
         load_teacher("resnet34", "random")
 
 
+@pytest.mark.slow
 def test_vgg_in_place_of_a_resnet_is_named(vgg_weights, tmp_path):
     save_file(vgg_weights, tmp_path / "w.safetensors")
     with pytest.raises(ValueError, match=r"w\.safetensors: got the weights of vgg16, expected wide_resnet50_2"):

@@ -178,6 +178,7 @@ def test_sorted_features_are_numpys():
         np.testing.assert_array_equal(sort_features(wide), np.sort(wide.reshape(4, 20, 3), axis=1))
 
 
+@pytest.mark.slow
 def test_bfloat16_is_matched_as_the_same_values_in_float32_are():
     content = jnp.asarray(np.maximum(RNG.standard_normal((2, 9, 8, 3)), 0), jnp.bfloat16)  # many ties
     reference = sort_features(np.maximum(RNG.standard_normal((9, 8, 3)), 0).astype(np.float32))

@@ -73,6 +73,7 @@ def test_partners_are_a_permutation_of_the_valid_rows():
     assert len(seen) > 15  # of 24
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["mixstyle", "efdm"])
 def test_rows_that_fill_up_change_nothing(kind):
     mix = jax.jit(functools.partial(mix_features, mixing=ALWAYS[kind]))
@@ -89,6 +90,7 @@ def test_a_coin_for_the_batch():
     assert 0.2 < np.mean(changed) < 0.4
 
 
+@pytest.mark.slow
 def test_stages_and_views_draw_apart():
     """The two views of an image are neighbours, and are mixed among their own kind."""
     features = FEATURES.astype(np.float32)

@@ -54,6 +54,7 @@ def test_what_is_not_a_number_stays_none():
     assert distances[1] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("neighbours", "rows", "score"), [(1, 64, "score_1"), (9, 64, "score_9"), (9, 5, "score_9_of_5")]
 )

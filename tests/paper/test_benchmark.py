@@ -68,6 +68,7 @@ def without_times(rows):
     return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
 
 
+@pytest.mark.slow
 def test_every_cell_once(tmp_path, calls):
     failures, rows = run(make_grid(), tmp_path)
     assert failures == []
@@ -81,6 +82,7 @@ def test_every_cell_once(tmp_path, calls):
     assert calls == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_killed_anywhere_it_ends_with_the_same_table(tmp_path, monkeypatch, jobs):
     grid = make_grid(jobs=jobs, methods=("a",))
@@ -117,6 +119,7 @@ def test_a_failed_cell_is_named_and_the_rest_go_on(tmp_path):
     assert [row["normal"] for row in rows] == ["0", "0", "3", "3"]
 
 
+@pytest.mark.slow
 def test_cells_of_a_method_share_a_program(tmp_path, calls):
     run(make_grid(jobs=3), tmp_path)
     assert [call for call in calls if isinstance(call, int)] == [3, 3]

@@ -34,7 +34,8 @@ def test_every_table_has_the_rows_and_columns_of_the_paper():
     for n in TABLES:
         table = paper_table(n)
         assert len(table.cells) == len(table.labels) * len(table.columns)
-        assert set(table.labels) <= set(RULES) == set(METHODS)
+        assert set(table.labels) <= set(RULES)
+    assert set(RULES) - {"image_bank_unmatched"} == set(METHODS)  # one run has rows of both matchings
 
 
 def test_classes_and_test_sets_are_those_of_the_datasets():

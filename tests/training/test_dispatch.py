@@ -75,6 +75,7 @@ def widened(tree):
     return jax.tree.map(lambda x: np.asarray(x, np.float64 if x.ndim else x.dtype), tree)
 
 
+@pytest.mark.slow
 def test_three_steps_at_once_are_three_steps(method):
     images = digits_task("0", limit_train=4).train
     start = jax.device_get(method.phases[0].init(jax.random.key(0), None, images))
@@ -89,6 +90,7 @@ def test_three_steps_at_once_are_three_steps(method):
         assert np.linalg.norm(a - b) <= 1e-8 * np.linalg.norm(a)
 
 
+@pytest.mark.slow
 def test_all_digits_train_across_the_end_of_an_epoch(method):
     """Their last batches hold 2 to 16 images (a single one is skipped), and none gives a NaN."""
     (phase,) = method.phases

@@ -69,6 +69,7 @@ def assert_same_run(one, other, phase="only"):
         assert (one / name).read_bytes() == (other / name).read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", [1, 3])
 def test_jobs_are_runs(method, tmp_path, group):
     """Different sizes, so that they end after 8, 4 and 10 steps and batches are filled up differently."""
@@ -84,6 +85,7 @@ class Crash(Exception):
     pass
 
 
+@pytest.mark.slow
 def test_crashed_jobs_end_with_the_same_bits(method, tmp_path, monkeypatch):
     folders = {name: [tmp_path / f"{name}{i}" for i in range(3)] for name in ("whole", "crashed")}
     train_jobs(configs(), folders["whole"], tasks=tasks())

@@ -118,6 +118,7 @@ def test_two_processes_stop_together_and_one_goes_on(tmp_path):
         np.testing.assert_allclose(b, a, rtol=1e-2, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_jobs_on_several_devices_train_as_on_one(tmp_path):
     """Six runs on four devices: three of them take two each."""
     one, three = tmp_path / "one", tmp_path / "three"
