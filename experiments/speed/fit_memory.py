@@ -49,16 +49,24 @@ def measure(method: str, size: int, images: int) -> tuple[str, float, float]:
     return said[1], float(said[2]), peak / 1e9
 
 
+# A new process counts the memory of the one that starts it as its own, so a small one starts it.
+_ALONE = """
+import resource, subprocess, sys
+code = subprocess.run(sys.argv[1:]).returncode
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(code)
+"""
+
+
 def run_alone(command: list[str], *, cache: str) -> tuple[str, int]:
-    """(what a command prints, its greatest memory in bytes, at least this process's); ValueError unless it succeeds."""
+    """(what a command prints, its greatest memory in bytes); ValueError unless it succeeds."""
     environment = os.environ | {"XDG_CACHE_HOME": cache}
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
-        text = process.stdout.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise ValueError(f"{' '.join(command)}: exit status {process.returncode}: {text}")
-    return text, usage.ru_maxrss * 1024
+    done = subprocess.run([sys.executable, "-c", _ALONE, *command], env=environment, stdout=subprocess.PIPE, text=True)
+    *printed, kilobytes = done.stdout.splitlines(keepends=True)
+    text = "".join(printed)
+    if done.returncode:
+        raise ValueError(f"{' '.join(command)}: exit status {done.returncode}: {text}")
+    return text, int(kilobytes) * 1024
 
 
 def run() -> None:
