@@ -142,10 +142,13 @@ def compare(runs: tuple[Run, Run], good: np.ndarray, defects: np.ndarray) -> tup
     Raises:
         ExportError: the second model loses more than the bounds allow.
     """
-    images = np.concatenate([good, defects])
+    from scipy.stats import spearmanr
+    from sklearn.metrics import roc_auc_score
+
+    images, bad = np.concatenate([good, defects]), np.arange(len(good) + len(defects)) >= len(good)
     scores = [in_batches(run, images, 1)["score"] for run in runs]
-    correlation = float(np.corrcoef([_ranks(s) for s in scores])[0, 1])
-    before, after = (_auroc(s[: len(good)], s[len(good) :]) for s in scores)
+    correlation = float(spearmanr(*scores).statistic)
+    before, after = (float(roc_auc_score(bad, s)) for s in scores)
     if not correlation >= LEAST_CORRELATION:
         raise ExportError(
             f"int8: scores correlate with those in float32 by {correlation:.3f} (Spearman), expected at least "
@@ -233,14 +236,3 @@ def _seconds(runs: tuple[Run, Run], images: np.ndarray) -> tuple[float, float]:
             run(images[i % len(images)][None])
             mine.append(time.perf_counter() - begun)
     return tuple(float(np.median(mine)) for mine in spent)
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks, equal values sharing their mean."""
-    ordered = np.sort(values)
-    return np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right")
-
-
-def _auroc(good: np.ndarray, bad: np.ndarray) -> float:
-    difference = bad[:, None].astype(np.float64) - good[None]
-    return float(np.mean((difference > 0) + 0.5 * (difference == 0)))
