@@ -13,10 +13,14 @@ CHUNK_BYTES = 2**24  # of images held at once where all are gone through; one im
 
 @dataclasses.dataclass(frozen=True)
 class Subset:
-    """Some images of a source that has a shape, in the order of their positions int [k]; such a source itself."""
+    """Some images of a source that has a shape, in the order of their positions int [k]; such a source itself.
+
+    `change(uint8 [b s s 3]) -> uint8 [b s s 3]` is applied as they are read.
+    """
 
     source: ImageSource
     positions: np.ndarray
+    change: Callable[[np.ndarray], np.ndarray] = lambda images: images
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -30,29 +34,7 @@ class Subset:
         return self.source.dtype
 
     def __getitem__(self, indices: np.ndarray) -> np.ndarray:
-        return self.source[self.positions[indices]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Changed:
-    """A source whose images are changed as they are read: `change(uint8 [b s s 3]) -> uint8 [b s s 3]`."""
-
-    source: ImageSource
-    change: Callable[[np.ndarray], np.ndarray]
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return (len(self), *self.source.shape[1:])
-
-    @property
-    def dtype(self) -> np.dtype:
-        return self.source.dtype
-
-    def __getitem__(self, indices: np.ndarray) -> np.ndarray:
-        return self.change(self.source[indices])
+        return self.change(self.source[self.positions[indices]])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +66,7 @@ def subset(images: ImageSource, positions: Sequence[int] | np.ndarray) -> ImageS
 
 def changed(images: ImageSource, change: Callable[[np.ndarray], np.ndarray]) -> ImageSource:
     """All images changed, uint8 [b s s 3] to uint8 [b s s 3]: an array of an array, else a source that holds none."""
-    return change(images) if isinstance(images, np.ndarray) else Changed(images, change)
+    return change(images) if isinstance(images, np.ndarray) else Subset(images, np.arange(len(images)), change)
 
 
 def one_by_one(images: ImageSource) -> Iterator[np.ndarray]:
