@@ -93,24 +93,25 @@ def _folder(workdir: str | os.PathLike | None) -> Iterator[Path]:
 
 
 def _schedule(config: ConfigDict, options: FitOptions, images: np.ndarray, folder: Path, say) -> ConfigDict:
-    """The configuration with its number of epochs, which no number of steps cuts short; a continued run's stand."""
+    """The configuration with its number of epochs; a continued run's stands. Epochs that are requested are whole."""
     if (folder / "config.json").exists():
         saved = load_config(folder).train
         config.train.epochs = options.epochs or saved.epochs
         config.train.max_steps = 0 if options.epochs else saved.max_steps
         budget = "" if options.time_budget is None else "; the time budget is that of its beginning"
-        say(f"going on with the training in {folder}{budget}")
+        say(f"training resumes in {folder}{budget}")
     else:
         config.train.epochs = options.epochs or min(max(round(IMAGE_PASSES / len(images)), 1), 400)
-        config.train.max_steps = 0
+        config.train.max_steps = 0 if options.epochs else config.train.max_steps
         if options.time_budget is not None:
             most, seconds = epochs_within(config, images, minutes=options.time_budget)
             say(f"an epoch takes {seconds:.0f} s here")
             if not most:
                 say(f"one epoch takes longer than the time budget of {options.time_budget:g} minutes, and is trained")
             config.train.epochs = min(config.train.epochs, max(most, 1))
+    most = f", at most {config.train.max_steps} steps" if config.train.max_steps else ""
     say(
         f"training: {config.train.epochs} epochs of {len(images)} images, {config.teacher.arch} at "
-        f"{config.dataset.size}x{config.dataset.size}, batches of {config.train.batch_size}"
+        f"{config.dataset.size}x{config.dataset.size}, batches of {config.train.batch_size}{most}"
     )
     return config

@@ -54,6 +54,7 @@ def student_map(images, references, alpha):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 @pytest.mark.parametrize("scoring", [pytest.param(PLAIN, marks=pytest.mark.slow), MATCHED])
 def test_the_two_maps_standardised_and_added(scoring):
     both, bank = together(scoring), make(OPTIONS, scoring)
@@ -132,9 +133,12 @@ def test_the_named_configuration_trains_a_student_alone(tmp_path):
     method = build_method(config, matching="efdm", frozen=VARIABLES)
     assert [(phase.name, phase.epochs) for phase in method.phases] == [("distillation", 20)]
     assert config.method.views == ("clean",)
-    assert config.train.max_steps == 300  # of an evaluation; a fit is as long as its epochs
+    said = []
+    _schedule(config, FitOptions(), GOOD[:4], tmp_path, said.append)
+    assert config.train.max_steps == 300
+    assert said[0].endswith(", at most 300 steps")
     assert _schedule(config, FitOptions(epochs=50), GOOD[:4], tmp_path, print).train.epochs == 50
-    assert config.train.max_steps == 0
+    assert config.train.max_steps == 0  # epochs that are requested are whole
     assert _schedule(config, FitOptions(), GOOD[:4], tmp_path, print).train.epochs == 400
     assert method.own == ("banks", "alpha", "pixels", "scales")
     assert method.add is None
