@@ -21,10 +21,10 @@ demo speed: export GLIBC_TUNABLES ?= glibc.malloc.mmap_max=0:glibc.malloc.trim_t
 
 demo: .venv/installed
 	@echo; echo "== Digits, 1 of 3: a memory bank of real handwritten zeros"
-	$(PY) experiments/train.py --config=configs/digits.py:0,matched_bank --config.dataset.limit_test=600 --workdir=runs/digits/matched_bank
+	$(PY) experiments/train.py --config=configs/digits.py:0,matched_bank --workdir=runs/digits/matched_bank
 	@echo; echo "== Digits, 2 of 3: the paper's method, GNL, trained on the same zeros"
-	$(PY) experiments/train.py --config=configs/digits.py:0,gnl --config.dataset.limit_test=600 --workdir=runs/digits/gnl
-	@echo; echo "== Digits, 3 of 3: 600 digits, as they are and under five shifts; with and without matching"
+	$(PY) experiments/train.py --config=configs/digits.py:0,gnl --workdir=runs/digits/gnl
+	@echo; echo "== Digits, 3 of 3: 364 test digits, as they are and under five shifts; with and without matching"
 	$(PY) experiments/evaluate.py --workdir=runs/digits/gnl,runs/digits/matched_bank --out=runs/digits
 	@rm -rf runs/plates && mkdir -p runs/plates
 	@echo; echo "== Plates, 1 of 6: photographs of machined plates, good and defective, under two lamps"

@@ -97,7 +97,7 @@ def plot_scores(path: str | os.PathLike, panels: Mapping[str, Mapping[str, tuple
                     axes.set_title(titles[method, test])
                 else:
                     axes.set_visible(False)
-            row[0].set_ylabel(method)
+            row[0].set_ylabel(method.replace(" + ", "\n+ "))  # a name longer than a row meets its neighbour
         figure.supxlabel("anomaly score", fontsize=STYLE["axes.labelsize"])
         handles, labels = next(axes for axes in grid.flat if axes.get_visible()).get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", ncols=2, frameon=False)
