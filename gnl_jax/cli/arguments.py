@@ -118,7 +118,7 @@ def add_rates(parser: argparse.ArgumentParser) -> None:
     """--ng, --review and --confidence."""
     parser.add_argument("--ng", type=rate, metavar="RATE", help="good parts that may be rejected, such as 0.01 or 1%%")
     parser.add_argument(
-        "--review", type=rate, metavar="RATE", help="good parts that may be stopped at all, such as 5%%"
+        "--review", type=rate, metavar="RATE", help="good parts that may be flagged at all, such as 5%%"
     )
     parser.add_argument(
         "--confidence",

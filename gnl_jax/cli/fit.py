@@ -1,7 +1,7 @@
 """Make a detector from a folder of good parts.
 
-Some of the images are learned from, the others calibrate the rate at which good parts will be stopped. Interrupted,
-the same command goes on. Beside the detector a page is written: what was found in the folder, what more images would
+Some of the images are learned from, the others calibrate the false-alarm rate. Interrupted,
+the same command resumes. Beside the detector a page is written: what was found in the folder, what more images would
 buy, and the ten most unusual of your good images. Look whether a bad part is among them, and leave it out with
 --exclude.
 """
@@ -45,7 +45,7 @@ def add_arguments(
     parser.add_argument("--out", required=True, metavar=out, help="the detector; training is kept in FILE.gnl.run")
     add_rates(parser)
     parser.add_argument(
-        "--drift-rate", type=rate, metavar="RATE", help="good parts that drift alone may stop, on top of --review"
+        "--drift-rate", type=rate, metavar="RATE", help="good parts that drift alone may flag, on top of --review"
     )
     parser.add_argument(
         "--calibration", type=int, metavar="N", help="parts that calibrate; by default as many as serve"

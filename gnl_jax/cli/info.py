@@ -49,7 +49,7 @@ def describe(manifest: dict) -> list[str]:
     ]
     for name in ("ng", "review", "drift"):
         rule = read_rule(manifest["rules"][name])
-        lines.append(f"{name.upper()}: " + (f"good parts stopped {rule.describe()}" if rule else "never"))
+        lines.append(f"{name.upper()}: " + (f"false alarms {rule.describe()}" if rule else "never"))
     if windows := manifest["image"].get("windows"):
         lines.append(f"inspected in {read_grid(windows).describe()}")
     if region := data.get("region"):

@@ -177,7 +177,7 @@ def check_probe(detector: Detector, *, name: str) -> dict[str, float]:
         if not differences[key] <= PROBE_TOLERANCE:
             raise ArtifactError(
                 f"{name}: on this device the probe image has {key} {found[key]:.7g}, expected {stored[key]:.7g} "
-                f"(within {PROBE_TOLERANCE:g}); decisions made here would not be those promised"
+                f"(within {PROBE_TOLERANCE:g}); its decisions here would differ from those it was calibrated for"
             )
     return differences
 

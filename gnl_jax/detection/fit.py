@@ -163,7 +163,7 @@ def divide(
     say(f"{len(good.names)} good images{parts}: {counts}")
     for name, rule in (("NG", rules.ng), ("REVIEW", rules.review)):
         if rule:
-            say(f"{name}: good parts stopped {rule.describe()}")
+            say(f"{name}: false alarms {rule.describe()}")
     for note in (*notes, drift_note):
         say(note)
     return fitting, calibrating, rules, drift_rule

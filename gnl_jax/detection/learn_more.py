@@ -222,7 +222,7 @@ def _successor(
     }
     for name, rule in (("NG", anew.rules.ng), ("REVIEW", anew.rules.review)):
         if rule:
-            say(f"{name}: good parts stopped {rule.describe()}")
+            say(f"{name}: false alarms {rule.describe()}")
     for note in anew.notes:
         say(note)
     unset = build_detector(shared, Record(manifest, matchings, {}), method=detector.method)

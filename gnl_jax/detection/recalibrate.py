@@ -182,7 +182,7 @@ def recalibrate(
     fresh = calibrated(unset, good, drift=tested if half else None)
     for name, rule in (("NG", rules.ng), ("REVIEW", rules.review)):
         if rule:
-            say(f"{name}: good parts stopped {rule.describe()}")
+            say(f"{name}: false alarms {rule.describe()}")
     for note in notes:
         say(note)
     clean_maximum = manifest.get("clean_maximum", np.inf)  # none where nothing calibrated before

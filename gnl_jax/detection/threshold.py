@@ -182,8 +182,8 @@ def make_drift_rule(
     rule = _first(DRIFT_DEFAULTS if rate is None else (rate,), n, confidence, required=rate is not None)
     if rule is None:
         wanted = parts_needed(DRIFT_DEFAULTS[-1], confidence=confidence)
-        return None, f"drift stops no single part: that takes {wanted} images to calibrate it, got {n}"
-    return rule, f"REVIEW for drift alone, beside those: good parts stopped {rule.describe()}"
+        return None, f"drift alone flags no part: that takes {wanted} calibration images, got {n}"
+    return rule, f"REVIEW for drift alone, beside those: false alarms {rule.describe()}"
 
 
 def check_order(ng: Fraction | None, review: Fraction | None) -> None:

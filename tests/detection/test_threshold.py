@@ -168,7 +168,7 @@ def test_a_small_rate_of_review_holds_for_rejections_too():
 def test_drift_has_a_rate_of_its_own_or_says_that_it_has_none():
     assert make_drift_rule(99)[0].k == 1
     assert make_drift_rule(49)[0].rate == Fraction(2, 100)
-    assert make_drift_rule(48) == (None, "drift stops no single part: that takes 49 images to calibrate it, got 48")
+    assert make_drift_rule(48) == (None, "drift alone flags no part: that takes 49 calibration images, got 48")
     assert make_drift_rule(19, rate=Fraction(5, 100))[0].k == 1
     with pytest.raises(RateError):
         make_drift_rule(18, rate=Fraction(5, 100))
