@@ -74,6 +74,7 @@ def test_every_input_has_a_row_in_order(line, tmp_path, capsys):
     assert status == 3
 
 
+@pytest.mark.slow
 def test_every_way_in_has_the_same_scores(line, tmp_path):
     """To the last bit, from a path, an array, a generator, threads and the command."""
     detector, paths = load(line.detector), sorted(line.good.iterdir())
@@ -96,6 +97,7 @@ def test_a_pickled_detector_is_the_same(line):
     assert other.record.manifest == one.record.manifest
 
 
+@pytest.mark.slow
 def test_exit_statuses(line, tmp_path, capsys):
     assert run("score", line.detector, line.good, "--out", tmp_path / "a.csv") == 0
     assert run("score", line.detector, line.bad, "--fail-on", "review", "--out", tmp_path / "b.csv") == 10
@@ -149,7 +151,7 @@ def test_info_says_what_it_is(line, capsys):
     assert f"detector: gnl, {ARCH} at 32x32, matching efdm" in text
     assert "learned from 41 images, calibrated with 19" in text
     assert "NG: never" in text
-    assert "REVIEW: good parts stopped 5 % on average" in text
+    assert "REVIEW: false alarms 5 % on average" in text
     assert run("info", line.detector, "--json") == 0
     assert json.loads(capsys.readouterr().out) == read_container(line.detector).manifest
 
@@ -178,7 +180,7 @@ def test_recalibration_makes_a_new_file_that_names_the_old_one(line, tmp_path, c
     assert re.search(r"defects caught +\d/5 +\d/5", text)
     assert re.search(r"VERDICT: (keep|replace|refit)", text)
     assert "drift is still measured against the old condition" in text
-    assert "drift stops no single part: that takes 49 images to calibrate it, got 16" in text
+    assert "drift alone flags no part: that takes 49 calibration images, got 16" in text
     record = load(new).record
     assert record.manifest["parent"]["condition"] == "lamp at 40 %"
     assert len(record.calibration.score) == 16
@@ -243,6 +245,7 @@ def test_a_threshold_above_all_that_was_good_before_is_said(line, tmp_path, caps
     assert said == (load(tmp_path / "x.gnl").record.thresholds[1] > most)
 
 
+@pytest.mark.slow
 def test_recalibration_refuses_what_it_cannot_do(line, tmp_path, capsys):
     options = ("--out", tmp_path / "x.gnl", "--condition", "same")
     to_itself = ("--out", line.detector, "--condition", "x")
@@ -254,6 +257,7 @@ def test_recalibration_refuses_what_it_cannot_do(line, tmp_path, capsys):
     assert run("recalibrate", line.detector, "--good", line.bad / "none", *options) == 1
 
 
+@pytest.mark.slow
 def test_the_shift_report_counts_and_shows(line, tmp_path, capsys):
     page = tmp_path / "report.html"
     status = run(
@@ -327,6 +331,7 @@ def test_the_shift_report_refuses_images_that_it_was_fitted_to(line, tmp_path, c
     assert "were used for" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("precision", "arch"), [("float32", "resnet10"), pytest.param("tf32", "resnet18", marks=pytest.mark.slow)]

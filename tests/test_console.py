@@ -117,6 +117,7 @@ def test_compiled_programs_are_kept(tmp_path):
     assert first.stderr == second.stderr == uncached.stderr == ""
 
 
+@pytest.mark.slow
 def test_another_folder_for_compiled_programs(tmp_path):
     program(COMPILE, XDG_CACHE_HOME=str(tmp_path / "a"), JAX_COMPILATION_CACHE_DIR=str(tmp_path / "b"), **ALL)
     assert not (tmp_path / "a").exists()

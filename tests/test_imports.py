@@ -87,6 +87,7 @@ def ids(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
+@pytest.mark.slow
 def test_importing_any_module_pulls_in_nothing_heavy():
     """One process imports all of them in turn and says after which one something heavy was there."""
     modules = [name for name in map(module_name, FILES) if not name.startswith(IN_ANOTHER_LIBRARY)]

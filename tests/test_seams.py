@@ -109,7 +109,10 @@ CASES = {
 }
 
 
-@pytest.fixture(params=CASES)
+SLOW = ("a pyramid", "a loss")  # a whole student is compiled
+
+
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in CASES])
 def case(request):
     return CASES[request.param]()
 

@@ -41,6 +41,7 @@ def line(tmp_path, monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_a_batch_marked_to_the_last_image_recalibrates(line, capsys):
     command = ["recalibrate", line.old, "--marks", line.marks(*line.whole), "--condition", "x", "--out", line.new]
     assert status([*command, "--force"]) == 0

@@ -332,6 +332,7 @@ def test_what_cannot_be_exported_is_refused_by_name(detector, options, message, 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["same", "project", "down", "up"])
 def test_the_bottleneck_block_equals_ours(change):
     """Wide ResNet's block, small: the networks of ResNet-18 are compared as a whole above."""

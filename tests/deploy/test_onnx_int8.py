@@ -107,6 +107,7 @@ def test_a_model_that_scores_otherwise_than_the_one_that_set_the_thresholds_is_r
         check_measured(made[0], off, measured)
 
 
+@pytest.mark.slow
 def test_other_images_set_no_range_and_no_threshold(made, tmp_path):
     images = made[1]
     with pytest.raises(ValueError, match="images: got 3 of the 6 that the detector has learned from"):

@@ -39,6 +39,7 @@ def alone():
     return module
 
 
+@pytest.mark.slow
 def test_every_altered_byte_of_model_and_manifest_is_refused(tmp_path, alone):
     """1,000 bytes, drawn: half of the model, half of the manifest; each of them changed by a drawn amount."""
     rng = np.random.default_rng(0)

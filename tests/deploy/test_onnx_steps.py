@@ -135,6 +135,7 @@ def test_no_two_zeros_are_sorted_as_equals():
     assert all(len(set(channel)) == 64 for channel in given.reshape(-1, 64).tolist())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", sorted(MATCHINGS))
 def test_matching_equals_ours(kind):
     x = features("ties", side=4)

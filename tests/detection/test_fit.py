@@ -34,7 +34,7 @@ def test_it_tells_defects_from_good_parts():
 def test_it_says_what_it_chose():
     detector, said = fitted()
     assert said[0] == "60 good images: 41 to learn from, 19 to calibrate"
-    assert any(text.startswith("REVIEW: good parts stopped 5 % on average") for text in said)
+    assert any(text.startswith("REVIEW: false alarms 5 % on average") for text in said)
     assert any("nothing is rejected (NG): 1 % takes 99 calibration images, got 19" in text for text in said)
     assert detector.record.rules.ng is None
     assert any(text.endswith(f"{ARCH} at 32x32, batches of 14") for text in said), "three steps, evenly filled"
@@ -52,6 +52,7 @@ def test_no_image_trains_and_calibrates():
     assert not set(data["fit"]) & set(data["calibration"])
 
 
+@pytest.mark.slow
 def test_a_saved_detector_scores_to_the_last_bit_as_it_did(tmp_path):
     detector, _ = fitted()
     save(detector, tmp_path / "zero.gnl")
@@ -191,7 +192,7 @@ def test_training_goes_on_only_with_the_same_images(tmp_path, monkeypatch):
     said = []
     with pytest.raises(KeyboardInterrupt):
         fit(digits()[0], config(), workdir=tmp_path, say=said.append)
-    assert f"going on with the training in {tmp_path}" in said
+    assert f"training resumes in {tmp_path}" in said
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path):

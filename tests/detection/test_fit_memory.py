@@ -119,6 +119,7 @@ def test_a_resumed_training_keeps_its_batches(measured, monkeypatch, tmp_path):
     assert again.train.batch_size == 8
 
 
+@pytest.mark.slow
 def test_a_fit_says_what_it_takes_and_refuses(monkeypatch):
     said, method = [], small_banks.make(BankOptions(rows=50))
     fit(small_banks.pictures(40), fitted.config(), method=method, say=said.append)

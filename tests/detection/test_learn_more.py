@@ -111,6 +111,7 @@ def test_new_rows_are_the_farthest_ones_first():
     assert sorted(np.asarray(k_center_beyond(same, same, k=4))) == [0, 1, 2, 3], "each once, though all are equal"
 
 
+@pytest.mark.slow
 def test_what_was_added_is_known():
     all_rows = make_method(rows=4000)
     detector, _ = fit_bank(images(40), all_rows)
@@ -122,6 +123,7 @@ def test_what_was_added_is_known():
     assert ranked.score.argmax() == 7, "and still the most unusual where its own patches are left out"
 
 
+@pytest.mark.slow
 def test_the_record_says_where_it_comes_from():
     new = add(reason="another lot")
     data, parent = new.record.manifest["data"], new.record.manifest["parent"]
@@ -136,6 +138,7 @@ def test_the_record_says_where_it_comes_from():
     assert twice.record.manifest["parent"]["parent"] == parent
 
 
+@pytest.mark.slow
 def test_the_same_call_ends_in_the_same_bits(tmp_path):
     for name in ("a.gnl", "b.gnl"):
         save(add(), tmp_path / name)
@@ -200,6 +203,7 @@ def test_what_is_refused_is_named(call, message):
         call()
 
 
+@pytest.mark.slow
 def test_some_of_the_new_parts_can_calibrate():
     more, said = good(images(60, seed=2), parts=tuple(f"part {i // 2}" for i in range(60))), []
     new = add(more, calibration=None, say=said.append)
@@ -340,6 +344,7 @@ def test_the_commands(tmp_path, monkeypatch, capsys):
     assert "7 images added 20" in said
 
 
+@pytest.mark.slow
 def test_score_says_why_nothing_is_decided(tmp_path, monkeypatch, capsys):
     method = make_method()
     monkeypatch.setattr(artifact, "load", functools.partial(load, method=method))

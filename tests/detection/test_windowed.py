@@ -136,6 +136,7 @@ def of_windows(detector, image):
     return predict_squares(detector, cut_windows(image, detector.grid, range(detector.grid.count)))
 
 
+@pytest.mark.slow
 def test_one_window_is_the_plain_detector_to_the_bit():
     images, silent = tiny_bank.images(40), {"method": METHOD, "say": lambda text: None}
     plain = fit(images, tiny_bank.config(), **silent)

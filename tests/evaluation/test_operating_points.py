@@ -58,6 +58,7 @@ def test_what_cannot_be_redrawn():
         redraw(np.arange(30, dtype=np.float32), 20, Fraction(1, 100))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_network")
 @pytest.mark.xdist_group("fitted")
 def test_a_fitted_detector():

@@ -2,9 +2,11 @@
 
 import numpy as np
 import programs
+import pytest
 from PIL import Image
 
 
+@pytest.mark.slow
 def test_the_image_in_the_middle_of_each_folder_good_first(tmp_path):
     for kind, levels in (("dent", (10, 20, 30)), ("good", (100, 120))):
         for i, level in enumerate(levels):

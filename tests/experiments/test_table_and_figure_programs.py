@@ -29,6 +29,7 @@ def test_a_table_is_printed_and_written(results, tmp_path):
     assert "8,gnl,GNL (Ours),3,mnist_m,70.0,,1,1,1,64.69,\n" in (tmp_path / "t.csv").read_text()
 
 
+@pytest.mark.slow
 def test_what_cannot_be_shown_is_one_line(results, tmp_path):
     for program, arguments, line in (
         ("tables", ["--table=4", f"--results={results}"], "error: table 4: none of 10 rows of results belongs in it"),

@@ -31,6 +31,7 @@ def test_wrong_flags(tmp_path, flag, line):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_wrong_configuration_files(tmp_path):
     line = refused(f"{programs.DIGITS}:0,gln", f"--workdir={tmp_path}")
     assert "ValueError: method: got 'gln', expected one of rd4ad, atta, dinl, gnl, abs_only" in line
@@ -56,6 +57,7 @@ def test_a_refused_configuration_can_be_corrected(tmp_path, override, line):
     assert [path.name for path in tmp_path.iterdir()] in ([], [".lock"])
 
 
+@pytest.mark.slow
 def test_no_teacher(tmp_path):
     none, resnet50 = "--config.teacher.weights=", "--config.teacher.arch=resnet50"
     assert refused(*programs.SMALL, none, resnet50, f"--workdir={tmp_path}") == (
@@ -68,6 +70,7 @@ def test_no_teacher(tmp_path):
     assert line == "/no/file.npz: No such file or directory, expected a file of weights"
 
 
+@pytest.mark.slow
 def test_folders_that_cannot_be_used(tmp_path):
     (tmp_path / "file").touch()
     for workdir in (tmp_path / "file" / "run", "/proc/run"):

@@ -100,6 +100,7 @@ def test_equals_pillow(over):
         np.testing.assert_allclose(np.asarray(mixed[i]), expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_batch_is_the_replay_of_each_position():
     images, key = photographs(5), jax.random.key(3)
     jitted = jax.jit(augmix)
@@ -193,6 +194,7 @@ def test_geometry_changes_no_other_draw():
     np.testing.assert_array_equal(plain.operation[0], [[0, 1, 3], [5, 3, 5], [1, 3, 0]])
 
 
+@pytest.mark.slow
 def test_geometric_batch_is_the_replay_of_each_position():
     options, key = {"severity": 3, "geometric": True}, jax.random.key(7)
     images = photographs(4, size=12)
@@ -219,6 +221,7 @@ def test_depth_options():
     assert fixed.operation.shape == (4000, 4, 2)
 
 
+@pytest.mark.slow
 def test_grey_images_stay_grey_and_masked_steps_do_nothing():
     grey = np.repeat(photographs(4)[..., :1], 3, axis=-1)
     out = np.asarray(jit(partial(augmix, operations=PACS_OPERATIONS))(jax.random.key(0), grey))

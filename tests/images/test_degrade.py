@@ -12,6 +12,7 @@ KEY = jax.random.key(0)
 PICTURE = np.random.default_rng(0).integers(60, 190, (16, 16, 3)).astype(np.uint8)
 
 
+@pytest.mark.slow
 def test_blur_is_scipys():
     for sigma in (0.4, 1.3, 1.75):
         expected = [

@@ -64,6 +64,7 @@ def test_equals_pillow_on_any_image(seed, bounds, factor, bits, threshold):
         np.testing.assert_array_equal(np.asarray(JITTED[name](image, level)), expected, err_msg=name)
 
 
+@pytest.mark.slow
 def test_vmapped_equals_one_by_one():
     batch = np.random.default_rng(1).integers(0, 256, (5, 16, 16, 3), dtype=np.uint8)
     for name, (ours, _, levels) in OPERATIONS.items():

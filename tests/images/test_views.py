@@ -53,6 +53,7 @@ def test_views_in_order():
     assert np.abs(got[1] - got[3]).max() > 0.1  # independent draws
 
 
+@pytest.mark.slow
 def test_published_views_are_the_default():
     key = jax.random.key(0)
     options = {"views": ("clean", "augmix", "grey"), "normalise": "imagenet", "augmix": AugMixOptions()}
@@ -76,6 +77,7 @@ def test_errors_list_what_is_valid():
         normalise(IMAGES, "unit")
 
 
+@pytest.mark.slow
 def test_some_of_the_views_are_as_among_all():
     make = partial(make_views, jax.random.key(3), IMAGES, views=("augmix", "clean", "augmix", "grey"))
     np.testing.assert_allclose(make(positions=(2, 1)), make()[np.array([2, 1])], atol=1e-6)

@@ -179,6 +179,7 @@ def test_running_statistics_move_by_a_tenth_of_the_unbiased_ones():
         np.testing.assert_allclose(after.batch_stats["bn1"][name], expected, rtol=1e-8)  # float32 inputs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", LENETS)
 def test_no_loop_surrounds_the_convolutions(network):
     """Inside a loop XLA's CPU backend leaves its fast path."""

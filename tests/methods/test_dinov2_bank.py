@@ -88,6 +88,7 @@ def test_tokens_of_several_blocks_and_other_distances():
         np.testing.assert_allclose(score(method, fitted(method, GOOD), TEST).score, away.max(1), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_matching_after_a_block():
     """Both sides see block 1's tokens with the mean of the good images' sorted ones; drift is measured before."""
     plain, matched = make(matched=(1,)), make(MATCHED, matched=(1,))
@@ -102,6 +103,7 @@ def test_matching_after_a_block():
     assert found.drift[1] > found.drift[0]
 
 
+@pytest.mark.slow
 def test_whole_images_by_their_class_token():
     method = make(embedding="class", score="map")
     found = score(method, fitted(method, GOOD), TEST)

@@ -10,6 +10,7 @@ from gnl_jax.training.loop import train
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["augmix_efdm", *(pytest.param(name, marks=pytest.mark.slow) for name in ("mixstyle", "jigsaw"))]
 )

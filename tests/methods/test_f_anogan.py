@@ -91,6 +91,7 @@ def stepped():
     return state, run(x, VALID), run(x[VALID], VALID[VALID])
 
 
+@pytest.mark.slow
 def test_encoder_loss_is_that_of_numpy(stepped):
     _, (_, metrics), _ = stepped
     pixels, features = numpy_distances(scaled(IMAGES)[VALID])
@@ -100,6 +101,7 @@ def test_encoder_loss_is_that_of_numpy(stepped):
         np.testing.assert_allclose(metrics[name], value, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_the_encoder_alone_is_trained(stepped):
     before, (after, _), _ = stepped
     assert after.step == 1

@@ -30,6 +30,7 @@ def rows_of(images, stage, *, pooled):
     return found.mean((1, 2)) if pooled else found.reshape(len(images), -1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pooled", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_the_distance_of_whole_images_is_scipys(pooled):
     method = make(WHOLE._replace(embedding="pooled" if pooled else "flattened"))
@@ -43,6 +44,7 @@ def test_the_distance_of_whole_images_is_scipys(pooled):
     np.testing.assert_allclose(score(method, variables, GOOD).score, 0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_stages_are_standardised_by_images_of_other_parts_and_added():
     method = make(WHOLE._replace(sizes=(FIRST, SECOND)))
     variables = fitted(method, GroupedImages(GOOD, PARTS))
@@ -73,6 +75,7 @@ def test_matched_images_see_the_reference():
     np.testing.assert_allclose(found.drift, score(patches, fitted(patches, GOOD), TEST).drift, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_patches_have_cosine_distances_too():
     method = make(BankOptions(rows=1000, distance="cosine"))
     found = score(method, fitted(method, GOOD), TEST)

@@ -103,6 +103,7 @@ def test_loss_is_the_mean_over_valid_rows_of_all_four_taps():
     np.testing.assert_allclose(metrics["loss"], expected, rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_features_computed_before_or_in_the_step_train_alike():
     source, state = start()
     features = in_float64(TAPS)(source, IMAGES)

@@ -218,6 +218,7 @@ class Streamed:
         return self.images[indices]
 
 
+@pytest.mark.slow
 def test_images_read_as_they_are_needed_give_the_same_bits():
     images = pictures(19)  # two batches and three more
     method = make(BankOptions(rows=50, pixels=True, views=("degraded",)), MATCHED)
@@ -283,6 +284,7 @@ def test_two_sizes_are_standardised_by_distances_to_other_parts_and_added():
 # --- region, drift, independence ---
 
 
+@pytest.mark.slow
 def test_outside_the_region_nothing_counts():
     region = np.zeros((32, 32), bool)
     region[:, :12] = True  # half of the second column of patches
@@ -315,6 +317,7 @@ def test_rows_of_a_batch_do_not_influence_each_other():
         np.testing.assert_array_equal(a[0], b[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scoring", [PLAIN, MATCHED])
 def test_drift_is_measured_as_by_the_other_detectors(scoring):
     method = make(ALL, scoring)

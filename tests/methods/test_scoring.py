@@ -121,6 +121,7 @@ def tiny_score(matching, references, alpha=0.5):
     return jax.jit(score)(variables, IMAGES[:3])
 
 
+@pytest.mark.slow
 def test_without_matching_the_map_compares_teacher_and_student():
     stages = features(IMAGES[:3])
     _, decoded = TINY.student.apply(tiny_variables()["student"], stages)

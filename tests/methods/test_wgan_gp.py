@@ -244,6 +244,7 @@ def test_generator_steps_on_every_third_batch_of_an_epoch(history):
     assert metrics[0].keys() == {"loss", "real", "fake", "penalty"}
 
 
+@pytest.mark.slow
 def test_generator_follows_the_stepped_critic_with_the_same_latents(history):
     states, _ = history
     before, after = states[0], states[1]

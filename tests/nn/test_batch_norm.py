@@ -58,6 +58,7 @@ def test_batch_norm_keeps_a_small_variance_on_a_large_mean():
 VALID = np.array([True, False, True, True, False, True])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fill", [0.0, 1e6, -1e15])
 def test_rows_that_are_not_valid_change_nothing(fill):
     """Output, statistics and gradients are those of the batch without them; what fills them is finite."""

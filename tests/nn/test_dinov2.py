@@ -158,6 +158,7 @@ def test_a_stage_for_each_block(kind):
     assert_close([stage.reshape(2, 15, 32) for stage in stages], wanted, 1e-5)
 
 
+@pytest.mark.slow
 def test_a_hook_replaces_what_the_next_block_sees():
     """Block 2 of other patch tokens after block 1, as the block itself has them; class and registers stay."""
     sizes, x, seen = TINY["registers"], images(42, 70, batch=2), []

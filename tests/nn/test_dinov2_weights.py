@@ -89,6 +89,7 @@ def test_names_in_memory(weights, tmp_path):
     assert_holds(load_teacher("small", str(tmp_path / "w.npz")), weights)
 
 
+@pytest.mark.slow
 def test_random_is_the_initialisation_from_the_seed():
     first, again, other = (load_teacher("small", "random", seed=seed) for seed in (3, 3, 4))
     jax.tree.map(np.testing.assert_array_equal, first, again)

@@ -52,6 +52,7 @@ def test_what_is_left_is_kernels_and_biases_and_folding_again_changes_nothing():
     jax.tree.map(np.testing.assert_array_equal, fold(folded), folded)
 
 
+@pytest.mark.slow
 def test_a_folded_network_cannot_be_trained():
     teacher = trained(ResNet(), IMAGES)
     student = trained(Student(), jax.eval_shape(ResNet().apply, teacher, IMAGES))

@@ -108,6 +108,7 @@ def test_networks_equal_numpy_in_training(pair):
     np.testing.assert_allclose(features, numpy_features(networks, critic, x, kept=kept), atol=1e-11)
 
 
+@pytest.mark.slow
 def test_bfloat16_products_give_float32_results_nearby():
     networks = NETWORKS["convolutional"](32, epsilon=0.8, dtype=jnp.bfloat16)
     generator, _, encoder = random_variables(networks)

@@ -84,6 +84,7 @@ def geometries(arch, size):
     return seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [32, 64])
 def test_conv2d_equals_lax_wherever_the_networks_use_it(size):
     cases = sorted(geometries("resnet18", size) | geometries("resnet50", size))
@@ -112,6 +113,7 @@ def test_a_kernel_gradient_on_large_maps_is_matrix_products():
     assert "stablehlo.convolution" in gradient_of_kernel(conv2d, WIDE_FEATURES - 1), "narrow ones are faster in lax"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("features", [3, WIDE_FEATURES])
 @pytest.mark.parametrize("size", [1, 3])

@@ -34,6 +34,7 @@ def saved(tmp_path, tensors):
     return path
 
 
+@pytest.mark.slow
 def test_every_array_is_in_its_place(tmp_path):
     variables, tensors = checkpoint()
     loaded = load_student("resnet18", saved(tmp_path, tensors))

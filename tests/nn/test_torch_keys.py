@@ -40,6 +40,7 @@ def test_names_and_shapes_are_those_of_the_published_networks(arch):
     assert all(sizes[key] == 1 + min(8, np.prod(shape)) for key, shape in ours.items())  # [norm, first 8 values]
 
 
+@pytest.mark.slow
 def test_there_and_back():
     rng = np.random.default_rng(0)
     for expected in (

@@ -48,6 +48,7 @@ def test_names_and_shapes_are_torchvisions():
     assert torch_shapes(shapes(Source())) == expected
 
 
+@pytest.mark.slow
 def test_initialisation_of_the_source_is_torchvisions():
     """Kaiming normal by fan-out; four standard errors around the standard deviation."""
     source = Source(((64,), (32, 8), (96,), (16,), (128,)))
@@ -60,6 +61,7 @@ def test_initialisation_of_the_source_is_torchvisions():
     assert jax.eval_shape(init_source, KEY) == shapes(Source())
 
 
+@pytest.mark.slow
 def test_initialisation_of_the_cloner_is_xavier_uniform():
     variables = jax.jit(Cloner().init)(KEY, jnp.zeros((1, 32, 32, 3)))
     for name, layer in variables["params"].items():

@@ -17,6 +17,7 @@ def test_middle_ranks_are_the_sorted_values_without_the_outermost():
     np.testing.assert_array_equal(got, expected)
 
 
+@pytest.mark.slow
 def test_deviation_and_score_are_those_written_out():
     ranks, barycentre = np.asarray(middle_ranks(FEATURES)), RNG.normal(size=(72, 3)).astype(np.float32)
     deviation = channel_deviation(ranks, barycentre)

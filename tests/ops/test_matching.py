@@ -54,6 +54,7 @@ def test_efdm_equals_brute_force_with_ties_in_raster_order(content, style, alpha
     np.testing.assert_allclose(match(content, reference, alpha), expected, atol=3e-7 * scale)
 
 
+@pytest.mark.slow
 def test_tied_zeros_of_either_sign_keep_their_raster_order():
     content = np.array([0.0, -0.0, 2.0, -0.0, 0.0, -1.0], np.float32).reshape(2, 3, 1)
     reference = np.arange(6, dtype=np.float32)[:, None]
@@ -120,6 +121,7 @@ def test_a_nan_stays_visible():
         assert np.isnan(match(content, REFERENCE, alpha)[1, 2, 0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", [efdm, mixstyle, efdm_and_mixstyle])
 def test_leading_axes_jit_vmap_and_a_traced_alpha(function):
     content = RNG.standard_normal((2, 3, *SHAPE)).astype(np.float32)

@@ -49,6 +49,7 @@ def test_as_published(kind, published):
         np.testing.assert_allclose(mixed[i], published(FEATURES[i], FEATURES[partners[i]], kept[i]), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_share_is_beta_distributed():
     """Its variance at alpha 0.1 is 1 / (4 (2 alpha + 1)), mean one half; EFDM of a constant by another shows it."""
     n = 4000

@@ -54,6 +54,7 @@ def expected_maps(teacher, student, size):
     return np.stack([ndimage.gaussian_filter(image, sigma=4) for image in total])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_score_map_equals_scipy(case):
     size, sizes = CASES[case]
@@ -76,6 +77,7 @@ def test_equal_features_score_zero():
     )
 
 
+@pytest.mark.slow
 def test_images_do_not_influence_each_other():
     _, sizes = CASES["square"]
     teacher, student = stages(sizes), stages(sizes, seed=1)

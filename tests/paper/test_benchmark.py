@@ -83,6 +83,7 @@ def test_every_cell_once(tmp_path, calls):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_killed_anywhere_it_ends_with_the_same_table(tmp_path, monkeypatch, jobs):
     grid = make_grid(jobs=jobs, methods=("a",))
@@ -112,6 +113,7 @@ def test_killed_anywhere_it_ends_with_the_same_table(tmp_path, monkeypatch, jobs
         assert without_times(rows) == without_times(whole)
 
 
+@pytest.mark.slow
 def test_a_failed_cell_is_named_and_the_rest_go_on(tmp_path):
     failures, rows = run(make_grid(normals=("0", "ten", "3"), methods=("a",)), tmp_path)
     assert [(failure.cell.normal, failure.cell.seed) for failure in failures] == [("ten", 0), ("ten", 1)]
@@ -126,6 +128,7 @@ def test_cells_of_a_method_share_a_program(tmp_path, calls):
     assert json.loads((tmp_path / "jobs.json").read_text()) == {"digits/a": 3, "digits/b": 3}
 
 
+@pytest.mark.slow
 def test_a_program_that_fails_is_taken_apart(tmp_path, monkeypatch, caplog):
     def broken(configs, folders):
         raise MemoryError("no room for 4 of them")
@@ -137,6 +140,7 @@ def test_a_program_that_fails_is_taken_apart(tmp_path, monkeypatch, caplog):
     assert "4 jobs in one program failed (no room for 4 of them); now one by one" in caplog.text
 
 
+@pytest.mark.slow
 def test_no_more_jobs_than_fit(tmp_path, monkeypatch, calls):
     monkeypatch.setattr(benchmark, "runs_that_fit", lambda config, images_bytes: 2)
     run(make_grid(jobs=4, methods=("a",)), tmp_path)

@@ -108,6 +108,7 @@ def test_crashed_jobs_end_with_the_same_bits(method, tmp_path, monkeypatch):
             np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_among_jobs_and_a_job_alone(method, tmp_path):
     folders = [tmp_path / f"job{i}" for i in range(3)]
     train(configs(epochs=1)[0], folders[0], task=tasks()[0])
@@ -126,6 +127,7 @@ def test_nothing_is_left_to_do(method, tmp_path):
     assert [rows(folder) for folder in folders] == before
 
 
+@pytest.mark.slow
 def test_a_broken_job_is_named(method, tmp_path):
     method(nan_loss_at=5)
     with pytest.raises(TrainingError, match=r"only, step 6: .*nan.*training images \["):

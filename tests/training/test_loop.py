@@ -229,6 +229,7 @@ def program(workdir: Path, *, images: int = 10, faults=(), limit=(), **settings)
     )
 
 
+@pytest.mark.slow
 def test_program_says_in_one_line_what_is_wrong(tmp_path):
     done = program(tmp_path, faults={"nan_loss_at": 6})
     assert done.returncode == 1

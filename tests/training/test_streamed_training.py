@@ -71,6 +71,7 @@ def outcome(trained, workdir):
     return [np.asarray(leaf).tobytes() for leaf in trained.state], [{**row, "seconds": 0} for row in rows]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps_per_dispatch", [1, 3])
 def test_twice_the_budget_is_streamed_to_the_same_bits(folder, tmp_path, caplog, steps_per_dispatch):
     caplog.set_level("INFO", logger="absl")

@@ -124,6 +124,7 @@ def test_what_a_killed_write_left_is_removed(tmp_path):
         assert [entry.name for entry in tmp_path.iterdir()] == [".lock"]
 
 
+@pytest.mark.slow
 @in_one_folder
 @given(configs)
 def test_config_round_trip(tmp_path, values):

@@ -21,6 +21,7 @@ def test_images_that_exist_when_looked_at():
     assert (some[0] != some[1]).any()
 
 
+@pytest.mark.slow
 def test_every_class_is_trained_over_its_images(monkeypatch):
     trained = []
 

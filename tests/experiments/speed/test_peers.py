@@ -130,6 +130,7 @@ def program_and_job(folders, method: str):
     return Program((sys.executable, str(folders / "method.py")), env), job, workdir
 
 
+@pytest.mark.slow
 def test_programs_are_fitted_scored_and_timed(folders, monkeypatch):
     program, job, workdir = program_and_job(folders, "mean")
     task = task_of(folders, calibration=10)
@@ -182,6 +183,7 @@ def test_a_row_of_costs():
     assert cost_row("a", measured)[-2] == "–"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
