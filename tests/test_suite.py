@@ -1,6 +1,7 @@
 """How the tests are divided: what `make test` leaves out, and what one process runs."""
 
 from collections import Counter
+import os
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,12 @@ def test_a_process_runs_a_file_or_a_group_and_the_longest_come_first(request):
     assert [item.marks[0].args for item in items] == [
         *((first,), (second,), ("test_x.py",), ("nn/test_y.py",), ("test_x.py",), ("shared",))
     ]
+
+
+def test_the_process_was_told_the_groups(request):
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        pytest.skip("tests run in one process")
+    assert request.node.nodeid.endswith("@test_suite.py")
 
 
 def test_make_leaves_out_what_is_slow_and_nothing_else():
