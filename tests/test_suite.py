@@ -1,7 +1,7 @@
 """How the tests are divided: what `make test` leaves out, and what one process runs."""
 
-from collections import Counter
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
