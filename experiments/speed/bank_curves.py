@@ -50,9 +50,9 @@ ALPHAS = flags.DEFINE_list("alphas", ["0", "0.25", "0.5", "0.75", "1"], "Weights
 COUNTS = flags.DEFINE_list("counts", ["48", "16", "24"], "Parts in the bank, that calibrate and that are held out.")
 SIZE = flags.DEFINE_integer("size", 256, "Side of the images in pixels.")
 DEFECTS = flags.DEFINE_integer("defects", 48, "Simulated defects.")
+SEED = flags.DEFINE_integer("seed", 0, "Of the division, the defects and the bank.")
 SHIFTS = ("brightness", "contrast", "defocus_blur", "gaussian_noise")
 SHIFTED = 8  # held-out images under each shift
-SEED = 0
 
 
 def divide(good: GoodImages) -> list[GoodImages]:
@@ -65,7 +65,7 @@ def divide(good: GoodImages) -> list[GoodImages]:
         )
     taken = []
     for count in (of_bank, calibrates, held_out):
-        rest, chosen = split_parts(good.parts, count, seed=SEED)
+        rest, chosen = split_parts(good.parts, count, seed=SEED.value)
         taken.append(good.take(chosen))
         good = good.take(rest)
     return taken
@@ -73,7 +73,7 @@ def divide(good: GoodImages) -> list[GoodImages]:
 
 def shown(held_out: GoodImages, size: int) -> dict[str, np.ndarray]:
     """The held-out images as they are, with a defect each, and shifted at severity 3 and their own size."""
-    rng, images = np.random.default_rng(SEED), held_out.images[:]
+    rng, images = np.random.default_rng(SEED.value), held_out.images[:]
     sets = {"good": images}
     sets["defects"] = np.stack([
         draw_defect(rng, images[i % len(images)], images[(i + 1) % len(images)], KINDS[i % len(KINDS)])
@@ -82,7 +82,7 @@ def shown(held_out: GoodImages, size: int) -> dict[str, np.ndarray]:
     names = held_out.names[:SHIFTED]
     paths = [Path(GOOD.value, name) for name in names]
     for name in SHIFTS:
-        change = corruption(name, severity=3, seed=SEED)
+        change = corruption(name, severity=3, seed=SEED.value)
         sets[name] = load_images(paths, size, names=names, transform=change, what=name).images[:]
     return sets
 
@@ -160,7 +160,7 @@ def curve(bank_images, sets, *, networks, options, scoring: Scoring, rows: list[
             centre = candidates.mean(0)
             axes = np.linalg.eigh(np.cov(candidates, rowvar=False))[1][:, -count:].astype(np.float32)
             seen, asked = (candidates - centre) @ axes, {k: (e - centre) @ axes for k, e in embeddings.items()}
-        reduced = projection(seen.shape[1], options.projection, seed=SEED)
+        reduced = projection(seen.shape[1], options.projection, seed=SEED.value)
         order = np.asarray(k_center(jnp.asarray(seen @ reduced), k=min(most, len(seen)), start=0))
         for n in rows:
             found = {"rows": n, "components": count, "alpha": scoring.alpha} | point(seen[order[:n]], asked)
@@ -186,7 +186,7 @@ def run():
             sets,
             networks=networks,
             options=options,
-            scoring=Scoring("efdm", alpha, "barycentre"),
+            scoring=Scoring("efdm", alpha, "barycentre", seed=SEED.value),
             rows=list(map(int, ROWS.value)) if of_rows else [int(options.rows)],
             components=list(map(int, COMPONENTS.value)) if of_rows else [0],
         )

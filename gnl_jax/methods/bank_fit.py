@@ -175,10 +175,11 @@ def draw_patches(
     Raises:
         ValueError: more candidates than memory holds.
     """
-    program = patch_programs(networks, pixels, options=options, scoring=scoring)
+    views, program = view_programs(options, scoring), patch_program(networks, pixels, options=options, scoring=scoring)
     shape = images[np.zeros(1, np.int64)].shape[1:]
-    sample = jax.ShapeDtypeStruct((pass_images(shape[0], options), *shape), jnp.uint8)
-    shapes, looks = jax.eval_shape(program["clean"], networks.variables, references, sample, *[jnp.int32(0)] * 3)
+    sample = jax.ShapeDtypeStruct((pass_images(shape[0], options), *shape), jnp.float32)
+    shapes, stages = jax.eval_shape(program, networks.variables, references, sample)
+    looks = jax.eval_shape(stage_ranks, stages)
     ranked = np.asarray(ranked)[: drift_images(looks)]
     place = {int(image): i for i, image in enumerate(np.sort(ranked))}
     ranks = {stage: np.empty((len(place), *look.shape[1:]), np.float32) for stage, look in looks.items()}
@@ -192,40 +193,48 @@ def draw_patches(
     for v, view in enumerate(("clean", *options.views)):
         start = 0
         for batch, count in in_chunks(images, everything, options, f"patches, {view}"):
-            embeddings, looked = program[view](
-                networks.variables, references, batch, jnp.int32(v), jnp.int32(first), jnp.int32(start)
-            )
+            seen = views[view](batch, jnp.int32(v), jnp.int32(first), jnp.int32(start))
+            embeddings, stages = program(networks.variables, references, seen)
             for collector, embedding in zip(collectors, embeddings, strict=True):
                 collector.take(np.asarray(embedding[:count]), view=v, start=start)
-            if view == "clean":
-                seen = [i for i in range(count) if start + i in place]
-                for stage, values in looked.items():
-                    ranks[stage][[place[start + i] for i in seen]] = np.asarray(values)[seen]
+            here = [i for i in range(count) if start + i in place] if view == "clean" else []
+            if here:
+                for stage, values in stage_ranks(stages).items():
+                    ranks[stage][[place[start + i] for i in here]] = np.asarray(values)[here]
             start += count
     return [collector.result() for collector in collectors], ranks
 
 
-def patch_programs(
-    networks: Networks, pixels: PyTree | None, *, options: BankOptions, scoring: Scoring
-) -> dict[str, Callable]:
-    """For each view a program: (variables, references, images, view's number, first, start) -> embeddings, ranks.
+def view_programs(options: BankOptions, scoring: Scoring) -> dict[str, Callable]:
+    """For each view a program: (images uint8 [b s s 3], view's number, first, start) -> float32 [b s s 3].
 
     first, start: as for `view_keys`.
     """
-    teacher, key = networks.teacher, jax.random.key(scoring.seed)
+    key = jax.random.key(scoring.seed)
 
-    def run(variables, references, batch, v, first, start, *, view: str):
-        seen = batch
-        if view != "clean":
-            drawn = view_keys(jax.random.fold_in(key, v), first=first, start=start, n=len(batch))
-            seen = BANK_VIEWS[view](drawn, batch, options)
+    def see(batch, v, first, start, *, view: str):
+        drawn = view_keys(jax.random.fold_in(key, v), first=first, start=start, n=len(batch))
+        return BANK_VIEWS[view](drawn, batch, options).astype(jnp.float32)
+
+    seen = {view: jax.jit(functools.partial(see, view=view)) for view in options.views}
+    return {"clean": lambda batch, *_: np.asarray(batch, np.float32)} | seen
+
+
+def patch_program(networks: Networks, pixels: PyTree | None, *, options: BankOptions, scoring: Scoring) -> Callable:
+    """A program: (variables, references, images float32 [b s s 3]) -> embeddings, stages that drift is measured at.
+
+    One for all views: compiling it is much of the time that a bank of few images takes.
+    """
+
+    @jax.jit
+    def run(variables, references, seen):
         x = network_input(seen, pixels, preprocess=networks.preprocess, dtype=networks.dtype)
         stages_of, embeddings = {}, []
         for i, spec in enumerate(options.sizes):
-            side = spec.side(batch.shape[1])
+            side = spec.side(seen.shape[1])
             if side not in stages_of:
                 stages_of[side] = matched_stages(
-                    teacher,
+                    networks.teacher,
                     variables,
                     at_side(x, side),
                     matching=scoring.matching,
@@ -235,7 +244,12 @@ def patch_programs(
                 )
             embeddings.append(embed(stages_of[side].matched, spec.stages, {}, options=options))
         before = next(iter(stages_of.values())).before
-        ranks = {str(k): middle_ranks(before[k - 1]).astype(jnp.float32) for k in options.drift}
-        return embeddings, ranks if view == "clean" else {}
+        return embeddings, {str(k): before[k - 1] for k in options.drift}
 
-    return {view: jax.jit(functools.partial(run, view=view)) for view in ("clean", *options.views)}
+    return run
+
+
+@jax.jit
+def stage_ranks(stages: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    """The middle ranks of stages, {"1": [b h1 w1 c1], ...} -> float32 {"1": [b r1 c1], ...}."""
+    return {k: middle_ranks(stage).astype(jnp.float32) for k, stage in stages.items()}

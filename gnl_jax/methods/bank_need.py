@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from gnl_jax.methods.bank_candidates import bank_needs, bank_rows
 from gnl_jax.methods.bank_drift import drift_images
-from gnl_jax.methods.bank_fit import Networks, pass_images, patch_programs, reference_program
+from gnl_jax.methods.bank_fit import Networks, pass_images, patch_program, reference_program, stage_ranks
 from gnl_jax.methods.bank_memory import BankNeed
 from gnl_jax.methods.bank_options import BankOptions
 from gnl_jax.methods.program_memory import program_bytes, tree_bytes
@@ -32,9 +32,10 @@ def bank_bytes(networks: Networks, *, images: int, size: int, options: BankOptio
     if matched:
         program = reference_program(networks, pixels, options=options)
         references = jax.tree.map(_of_one, jax.eval_shape(program, networks.variables, batch))
-    program = patch_programs(networks, pixels, options=options, scoring=scoring)["clean"]
-    arguments = (networks.variables, references, batch, *[jnp.int32(0)] * 3)
-    passing, (embeddings, looks) = program_bytes(program, *arguments)  # other views take no more
+    program = patch_program(networks, pixels, options=options, scoring=scoring)
+    seen = jax.ShapeDtypeStruct(batch.shape, jnp.float32)
+    passing, (embeddings, stages) = program_bytes(program, networks.variables, references, seen)
+    looks = jax.eval_shape(stage_ranks, stages)
     needs = bank_needs(
         embeddings, images=images, rows=lambda i, total: bank_rows(total, rows=options.rows), options=options
     )

@@ -7,11 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from gnl_jax.methods.bank_drift import DRIFT_IMAGES, drift_entry, drift_images
-from gnl_jax.methods.bank_fit import Networks, in_chunks
+from gnl_jax.methods.bank_fit import Networks, in_chunks, stage_ranks
 from gnl_jax.methods.bank_options import BankOptions
 from gnl_jax.methods.memory_bank import at_side, matched_stages, network_input
 from gnl_jax.methods.scoring import Scoring
-from gnl_jax.ops.drift import middle_ranks
 
 PyTree = Any
 
@@ -32,7 +31,7 @@ def bank_drift(networks: Networks, variables: PyTree, images, *, options: BankOp
         raise ValueError(f"images: got {len(images)}, expected at least 2 to measure drift")
 
     @jax.jit
-    def ranks_of(variables, batch):
+    def stages_of(variables, batch):
         x = network_input(batch, variables.get("pixels"), preprocess=networks.preprocess, dtype=networks.dtype)
         stages = matched_stages(
             networks.teacher,
@@ -43,7 +42,10 @@ def bank_drift(networks: Networks, variables: PyTree, images, *, options: BankOp
             references=variables["references"],
             alpha=variables.get("alpha", 0.0),
         )
-        return {str(k): middle_ranks(stages.before[k - 1]).astype(jnp.float32) for k in options.drift}
+        return {str(k): stages.before[k - 1] for k in options.drift}
+
+    def ranks_of(variables, batch):
+        return stage_ranks(stages_of(variables, batch))
 
     seen = {name: variables[name] for name in ("teacher", "pixels", "alpha") if name in variables}
     seen["references"] = variables["banks"]["0"].get("references", {})

@@ -1,5 +1,6 @@
 """Nearest rows of a bank: which they are by one matrix product, how far they are by the difference itself."""
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -7,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+BLOCK = 128  # queries of a product on a CPU
 LEAST_SQUARED_NORM = 1e-16  # below it a vector keeps its direction and has no unit length
 
 
@@ -35,6 +37,11 @@ def nearest(queries: jax.Array, bank: jax.Array, half_norms: jax.Array) -> tuple
         rows = jnp.minimum(rows, len(bank) - 1)  # nothing equals a NaN; its distance is one
         return jnp.sqrt(jnp.sum(jnp.square(queries - bank[rows]), axis=-1)), rows
 
+    def of_image(queries: jax.Array, half_norms: jax.Array) -> tuple[jax.Array, jax.Array]:
+        if len(queries) <= BLOCK:
+            return one(queries, half_norms)
+        return lax.platform_dependent(queries, half_norms, cpu=functools.partial(_in_blocks, one), default=one)
+
     *lead, n, c = queries.shape
     if n == 1 and half_norms.ndim == 1:
         distances, rows = one(queries.reshape(-1, c), half_norms)
@@ -42,10 +49,17 @@ def nearest(queries: jax.Array, bank: jax.Array, half_norms: jax.Array) -> tuple
     flat = queries.reshape(-1, n, c)
     norms = jnp.broadcast_to(half_norms, (*lead, len(bank))).reshape(-1, len(bank))
     if flat.shape[0] == 1:  # not its length: an export leaves it open
-        distances, rows = (x[None] for x in one(flat[0], norms[0]))
+        distances, rows = (x[None] for x in of_image(flat[0], norms[0]))
     else:
-        distances, rows = lax.map(lambda pair: one(*pair), (flat, norms))
+        distances, rows = lax.map(lambda pair: of_image(*pair), (flat, norms))
     return distances.reshape(*lead, n), rows.reshape(*lead, n)
+
+
+def _in_blocks(one: Callable, queries: jax.Array, half_norms: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """`one` for `BLOCK` queries after the other: on a CPU their products with all rows stay in the cache."""
+    blocks = jnp.pad(queries, ((0, -len(queries) % BLOCK), (0, 0))).reshape(-1, BLOCK, queries.shape[-1])
+    distances, rows = lax.map(lambda block: one(block, half_norms), blocks)
+    return distances.reshape(-1)[: len(queries)], rows.reshape(-1)[: len(queries)]
 
 
 def half_squared_norms(bank: jax.Array) -> jax.Array:

@@ -9,19 +9,20 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from gnl_jax.ops.nearest import half_squared_norms, nearest, reweighted_score
+from gnl_jax.ops.nearest import BLOCK, half_squared_norms, nearest, reweighted_score
 
 RNG = np.random.default_rng(0)
 BANK = jnp.asarray(RNG.normal(3, 1, (50, 12)).astype(np.float32))
 GOLDEN = np.load(Path(__file__).parent.parent / "golden/patchcore.npz")
 
 
+@pytest.mark.parametrize("n", [7, BLOCK, 2 * BLOCK + 5])
 @pytest.mark.parametrize("lead", [(), (1,), (3,), (2, 3)])
-def test_equals_all_distances_computed(lead):
-    queries = RNG.normal(3, 1, (*lead, 7, 12)).astype(np.float32)
+def test_equals_all_distances_computed(lead, n):
+    queries = RNG.normal(3, 1, (*lead, n, 12)).astype(np.float32)
     distances, rows = jax.jit(nearest)(jnp.asarray(queries), BANK, half_squared_norms(BANK))
     everything = cdist(queries.reshape(-1, 12).astype(np.float64), np.asarray(BANK, np.float64))
-    chex.assert_shape((distances, rows), (*lead, 7))
+    chex.assert_shape((distances, rows), (*lead, n))
     np.testing.assert_allclose(np.ravel(distances), everything.min(1), rtol=1e-5)
     np.testing.assert_array_equal(np.ravel(rows), everything.argmin(1))
 
@@ -46,6 +47,15 @@ def test_rows_that_do_not_count_are_never_nearest():
     others = cdist(BANK[:4], BANK) + np.where(np.eye(4, 50), np.inf, 0)
     np.testing.assert_allclose(distances[:, 0], others.min(1), rtol=1e-5)
     np.testing.assert_array_equal(rows[:, 0], others.argmin(1))
+
+
+def test_rows_of_each_image_that_do_not_count_in_every_block():
+    queries = jnp.asarray(RNG.normal(3, 1, (2, BLOCK + 3, 12)), jnp.float32)
+    norms = jnp.where(jnp.arange(50)[None] // 25 == jnp.arange(2)[:, None], jnp.inf, half_squared_norms(BANK)[None])
+    distances, rows = nearest(queries, BANK, norms)
+    for i, counted in enumerate([BANK[25:], BANK[:25]]):
+        np.testing.assert_allclose(distances[i], cdist(queries[i], counted).min(1), rtol=1e-5)
+        np.testing.assert_array_equal(rows[i], cdist(queries[i], counted).argmin(1) + 25 * (i == 0))
 
 
 def test_what_is_not_a_number_stays_none():
