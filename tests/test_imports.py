@@ -27,7 +27,7 @@ PROGRAMS = ("gnl_jax.console", "gnl_jax.cli")  # what runs on a command line rea
 
 # What each package may import besides itself. Arrows never point back: ops, images -> nn -> ... -> cli.
 ANYWHERE = {"batches", "config", "config_io", "config_published", "files", "named_methods"}
-ANYWHERE |= {"progress", "text", "version"}
+ANYWHERE |= {"overlap", "progress", "text", "version"}
 MAY_IMPORT = {
     "batches": set(),
     "config": {"named_methods"},
@@ -35,6 +35,7 @@ MAY_IMPORT = {
     "config_io": {"config", "files"},
     "files": set(),
     "named_methods": {"config_published"},
+    "overlap": set(),
     "progress": set(),
     "text": set(),
     "version": set(),

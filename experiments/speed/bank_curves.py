@@ -28,8 +28,9 @@ from gnl_jax.detection.options import inspection_config
 from gnl_jax.detection.parts import GoodImages, good_images, split_parts
 from gnl_jax.evaluation.metrics import auroc
 from gnl_jax.images.views import normalise
-from gnl_jax.methods.bank_fit import Networks, draw_patches, in_chunks, make_banks
+from gnl_jax.methods.bank_fit import draw_patches, in_chunks, make_banks
 from gnl_jax.methods.bank_method import bank_options
+from gnl_jax.methods.bank_programs import Networks
 from gnl_jax.methods.bank_rows import projection
 from gnl_jax.methods.memory_bank import embed, matched_stages, network_input
 from gnl_jax.methods.scoring import Scoring

@@ -16,6 +16,7 @@ from gnl_jax.detection.record import Decision, Record, describe_parent, describe
 from gnl_jax.detection.windowed import predict_windows
 from gnl_jax.detection.windows import Grid
 from gnl_jax.methods.base import Method, Prediction
+from gnl_jax.overlap import overlapped
 from gnl_jax.text import printable
 
 PyTree = Any
@@ -200,22 +201,20 @@ def predict_squares(
     advance: Callable[[int], None] = lambda n: None,
 ) -> Prediction:
     """What the networks say of squares uint8 [n s s 3], as `predict` has it for a detector without windows."""
-    parts, waiting = [], None
-    for start in range(0, len(images), detector.batch_size):
-        batch = np.asarray(images[np.arange(start, min(start + detector.batch_size, len(images)))])
-        fill = np.zeros((detector.batch_size - len(batch), *batch.shape[1:]), np.uint8)
+    size, parts = detector.batch_size, []
+
+    def begin(batch: np.ndarray) -> tuple[Prediction, int]:
+        fill = np.zeros((size - len(batch), *batch.shape[1:]), np.uint8)
         result = detector.score_batch(detector.variables, np.concatenate([batch, fill]))
-        if not maps:
-            result = result._replace(map=None)
-        if waiting is not None:  # read one batch late, so that the next one is already under way
-            parts.append(_rows(*waiting))
-            advance(waiting[1])
-        waiting = (result, len(batch))
-    if waiting is None:
+        return result if maps else result._replace(map=None), len(batch)
+
+    batches = (np.asarray(images[np.arange(i, min(i + size, len(images)))]) for i in range(0, len(images), size))
+    for part in overlapped(begin, lambda begun: _rows(*begun), batches):
+        parts.append(part)
+        advance(len(part.score))
+    if not parts:
         none = np.zeros((0, detector.size, detector.size), np.float32)
         return Prediction(np.zeros(0, np.float32), none if maps else None)
-    parts.append(_rows(*waiting))
-    advance(waiting[1])
     prediction = Prediction(*(None if p[0] is None else np.concatenate(p) for p in zip(*parts, strict=True)))
     broken = np.flatnonzero(~np.isfinite(prediction.score))
     if broken.size:

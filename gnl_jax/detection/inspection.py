@@ -15,6 +15,7 @@ from gnl_jax.detection.frames import frame_name, frames_of, is_one_image, snapsh
 from gnl_jax.detection.preprocess import Decoded, Read, read_or_reason, record_reader
 from gnl_jax.detection.record import Decision, Record
 from gnl_jax.methods.base import Prediction
+from gnl_jax.overlap import overlapped
 
 ERROR = "ERROR"
 AHEAD = 4  # images decoded ahead for each thread, beyond a batch
@@ -122,13 +123,20 @@ def _stream(detector, items, decode, *, keep, maps, ahead, workers) -> Iterator[
     batch_size = 1 if whole else detector.batch_size if ahead is None else min(detector.batch_size, ahead + 1)
     window = ahead + 1 if ahead is not None else batch_size + (1 if whole else AHEAD) * workers
     named = ((frame_name(item, i), _taken(item)) for i, item in enumerate(items))
+
+    def decided(batch: list) -> list[Inspected | Exception]:
+        failure = [batch.pop()] if isinstance(batch[-1], Exception) else []
+        return [*_decide(detector, batch, keep=keep, maps=maps), *failure]
+
     with ThreadPoolExecutor(workers) as pool:
         decoded = _ahead(pool, decode, named, window=window)
-        while batch := list(itertools.islice(decoded, batch_size)):
-            failure = batch.pop() if isinstance(batch[-1], Exception) else None
-            yield from _decide(detector, batch, keep=keep, maps=maps)
-            if failure:
-                raise failure
+        batches = iter(lambda: list(itertools.islice(decoded, batch_size)), [])
+        one_by_one = whole or ahead is not None
+        for results in map(decided, batches) if one_by_one else overlapped(list, decided, batches):
+            for result in results:
+                if isinstance(result, Exception):
+                    raise result
+                yield result
 
 
 def _taken(item: Any) -> Any:

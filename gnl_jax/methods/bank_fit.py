@@ -5,10 +5,10 @@ against.
 """
 
 import functools
+import itertools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,27 +18,16 @@ from gnl_jax.methods.bank_candidates import Candidates, bank_needs, bank_rows
 from gnl_jax.methods.bank_drift import DRIFT_IMAGES, drift_entry, drift_images
 from gnl_jax.methods.bank_memory import check_memory
 from gnl_jax.methods.bank_options import BankOptions
+from gnl_jax.methods.bank_programs import Networks, patch_program, reference_program, stage_ranks, view_programs
 from gnl_jax.methods.bank_rows import make_bank
-from gnl_jax.methods.bank_views import BANK_VIEWS, view_keys
 from gnl_jax.methods.base import parts_of
-from gnl_jax.methods.memory_bank import at_side, embed, matched_stages, network_input
 from gnl_jax.methods.scoring import Scoring, anchor_images
-from gnl_jax.ops.drift import middle_ranks
-from gnl_jax.ops.matching import sort_features
 from gnl_jax.ops.pixels import image_moments, mean_moments
+from gnl_jax.overlap import overlapped
 from gnl_jax.progress import progress_bar
 
 PyTree = Any
 CHUNK = 8  # images of 256x256 of a pass at once
-
-
-class Networks(NamedTuple):
-    """How the bank sees images: the teacher's module and variables, preprocessing, and the convolutions' dtype."""
-
-    teacher: nn.Module
-    variables: PyTree
-    preprocess: Callable[[jax.Array], jax.Array]
-    dtype: Any = jnp.float32
 
 
 def make_banks(networks: Networks, images, *, options: BankOptions, scoring: Scoring) -> PyTree:
@@ -57,7 +46,8 @@ def make_banks(networks: Networks, images, *, options: BankOptions, scoring: Sco
     Raises:
         ValueError: an anchor that there is none of.
     """
-    references, variables = {}, {}
+    references: list[PyTree] = []
+    variables: dict[str, Any] = {}
     if scoring.matching != "none":
         chosen = anchor_images(len(images), anchor=scoring.anchor, k=scoring.anchors, seed=scoring.seed)
         variables["alpha"] = jnp.float32(scoring.alpha)
@@ -111,26 +101,11 @@ def in_chunks(
 def _pixels(images, chosen: np.ndarray, options: BankOptions) -> PyTree:
     """The anchors' mean brightness of each channel and contrast, in [0, 255]."""
     moments = jax.jit(lambda batch: image_moments(batch.astype(jnp.float32)))
-    found = [
-        [part[:count] for part in moments(batch)] for batch, count in in_chunks(images, chosen, options, "brightness")
-    ]
+    found = []
+    for batch, count in in_chunks(images, chosen, options, "brightness"):
+        mean, sigma = moments(batch)
+        found.append((np.asarray(mean[:count]), np.asarray(sigma[:count])))
     return dict(mean_moments(found)._asdict())
-
-
-def reference_program(networks: Networks, pixels: PyTree | None, *, options: BankOptions) -> Callable:
-    """A program: (variables, images) -> for each bank the images' sorted features at the matched stages."""
-    teacher = networks.teacher
-
-    @jax.jit
-    def sorted_stages(variables, batch):
-        x = network_input(batch, pixels, preprocess=networks.preprocess, dtype=networks.dtype)
-        found = []
-        for spec in options.sizes:
-            stages = teacher.apply(variables, at_side(x, spec.side(batch.shape[1])))
-            found.append({str(k): sort_features(stages[k - 1]).astype(jnp.float32) for k in options.matched})
-        return found
-
-    return sorted_stages
 
 
 def _references(
@@ -138,9 +113,16 @@ def _references(
 ) -> list[PyTree]:
     """For each bank the mean of the anchors' sorted features at the matched stages; their own path is not matched."""
     total, program = None, reference_program(networks, pixels, options=options)
-    for batch, count in in_chunks(images, chosen, options, "references"):
-        found = program(networks.variables, batch)
-        sums = jax.tree.map(lambda a: np.asarray(a[:count], np.float64).sum(0), found)  # noqa: B023
+
+    def begin(chunk):
+        batch, count = chunk
+        return program(networks.variables, batch), count
+
+    def end(begun):
+        found, count = begun
+        return jax.tree.map(lambda a: np.asarray(a[:count], np.float64).sum(0), found)
+
+    for sums in overlapped(begin, end, in_chunks(images, chosen, options, "references")):
         total = sums if total is None else jax.tree.map(np.add, total, sums)
     return jax.tree.map(lambda a: jnp.asarray(a / len(chosen), jnp.float32), total)
 
@@ -190,66 +172,28 @@ def draw_patches(
         Candidates.drawn_from(need, images=len(images), views=1 + len(options.views), seed=seed) for need in needs
     ]
     everything = np.arange(len(images))
+
+    def begin(chunk, v: int, view: str):
+        start, (batch, count) = chunk
+        seen = views[view](batch, jnp.int32(v), jnp.int32(first), jnp.int32(start))
+        return start, count, program(networks.variables, references, seen)
+
+    def end(begun, v: int, view: str) -> None:
+        start, count, (embeddings, stages) = begun
+        for collector, embedding in zip(collectors, embeddings, strict=True):
+            collector.take(np.asarray(embedding[:count]), view=v, start=start)
+        here = [i for i in range(count) if start + i in place] if view == "clean" else []
+        if here:
+            for stage, values in stage_ranks(stages).items():
+                ranks[stage][[place[start + i] for i in here]] = np.asarray(values)[here]
+
+    step = sample.shape[0]
     for v, view in enumerate(("clean", *options.views)):
-        start = 0
-        for batch, count in in_chunks(images, everything, options, f"patches, {view}"):
-            seen = views[view](batch, jnp.int32(v), jnp.int32(first), jnp.int32(start))
-            embeddings, stages = program(networks.variables, references, seen)
-            for collector, embedding in zip(collectors, embeddings, strict=True):
-                collector.take(np.asarray(embedding[:count]), view=v, start=start)
-            here = [i for i in range(count) if start + i in place] if view == "clean" else []
-            if here:
-                for stage, values in stage_ranks(stages).items():
-                    ranks[stage][[place[start + i] for i in here]] = np.asarray(values)[here]
-            start += count
+        chunks = in_chunks(images, everything, options, f"patches, {view}")
+        for _ in overlapped(
+            functools.partial(begin, v=v, view=view),
+            functools.partial(end, v=v, view=view),
+            zip(itertools.count(0, step), chunks),
+        ):
+            pass
     return [collector.result() for collector in collectors], ranks
-
-
-def view_programs(options: BankOptions, scoring: Scoring) -> dict[str, Callable]:
-    """For each view a program: (images uint8 [b s s 3], view's number, first, start) -> float32 [b s s 3].
-
-    first, start: as for `view_keys`.
-    """
-    key = jax.random.key(scoring.seed)
-
-    def see(batch, v, first, start, *, view: str):
-        drawn = view_keys(jax.random.fold_in(key, v), first=first, start=start, n=len(batch))
-        return BANK_VIEWS[view](drawn, batch, options).astype(jnp.float32)
-
-    seen = {view: jax.jit(functools.partial(see, view=view)) for view in options.views}
-    return {"clean": lambda batch, *_: np.asarray(batch, np.float32)} | seen
-
-
-def patch_program(networks: Networks, pixels: PyTree | None, *, options: BankOptions, scoring: Scoring) -> Callable:
-    """A program: (variables, references, images float32 [b s s 3]) -> embeddings, stages that drift is measured at.
-
-    One for all views: compiling it is much of the time that a bank of few images takes.
-    """
-
-    @jax.jit
-    def run(variables, references, seen):
-        x = network_input(seen, pixels, preprocess=networks.preprocess, dtype=networks.dtype)
-        stages_of, embeddings = {}, []
-        for i, spec in enumerate(options.sizes):
-            side = spec.side(seen.shape[1])
-            if side not in stages_of:
-                stages_of[side] = matched_stages(
-                    networks.teacher,
-                    variables,
-                    at_side(x, side),
-                    matching=scoring.matching,
-                    options=options,
-                    references=references[i] if references else {},
-                    alpha=scoring.alpha,
-                )
-            embeddings.append(embed(stages_of[side].matched, spec.stages, {}, options=options))
-        before = next(iter(stages_of.values())).before
-        return embeddings, {str(k): before[k - 1] for k in options.drift}
-
-    return run
-
-
-@jax.jit
-def stage_ranks(stages: dict[str, jax.Array]) -> dict[str, jax.Array]:
-    """The middle ranks of stages, {"1": [b h1 w1 c1], ...} -> float32 {"1": [b r1 c1], ...}."""
-    return {k: middle_ranks(stage).astype(jnp.float32) for k, stage in stages.items()}

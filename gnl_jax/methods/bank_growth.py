@@ -5,8 +5,9 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from gnl_jax.methods.bank_fit import Networks, draw_patches
+from gnl_jax.methods.bank_fit import draw_patches
 from gnl_jax.methods.bank_options import BankOptions
+from gnl_jax.methods.bank_programs import Networks
 from gnl_jax.methods.bank_rows import projection
 from gnl_jax.methods.base import parts_of
 from gnl_jax.methods.scoring import Scoring

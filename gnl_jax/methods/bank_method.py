@@ -9,11 +9,12 @@ import jax
 from ml_collections import ConfigDict
 
 from gnl_jax.images.views import normalise
-from gnl_jax.methods.bank_fit import Networks, make_banks
+from gnl_jax.methods.bank_fit import make_banks
 from gnl_jax.methods.bank_growth import add_to_banks, drop_from_banks, shaped_by_fit
 from gnl_jax.methods.bank_need import bank_bytes
 from gnl_jax.methods.bank_new_drift import bank_drift
 from gnl_jax.methods.bank_options import CORESETS, SCORES, BankOptions, parse_sizes
+from gnl_jax.methods.bank_programs import Networks
 from gnl_jax.methods.bank_views import BANK_VIEWS
 from gnl_jax.methods.base import Method
 from gnl_jax.methods.choices import PRECISIONS, check_choice, choose

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 
 from gnl_jax.methods.bank_candidates import bank_needs, bank_rows
 from gnl_jax.methods.bank_drift import drift_images
-from gnl_jax.methods.bank_fit import Networks, pass_images, patch_program, reference_program, stage_ranks
+from gnl_jax.methods.bank_fit import pass_images
 from gnl_jax.methods.bank_memory import BankNeed
 from gnl_jax.methods.bank_options import BankOptions
+from gnl_jax.methods.bank_programs import Networks, patch_program, reference_program, stage_ranks
 from gnl_jax.methods.program_memory import program_bytes, tree_bytes
 from gnl_jax.methods.scoring import Scoring
 
