@@ -66,6 +66,8 @@ METHODS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     # Memory banks: ours, matched at test time, and PatchCore as published.
     "patchcore": (_PATCHCORE, _PLAIN),
     "matched_bank": (_MATCHED_BANK, _BOTH),
+    # Whole and half side: where defects may be large, as on surfaces; on small parts it finds less (docs/memory-bank.md).
+    "two_size_bank": (_MATCHED_BANK | {"memory_bank.sizes": ("1:2+3", "1/2:3")}, _BOTH),
     "augmented_bank": (_MATCHED_BANK | {"memory_bank.views": ("degraded", "augmix")}, _BOTH),
     "image_bank": (_IMAGE_BANK, _BOTH),
     # Banks of DINOv2's tokens: as published; matched after block 3; and of whole images by their class token.
@@ -96,6 +98,8 @@ SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
     ("bank_and_student", "mnist"): _BARYCENTRE | _STAGES_OF_32 | _BRIEF,
     **{("bank_and_student", like): _BARYCENTRE | _BRIEF for like in ("cifar10", "mvtec")},
     **{(name, like): _BARYCENTRE for name in BANKS for like in ("cifar10", "mvtec")},
+    # Half of 32 pixels is less than the teacher takes.
+    **{("two_size_bank", like): _BARYCENTRE | {"dataset.size": 64} for like in ("mnist", "cifar10")},
     # Digits keep their places: each stage is a row as it is, and the two distances are standardised and added.
     ("image_bank", "mnist"): _BARYCENTRE
     | {"method.memory_bank.sizes": ("1:1", "1:2"), "method.memory_bank.embedding": "flattened"},

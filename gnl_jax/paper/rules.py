@@ -38,6 +38,7 @@ RULES = {name: RowRule((name,), "none") for name in METHODS} | {
     "dinl": RowRule(("gnl", "dinl"), "none"),
     "gnl": RowRule(("gnl", "dinl"), "efdm"),
     "matched_bank": RowRule(("matched_bank",), "efdm"),
+    "two_size_bank": RowRule(("two_size_bank",), "efdm"),
     "augmented_bank": RowRule(("augmented_bank",), "efdm"),
     "image_bank": RowRule(("image_bank",), "efdm"),
     "image_bank_unmatched": RowRule(("image_bank",), "none"),
@@ -48,6 +49,7 @@ RULES = {name: RowRule((name,), "none") for name in METHODS} | {
 NOT_IN_PAPER = {
     "patchcore": "PatchCore (not in the paper)",
     "matched_bank": "Matched bank (not in the paper)",
+    "two_size_bank": "Bank of two sizes (not in the paper)",
     "augmented_bank": "Augmented bank (not in the paper)",
     "image_bank_unmatched": "Image bank, not matched (not in the paper)",
     "image_bank": "Image bank (not in the paper)",

@@ -20,7 +20,7 @@ OTHERS = {
     "f_anogan": [("wgan_gp", 200, 64), ("encoder", 200, 64)],
 }
 # Of images as they are: nothing is trained.
-BANKS = ("patchcore", "matched_bank", "augmented_bank", "image_bank")
+BANKS = ("patchcore", "matched_bank", "two_size_bank", "augmented_bank", "image_bank")
 BANKS += ("dinov2_bank", "matched_dinov2_bank", "dinov2_image_bank")
 
 

@@ -31,6 +31,7 @@ def test_a_line_is_a_training_and_a_matching():
         "dinl": [("gnl", "none", None), ("dinl", "none", None)],
         "gnl": [("gnl", "efdm", 0.9), ("dinl", "efdm", 0.9)],
         "matched_bank": [("matched_bank", "efdm", 0.9)],
+        "two_size_bank": [("two_size_bank", "efdm", 0.9)],
         "augmented_bank": [("augmented_bank", "efdm", 0.9)],
         "image_bank": [("image_bank", "efdm", 0.9)],
         "image_bank_unmatched": [("image_bank", "none", None)],
