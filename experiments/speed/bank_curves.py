@@ -1,15 +1,17 @@
 """Draws how well and how fast a memory bank works against its number of rows, and against alpha.
 
-    python experiments/speed/bank_curves.py --good=PARTS/train/good --out=curves.json [--curve=rows|alpha]
+    python experiments/speed/bank_curves.py --good=PARTS/train/good --out=curves.json [--curve=rows|alpha|sizes]
 
 Good images alone: they are divided by part into bank, calibration and held-out images; into copies of the held-out ones
 defects are drawn (`simulated_defects.py`), others are shifted. "rows" keeps the first rows of one greedy
-coreset, with all channels and with principal components; "alpha" builds a bank for each alpha. Printed for each point:
-AUROC of the defects; defects found and good images flagged, in percent, at the threshold that flags one in ten
-calibration images; how far the score of good images moves under each shift, in its standard deviations; and the
-milliseconds of CPU time that one image's distances and map take.
+coreset, with all channels and with principal components; "alpha" builds a bank for each alpha; "sizes" compares the
+whole side alone with the whole and half of it, added (`two_size_bank`). Printed for each point: AUROC of the defects;
+defects found and good images flagged, in percent, at the threshold that flags one in ten calibration images; how far
+the score of good images moves under each shift, in its standard deviations; and the milliseconds of CPU time that one
+image's distances and map take ("sizes": the whole score, teacher included).
 """
 
+import functools
 import json
 import time
 from pathlib import Path
@@ -32,7 +34,7 @@ from gnl_jax.methods.bank_fit import draw_patches, in_chunks, make_banks
 from gnl_jax.methods.bank_method import bank_options
 from gnl_jax.methods.bank_programs import Networks
 from gnl_jax.methods.bank_rows import projection
-from gnl_jax.methods.memory_bank import embed, matched_stages, network_input
+from gnl_jax.methods.memory_bank import embed, matched_stages, network_input, score_batch
 from gnl_jax.methods.scoring import Scoring
 from gnl_jax.nn.pretrained import load_teacher
 from gnl_jax.nn.teachers import TEACHERS
@@ -44,7 +46,7 @@ from gnl_jax.ops.scoremap import image_score
 GOOD = flags.DEFINE_string("good", None, "Folder of good images.")
 GROUP_BY = flags.DEFINE_string("group_by", "", "Which images show the same part, as for `gnl-jax fit`.")
 OUT = flags.DEFINE_string("out", None, "JSON file for the points.")
-CURVE = flags.DEFINE_enum("curve", "rows", ["rows", "alpha"], "What changes.")
+CURVE = flags.DEFINE_enum("curve", "rows", ["rows", "alpha", "sizes"], "What changes.")
 ROWS = flags.DEFINE_list("rows", ["1000", "2000", "4000", "8000", "20000"], "Numbers of rows.")
 COMPONENTS = flags.DEFINE_list("components", ["0", "100"], "Principal components; 0 for all channels.")
 ALPHAS = flags.DEFINE_list("alphas", ["0", "0.25", "0.5", "0.75", "1"], "Weights of the bank's style.")
@@ -121,22 +123,49 @@ def point(rows: np.ndarray, embeddings: dict[str, np.ndarray]) -> dict:
     bank = jnp.asarray(rows)
     norms = half_squared_norms(bank)
     scores = {name: np.asarray(_scores(e, bank, norms)) for name, e in embeddings.items()}
+    one = embeddings["good"][:1]
+    return judged(scores) | {"ms": processor_ms(lambda: _scores(one, bank, norms))}
+
+
+def judged(scores: dict[str, np.ndarray]) -> dict:
+    """How well scores tell defects from good images, and how they move under the shifts."""
     threshold = np.quantile(scores["calibration"], 0.9)
     good, bad = scores["good"], scores["defects"]
-    one = embeddings["good"][:1]
-    times = []
-    for _ in range(9):
-        begun = time.process_time()  # of all threads, whatever else the machine does
-        _scores(one, bank, norms).block_until_ready()
-        times.append(time.process_time() - begun)
     return {
         "auroc": auroc(np.concatenate([good, bad]), np.arange(len(good) + len(bad)) >= len(good)),
         "detected": float(np.mean(bad > threshold)),
         "flagged": float(np.mean(good > threshold)),
         "flagged_shifted": {name: float(np.mean(scores[name] > threshold)) for name in SHIFTS},
         "moves": {name: float((scores[name] - good[:SHIFTED]).mean() / good.std()) for name in SHIFTS},
-        "ms": 1000 * float(np.median(times[1:])),
     }
+
+
+def processor_ms(call) -> float:
+    """Median milliseconds of the processor, over all threads, whatever else the machine does."""
+    times = []
+    for _ in range(9):
+        begun = time.process_time()
+        jax.block_until_ready(call())
+        times.append(time.process_time() - begun)
+    return 1000 * float(np.median(times[1:]))
+
+
+def of_sizes(bank_images, sets, name: str, *, networks: Networks, config, scoring: Scoring) -> dict:
+    """What the banks of a named configuration give, by their scores."""
+    config = set_method(config, name, like="mvtec")
+    options = bank_options(config.method.memory_bank, TEACHERS[config.teacher.arch], size=SIZE.value)
+    banks = make_banks(networks, bank_images, options=options, scoring=scoring)
+    variables = banks | {"teacher": networks.variables}
+    how = {"teacher": networks.teacher, "preprocess": networks.preprocess, "dtype": networks.dtype}
+    program = jax.jit(functools.partial(score_batch, options=options, matching=scoring.matching, **how))
+
+    def scores(images: np.ndarray) -> np.ndarray:
+        chunks = in_chunks(images, np.arange(len(images)), options)
+        return np.concatenate([np.asarray(program(variables, batch).score)[:count] for batch, count in chunks])
+
+    found = judged({name: scores(images) for name, images in sets.items()})
+    one = sets["good"][:1]
+    return {"method": name} | found | {"ms": processor_ms(lambda: program(variables, one).score)}
 
 
 def curve(bank_images, sets, *, networks, options, scoring: Scoring, rows: list[int], components: list[int]):
@@ -181,6 +210,22 @@ def run():
     options = bank_options(config.method.memory_bank, TEACHERS[arch], size=config.dataset.size)
     of_rows = CURVE.value == "rows"
     points = []
+    if CURVE.value == "sizes":
+        scoring = Scoring("efdm", config.eval.alpha, "barycentre", seed=SEED.value)
+        for name in ("matched_bank", "two_size_bank"):
+            points.append(
+                of_sizes(
+                    of_bank.images,
+                    sets,
+                    name,
+                    networks=networks,
+                    config=config.copy_and_resolve_references(),
+                    scoring=scoring,
+                )
+            )
+            print(json.dumps(points[-1]), flush=True)
+        Path(OUT.value).write_text(json.dumps(points, indent=1))
+        return
     for alpha in [config.eval.alpha] if of_rows else map(float, ALPHAS.value):
         found = curve(
             of_bank.images,

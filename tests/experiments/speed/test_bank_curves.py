@@ -37,7 +37,7 @@ def test_a_defect_is_small_and_seeded(kind):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("curve", "points"), [("rows", 4), ("alpha", 2)])
+@pytest.mark.parametrize(("curve", "points"), [("rows", 4), ("alpha", 2), ("sizes", 2)])
 def test_every_point(tmp_path, curve, points):
     (tmp_path / "good").mkdir()
     for i in range(16):
@@ -55,5 +55,5 @@ def test_every_point(tmp_path, curve, points):
     found = json.loads(out.read_text())
     assert len(found) == points
     assert all(0 <= row["auroc"] <= 1 and row["ms"] > 0 and len(row["moves"]) == 4 for row in found)
-    settings = [(row["rows"], row["components"], row["alpha"]) for row in found]
+    settings = [tuple(row.get(name) for name in ("method", "rows", "components", "alpha")) for row in found]
     assert len(set(settings)) == points
