@@ -7,11 +7,13 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE / "_ext"), str(HERE.parent)]
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ["PYTHONPATH"] = str(HERE.parent)  # for the notebooks
 
 from gnl_jax.version import __version__  # noqa: E402
 
 project = "gnl_jax"
 author = "The gnl_jax contributors"
+repository = os.environ.get("GITHUB_REPOSITORY", "")  # "OWNER/NAME" where GitHub builds the site: links to Colab
 copyright = author
 version = release = __version__
 
@@ -20,17 +22,19 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "markup",
+    "notebooks",
     "reference_pages",
     "site_checks",
 ]
 suppress_warnings = ["ref.python"]  # a short name in a signature that several modules have: the nearest is linked
-exclude_patterns = ["_ext", "_static"]
+exclude_patterns = ["_ext", "_static", "**.ipynb_checkpoints"]
 
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 nb_execution_mode = "force"  # a notebook on the site was run when the site was built
+nb_execution_in_temp = True
 nb_execution_raise_on_error = True
-nb_execution_timeout = 300
+nb_execution_timeout = 600  # seconds for each cell
 nb_merge_streams = True
 
 add_module_names = False

@@ -4,6 +4,7 @@ import argparse
 import ast
 import functools
 import importlib
+import json
 import re
 import runpy
 import shlex
@@ -17,10 +18,12 @@ from gnl_jax.cli.main import parser
 from gnl_jax.config import default_config
 
 ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
 GENERATED = ("docs/reference/cli.md", "docs/reference/config.md", "docs/reference/api/")
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
-    *sorted(p for p in (ROOT / "docs").rglob("*.md") if not str(p.relative_to(ROOT)).startswith(GENERATED)),
+    *sorted(p for p in DOCS.rglob("*.md") if not str(p.relative_to(ROOT)).startswith(GENERATED)),
+    *sorted(p for p in DOCS.rglob("*.ipynb") if p.parent.name != ".ipynb_checkpoints"),
 ]
 FENCE = re.compile(r"^(```+|:::+) ?(\S*)[^\n]*\n(.*?)^\1\s*$", re.MULTILINE | re.DOTALL)
 OTHERS = ("pip", "curl", "find")  # programs that are not ours
@@ -34,17 +37,25 @@ class Block(NamedTuple):
     text: str
 
 
+def markdown(page: Path) -> str:
+    """What a page says; the code of a notebook is in blocks of Python."""
+    if page.suffix != ".ipynb":
+        return page.read_text()
+    cells = [(cell["cell_type"], "".join(cell["source"])) for cell in json.loads(page.read_text())["cells"]]
+    return "\n\n".join(f"```python\n{text}\n```" if kind == "code" else text for kind, text in cells)
+
+
 def blocks(page: Path) -> list[Block]:
-    return [Block(language, text) for _, language, text in FENCE.findall(page.read_text())]
+    return [Block(language, text) for _, language, text in FENCE.findall(markdown(page))]
 
 
 def inline(page: Path) -> list[str]:
     """Code in single backquotes, outside of blocks."""
-    return re.findall(r"(?<!`)`([^`\n]+)`(?!`)", FENCE.sub("", page.read_text()))
+    return re.findall(r"(?<!`)`([^`\n]+)`(?!`)", FENCE.sub("", markdown(page)))
 
 
 def lines_with(page: Path, code: str) -> list[str]:
-    return [line for line in page.read_text().splitlines() if f"`{code}`" in line]
+    return [line for line in markdown(page).splitlines() if f"`{code}`" in line]
 
 
 def commands(page: Path) -> Iterator[list[str]]:
