@@ -38,12 +38,20 @@ def _stats():
 
 
 def upper_bound(k: int, n: int) -> float:
-    """The rate that k of n parts do not exceed, one-sided (Clopper and Pearson 1934); 1 for n = 0."""
+    """The rate that k of n parts do not exceed, one-sided (Clopper and Pearson 1934); 1 for n = 0.
+
+    >>> round(upper_bound(0, 29), 3)  # no false alarm among 29 good parts
+    0.098
+    """
     return float(_stats().binomtest(k, n, alternative="less").proportion_ci(LEVEL, "exact").high) if n else 1.0
 
 
 def lower_bound(k: int, n: int) -> float:
-    """The rate that k of n parts at least have, one-sided (Clopper and Pearson 1934); 0 for n = 0."""
+    """The rate that k of n parts at least have, one-sided (Clopper and Pearson 1934); 0 for n = 0.
+
+    >>> round(lower_bound(24, 24), 3)  # all of 24 defects caught
+    0.883
+    """
     return float(_stats().binomtest(k, n, alternative="greater").proportion_ci(LEVEL, "exact").low) if n else 0.0
 
 
@@ -91,7 +99,11 @@ def not_lower(k: int, n: int, k_before: int, n_before: int, margin: float) -> Cl
 
 
 def holm(p_values: Sequence[float]) -> list[bool]:
-    """Which hypotheses are rejected at 1 - `LEVEL` for all of them together (Holm 1979)."""
+    """Which hypotheses are rejected at 1 - `LEVEL` for all of them together (Holm 1979).
+
+    >>> holm([0.01, 0.04, 0.03])
+    [True, False, False]
+    """
     rejected = [False] * len(p_values)
     for rank, i in enumerate(np.argsort(p_values, kind="stable")):
         if p_values[i] > (1 - LEVEL) / (len(p_values) - rank):

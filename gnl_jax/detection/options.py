@@ -20,6 +20,9 @@ class FitOptions:
 
     A rate is a fraction of good parts: "1%", "0.01", 0.01 and Fraction(1, 100) are the same, and are held exactly.
 
+    >>> FitOptions(ng="1%", review=0.05).review
+    Fraction(1, 20)
+
     Attributes:
         ng, review: false-alarm rates at which good parts may be rejected and flagged for review; None for the
             defaults of `make_rules`.

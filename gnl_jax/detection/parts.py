@@ -186,6 +186,9 @@ def calibration_parts(n: int, *, wanted: int | None = None, needed: int = 0, con
     By default 30 %, but as many as 1 %, 5 % or 10 % take (99, 19 or 9 on average, more with a confidence) if half of
     the parts are enough for that, and at least the `needed` ones of a rate that was asked for. Raises RateError, with
     the number of images it takes, if too few are left on either side.
+
+    >>> calibration_parts(40), calibration_parts(200)
+    (19, 99)
     """
     if wanted is not None and wanted < LEAST_CALIBRATION:
         raise RateError(f"calibration: got {wanted}, expected at least {LEAST_CALIBRATION} images (one for each part)")

@@ -71,7 +71,11 @@ class Rules(NamedTuple):
 
 
 def parse_rate(text: "str | float | Fraction") -> Fraction:
-    """A false-alarm rate as it is written, exactly: "0.01", 0.01 and "1%" are 1/100. ValueError outside (0, 1)."""
+    """A false-alarm rate as it is written, exactly: "0.01", 0.01 and "1%" are 1/100. ValueError outside (0, 1).
+
+    >>> parse_rate("2.5%"), parse_rate(0.29)
+    (Fraction(1, 40), Fraction(29, 100))
+    """
     if isinstance(text, Fraction):
         rate = text
     else:
@@ -96,6 +100,9 @@ def p_counts(calibration: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """1 + the number of calibration scores [n] that are at least as high as each score [b] -> int64 [b], 1 to n + 1.
 
     The p-value is this over n + 1. Ties count against the part. Raises ValueError for a score that is not finite.
+
+    >>> p_counts(np.array([0.1, 0.2, 0.3]), np.array([0.25, 0.9])).tolist()
+    [2, 1]
     """
     if not (np.isfinite(calibration).all() and np.isfinite(scores).all()):
         raise ValueError("scores: got one that is not finite, expected numbers")
@@ -106,6 +113,9 @@ def rate_bound(k: int, n: int, level: float) -> float:
     """The rate that a calibration by n parts does not exceed with probability `level`: that quantile of Beta(k, n+1-k).
 
     Exact for scores without ties, an upper bound with them.
+
+    >>> round(rate_bound(1, 19, 0.95), 3)  # 19 parts calibrate 5 % on average
+    0.146
     """
     from scipy import stats  # which takes as long to import as a detector to load; deciding does without it
 
@@ -130,7 +140,11 @@ def make_rule(rate: Fraction, n: int, *, confidence: float | None = None) -> Rul
 
 
 def parts_needed(rate: Fraction, *, confidence: float | None = None) -> int:
-    """The smallest number of calibration parts that supports a rate."""
+    """The smallest number of calibration parts that supports a rate.
+
+    >>> parts_needed(Fraction(1, 100)), parts_needed(Fraction(1, 100), confidence=0.95)
+    (99, 299)
+    """
     check_confidence(confidence)
     if confidence is None:
         return math.ceil(1 / rate) - 1

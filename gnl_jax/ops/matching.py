@@ -16,6 +16,9 @@ def sort_features(features: jax.Array) -> jax.Array:
     """Per-channel ascending values of features [*b h w c] -> [*b h*w c]: a reference for `efdm` and `mixstyle`.
 
     The zero is positive, NaN come last. Features that are matched as well are sorted once: XLA finds `efdm`'s sort.
+
+    >>> sort_features(jnp.array([[[[3.0], [1.0], [2.0]]]])).ravel().tolist()
+    [1.0, 2.0, 3.0]
     """
     *lead, h, w, c = features.shape
     values = _by_channel(features)
@@ -91,6 +94,13 @@ def efdm(content: jax.Array, reference: jax.Array, *, alpha: jax.Array | float) 
     content [*b h w c], reference [h*w c] sorted -> [*b h w c] in the wider of their dtypes. Ties (ReLU zeros) take
     their ranks in raster order; torch's default sort leaves that order open. Per channel and image one sort, after
     which the reference's values are scattered to where the content's of the same rank came from.
+
+    >>> content = jnp.array([[[[3.0], [1.0], [2.0]]]])  # [b=1 h=1 w=3 c=1]
+    >>> reference = jnp.array([[10.0], [20.0], [30.0]])  # [h*w=3 c=1]
+    >>> efdm(content, reference, alpha=1.0).ravel().tolist()
+    [30.0, 10.0, 20.0]
+    >>> efdm(content, reference, alpha=0.5).ravel().tolist()
+    [16.5, 5.5, 11.0]
     """
     _check(content, reference)
     *_, h, w, c = content.shape

@@ -53,6 +53,12 @@ def score_map(teacher, student, *, size: tuple[int, int]) -> jax.Array:
 
     teacher, student: the same number of features [b h_k w_k c_k]; size (H, W) in pixels -> [b H W], at least float32.
     The products run at full float32 precision on every device.
+
+    >>> teacher = jnp.ones((1, 8, 8, 4))
+    >>> student = teacher.at[0, 2, 4].set(-1.0)  # the opposite at one position
+    >>> anomaly = score_map([teacher], [student], size=(64, 64))[0]
+    >>> [int(i) for i in jnp.unravel_index(anomaly.argmax(), anomaly.shape)]
+    [18, 36]
     """
     total: jax.Array | float = 0.0
     for e, d in zip(teacher, student, strict=True):

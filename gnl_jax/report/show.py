@@ -31,7 +31,7 @@ def show(
     """Images with their score maps, the highest scores first: clear up to the threshold, coloured and outlined above.
 
     >>> prediction = detector(images)  # doctest: +SKIP
-    >>> show(prediction, images, decisions=detector.decide(prediction), threshold=detector.record.thresholds[1])
+    >>> show(prediction, images, decisions=detector.decide(prediction))  # doctest: +SKIP
 
     Args:
         prediction: with maps [n s s].
