@@ -47,6 +47,7 @@ python_display_short_literal_types = True
 python_maximum_signature_line_length = 90
 python_use_unqualified_type_names = True
 
+html_show_search_summary = False  # taken from the pages, which a browser does not let a page from disk read
 html_theme = "furo"
 html_title = f"gnl_jax {__version__}"
 html_static_path = ["_static"]
