@@ -66,7 +66,8 @@ def make_app(
 
     Args:
         detector: a calibrated one.
-        name: of its file, for /health; with sha256, that file's hash.
+        name: of its file, for /health.
+        sha256: hash of that file, for /health.
         at_once: images that are inspected at the same time, each in a thread.
         waiting: further images that may wait for it; more are answered with 503.
         most_bytes: a larger body is answered with 413.

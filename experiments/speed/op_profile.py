@@ -25,11 +25,13 @@ class Event(NamedTuple):
 def seconds_by_scope(
     compiled: jax.stages.Compiled, call: Callable[[], object], *, runs: int = 3, scopes: Sequence[str] = SCOPES
 ) -> dict[str, float]:
-    """Seconds of one call by scope, averaged over `runs`; "decoder, gradient" and the like for what differentiates.
+    """Seconds of one call by scope; "decoder, gradient" and the like for what differentiates.
 
     Args:
         compiled: the program, whose text says to which scope an operation belongs.
         call: runs it once and returns arrays.
+        runs: how many calls are averaged.
+        scopes: the names that are told apart.
 
     Threads that work at the same time are added up, so the sum may be more than the time of a call; operations that
     the profiler does not report (on a CPU, what a loop does between its parts) are missing from it.

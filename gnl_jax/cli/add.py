@@ -22,6 +22,7 @@ from gnl_jax.cli.marked import add_good, marked
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `gnl-jax add`."""
     parser.add_argument("detector", help="the old .gnl file, of a memory bank")
     add_good(parser, help="images of good parts that it has not seen")
     parser.add_argument("--out", required=True, metavar="FILE.gnl", help="the new detector")
@@ -35,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Writes the detector that has learned from the new images."""
     from gnl_jax.detection.artifact import save
     from gnl_jax.detection.learn_more import add_images
     from gnl_jax.detection.parts import good_images, read_files, read_good

@@ -139,8 +139,13 @@ def group_by(given: str | None, detector: "Detector") -> str:
 
 
 class Listed(NamedTuple):
-    """A file to inspect: its path, as it is named in the output; its name below the input that it is of; and where
-    below a folder its overlay goes."""
+    """A file to inspect.
+
+    Attributes:
+        path: as it is named in the output.
+        name: below the input that it is of.
+        below: where below a folder its overlay goes.
+    """
 
     path: str
     name: str
@@ -181,7 +186,7 @@ def _base(folder: str, inputs: Sequence[str]) -> str:
 
 
 def named_folder(text: str) -> tuple[str, str]:
-    """ "name=folder" -> (name, folder), for argparse."""
+    """Splits "name=folder" into (name, folder), for argparse."""
     name, equals, folder = text.partition("=")
     if not (name and equals):
         raise argparse.ArgumentTypeError(f"got {text!r}, expected name=folder")

@@ -12,6 +12,7 @@ from gnl_jax.cli.arguments import DONE, UsageError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `gnl-jax example`."""
     parser.add_argument("folder", help="to write; must not exist, or be empty")
     parser.add_argument("--size", type=int, default=256, help="side of the images in pixels (256)")
     parser.add_argument("--good", type=int, default=200, metavar="N", help="good parts to fit on (200)")
@@ -24,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Writes the folders and prints the command that comes next."""
     from gnl_jax.data.product import Counts, write_product
     from gnl_jax.progress import progress_bar
 

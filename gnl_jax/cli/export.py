@@ -31,6 +31,7 @@ LIMIT = 8
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `gnl-jax export`."""
     parser.add_argument("detector", help="a .gnl file")
     parser.add_argument("--out", required=True, metavar="FILE", help="such as part.gnlx, or part.onnx")
     parser.add_argument("--images", required=True, metavar="FOLDER", help="good images that both are compared on")
@@ -49,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Writes the program after it was compared with the detector."""
     from gnl_jax.detection.preprocess import record_reader
 
     size = None

@@ -41,6 +41,7 @@ def add_arguments(
     good_help: str = "folder of images of good parts, with any subfolders",
     out: str = "FILE.gnl",
 ) -> None:
+    """Adds the arguments of `gnl-jax fit`; `fit-all` has its own for folder and output."""
     parser.add_argument(good, help=good_help)
     parser.add_argument("--out", required=True, metavar=out, help="the detector; training is kept in FILE.gnl.run")
     add_rates(parser)
@@ -105,6 +106,7 @@ def add_arguments(
 
 
 def run(args: argparse.Namespace) -> int:
+    """Fits one detector; writes it and its page."""
     from gnl_jax.detection.artifact import save
     from gnl_jax.detection.fit import fit
     from gnl_jax.detection.survey import lines, survey_folder

@@ -24,10 +24,12 @@ COLUMNS = ("product", "state", "learns", "calibrates", "ng", "review", "minutes"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `gnl-jax fit-all`: those of `fit`, for a folder of products."""
     fit.add_arguments(parser, good="root", good_help="folder with a subfolder for each product", out="DIR")
 
 
 def run(args: argparse.Namespace) -> int:
+    """Fits the products that have no finished detector; writes the summary and prints a table."""
     products, out = find_products(Path(args.root)), Path(args.out)
     try:
         out.mkdir(parents=True, exist_ok=True)

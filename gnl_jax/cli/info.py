@@ -11,12 +11,14 @@ from gnl_jax.text import printable
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `gnl-jax info`."""
     parser.add_argument("detector", help="a .gnl file")
     parser.add_argument("--verify", action="store_true", help="score the stored probe image on this device and compare")
     parser.add_argument("--json", action="store_true", help="the whole manifest")
 
 
 def run(args: argparse.Namespace) -> int:
+    """Prints what the detector's file says, and with --verify whether its probe image scores the same here."""
     from gnl_jax.detection.artifact import check_probe, read_detector
     from gnl_jax.detection.container import read_container
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `gnl-jax recalibrate`."""
     parser.add_argument("detector", help="the old .gnl file")
     add_good(parser, help="images of good parts of the new condition")
     parser.add_argument("--out", required=True, metavar="FILE.gnl", help="the new detector")
@@ -53,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Writes the recalibrated detector unless it is probably blind, and prints the verdict."""
     from gnl_jax.detection.artifact import save
     from gnl_jax.detection.preprocess import record_reader
     from gnl_jax.detection.recalibrate import compare, recalibrate

@@ -11,6 +11,7 @@ from gnl_jax.cli.arguments import DONE, GROUPS, check_new_file, check_out, group
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `gnl-jax remove`."""
     parser.add_argument("detector", help="the old .gnl file, of a memory bank")
     parser.add_argument("--images", required=True, nargs="+", metavar="FILE", help="images that are taken back")
     parser.add_argument("--out", required=True, metavar="FILE.gnl", help="the new detector")
@@ -22,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Writes the detector without the images."""
     import numpy as np
 
     from gnl_jax.data.pixels import pixel_hash

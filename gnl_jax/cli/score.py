@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `gnl-jax score`."""
     parser.add_argument("detector", help="a .gnl file")
     parser.add_argument("inputs", nargs="*", help="images, folders of images, patterns in quotes, or - for names")
     parser.add_argument("--watch", metavar="FOLDER", help="score files as they arrive there; JSON lines, to --out")
@@ -68,6 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Scores the files, the names on standard input, or what arrives in the folder."""
     check_together(args)
     check_out(args.out)
     check_out(args.html, option="--html")

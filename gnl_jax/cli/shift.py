@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `gnl-jax shift`."""
     parser.add_argument("detector", help="a .gnl file")
     add_good(parser, help="good parts that it has not seen")
     parser.add_argument("--bad", metavar="FOLDER", help="defective parts, best in one folder for each kind of defect")
@@ -74,6 +75,7 @@ _SHIFTED = "parts under a real change: good/ beside a folder for each kind of de
 
 
 def run(args: argparse.Namespace) -> int:
+    """Writes the report and prints the verdict."""
     from gnl_jax.data.listing import list_images
     from gnl_jax.detection.preprocess import record_reader
     from gnl_jax.detection.verdict import parts_for_verdict

@@ -74,7 +74,8 @@ def watch(
         detector: a calibrated one.
         arrivals: the folder; what the journal has is done.
         journal: where the lines go.
-        show: is given each result before its line is written, with image and map if `keep`.
+        show: is given each result before its line is written.
+        keep: whether a result has its image and map.
         stop_after: seconds without a file that arrives or is awaited after which this returns; None for never.
     """
     from gnl_jax.detection.inspection import ERROR

@@ -13,6 +13,7 @@ WEIGHTS = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that choose the teacher, for the commands that fit."""
     parser.add_argument("--teacher", default="", metavar="WEIGHTS", help=WEIGHTS)
     parser.add_argument("--arch", choices=ARCHITECTURES, help="by default resnet18")
 

@@ -6,6 +6,7 @@ from gnl_jax.cli.arguments import DONE
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `gnl-jax weights`."""
     parser.add_argument("action", choices=("fetch", "verify"), help="download once, or check what is there")
     parser.add_argument(
         "what", nargs="?", default="resnet18", help="an architecture; for verify also a file, then with --arch"
@@ -14,6 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Downloads the weights, or checks those that are there."""
     from gnl_jax.nn.pretrained import is_cached, load_teacher
     from gnl_jax.nn.teachers import TEACHERS
 

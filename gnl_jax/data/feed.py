@@ -33,6 +33,7 @@ class Schedule(NamedTuple):
 
     @property
     def steps_per_epoch(self) -> int:
+        """Batches of one epoch."""
         return steps_per_epoch(self.n, batch_size=self.batch_size, min_valid=self.min_valid)
 
     @property
@@ -41,6 +42,7 @@ class Schedule(NamedTuple):
         return max(0, self.n - self.steps_per_epoch * self.batch_size)
 
     def order(self, epoch: int) -> np.ndarray:
+        """Positions of all n images in the order of an epoch, int64 [n]."""
         return np.random.default_rng([self.seed, epoch]).permutation(self.n)
 
     def batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:

@@ -96,10 +96,10 @@ CATEGORIES: dict[str, tuple[Callable[[str, Sequence[str]], Layout], str]] = {
 
 
 def category_task(dataset: str, root: str, category: str, *, options: FolderOptions = FolderOptions()) -> Task:
-    """One category of a benchmark of `CATEGORIES`, at `root/category` as published or in `root` as
-    `experiments/prepare.py` leaves it.
+    """One category of a benchmark of `CATEGORIES`.
 
-    A folder of `options.shifted` may have categories too.
+    It is at `root/category` as published, or in `root` as `experiments/prepare.py` leaves it. A folder of
+    `options.shifted` may have categories too.
 
     Raises:
         ValueError: a folder or option without a meaning, a file that cannot be used; it is named.

@@ -25,6 +25,7 @@ class RecordFile:
         return f"{self.folder}: {self.name}"
 
     def read_bytes(self) -> bytes:
+        """The encoded image as it is stored."""
         return self.records.__getitems__([self.index])[0][self.feature]
 
 

@@ -101,10 +101,12 @@ class ImageFilesSource:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """(n, s, s, 3)."""
         return (len(self), *self.reader.geometry.shape, 3)
 
     @property
     def dtype(self) -> np.dtype:
+        """uint8."""
         return np.dtype(np.uint8)
 
     def __getitem__(self, indices: np.ndarray) -> np.ndarray:

@@ -27,10 +27,12 @@ class Subset:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """(k, s, s, 3): that of the source with k images."""
         return (len(self), *self.source.shape[1:])
 
     @property
     def dtype(self) -> np.dtype:
+        """That of the source."""
         return self.source.dtype
 
     def __getitem__(self, indices: np.ndarray) -> np.ndarray:
@@ -48,10 +50,12 @@ class Arrays:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """(n, h, w, 3); (0, 0, 0, 3) without images."""
         return (len(self), *(self.images[0].shape if self.images else (0, 0, 3)))
 
     @property
     def dtype(self) -> np.dtype:
+        """uint8."""
         return np.dtype(np.uint8)
 
     def __getitem__(self, indices: np.ndarray) -> np.ndarray:

@@ -49,6 +49,7 @@ def export_detector(
     """Writes a calibrated detector as a file that `runtime.load` reads, and checks it on this device first.
 
     Args:
+        detector: a calibrated one.
         path: the file; replaced as a whole, or left as it was.
         images: good images uint8 [h w 3] in their native sizes, to check the export on; where they have fewer than
             three, some are cut.
@@ -56,7 +57,8 @@ def export_detector(
             `Exported.resize`.
         platforms: kinds of device that it is to run on, this one among them.
 
-    Returns the largest relative differences found: {"score", and "map" and "drift" if the detector has them}.
+    Returns:
+        The largest relative differences found: {"score", and "map" and "drift" if the detector has them}.
 
     Raises:
         ExportError: the export resizes, scores or decides other than the detector, or no image near a threshold could

@@ -67,7 +67,9 @@ def near(
     """Images just below and above a threshold, between good ones and the same with a disturbed patch.
 
     Args:
+        detector: whose scores or drift these are.
         images: good images uint8 [h w 3].
+        threshold: which one.
         least, most: how far from the threshold they are, relative to it.
 
     Raises:
@@ -108,10 +110,11 @@ def disturbed(image: np.ndarray, *, seed: int = 0) -> list[np.ndarray]:
 
 
 def pasted(images: np.ndarray, *, count: int, seed: int = 0) -> np.ndarray:
-    """Simulated defects: `count` for each image, a patch of another one pasted in, half transparent.
+    """Simulated defects: a patch of another image pasted in, half transparent.
 
     Args:
         images: uint8 [n s s 3], at least two.
+        count: defects for each image.
         seed: of what is cut and where it goes. A side of the patch is an eighth to a quarter of the image's.
 
     Returns:

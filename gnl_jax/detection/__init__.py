@@ -1,0 +1,1 @@
+"""What a user holds: fit, detector, frames, thresholds, records and files."""

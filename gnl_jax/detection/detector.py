@@ -42,6 +42,7 @@ class Detector:
         note_use()
 
     def __call__(self, images: ImageSource) -> Prediction:
+        """Scores, maps and drift of images uint8 [n s s 3]: `predict`."""
         return predict(self, images)
 
     @property

@@ -42,6 +42,7 @@ class Need(NamedTuple):
 
     @property
     def all(self) -> float:
+        """Bytes in all."""
         return self.fixed + self.batch
 
 

@@ -26,11 +26,14 @@ class Inspector(Protocol):
 
     batch_size: int
 
-    def __call__(self, images: np.ndarray) -> Prediction: ...
+    def __call__(self, images: np.ndarray) -> Prediction:
+        """Scores, maps and drift of images uint8 [n s s 3]."""
 
-    def decide(self, prediction: Prediction) -> list[Decision]: ...
+    def decide(self, prediction: Prediction) -> list[Decision]:
+        """The decision on each image."""
 
-    def require_record(self) -> Record: ...
+    def require_record(self) -> Record:
+        """The record; ValueError without one."""
 
 
 class Inspected(NamedTuple):

@@ -50,10 +50,12 @@ class Calibration(NamedTuple):
 
 @dataclass(frozen=True)
 class Record:
-    """Fields:
-    manifest: JSON-able: config, matching, batch_size, image, rules, data, made, parent, probe.
-    matchings: for each matching the variables that scoring with it needs beside the networks.
-    calibrations: for each matching what the good calibration parts scored with it.
+    """What makes a detector decide: how it was made, its references and its calibration.
+
+    Attributes:
+        manifest: JSON-able: config, matching, batch_size, image, rules, data, made, parent, probe.
+        matchings: for each matching the variables that scoring with it needs beside the networks.
+        calibrations: for each matching what the good calibration parts scored with it.
     """
 
     manifest: Mapping[str, Any]
@@ -115,9 +117,7 @@ class Record:
         Raises ValueError where calibration images set the thresholds, or for a threshold that is not finite.
         """
         if self.rules.review is not None:
-            raise ValueError(
-                "threshold: got one, expected none: calibration images set the thresholds of this detector"
-            )
+            raise ValueError("threshold: got one, expected none: calibration images set this detector's thresholds")
         if not np.isfinite(threshold):
             raise ValueError(f"threshold: got {threshold}, expected a finite number")
         return replace(self, manifest={**self.manifest, "threshold": float(threshold)})
@@ -230,10 +230,9 @@ class FolderDrift(NamedTuple):
 
 
 def folder_drift(record: Record, drift: Sequence[float]) -> FolderDrift | None:
-    """Whether parts as a whole are unlike those learned from (`drift_alarm`), at the rate of review or the smallest one
-    that the calibration supports.
+    """Whether n parts as a whole are unlike those learned from (`drift_alarm`); None where drift is not measured.
 
-    drift: of each part, the largest of its images'. None where it is not measured.
+    The rate is review's, or the smallest that the calibration supports. drift: a part's largest, [n].
     """
     calibration = record.calibration.drift
     if not len(drift) or not len(calibration):

@@ -58,7 +58,7 @@ def blanked(images: ImageSource, region: np.ndarray | jax.Array | None) -> Image
 
 
 def parse_roi(text: str) -> tuple[int, int, int, int]:
-    """ "x,y,w,h" -> four integers; ValueError for anything else."""
+    """The four integers of "x,y,w,h"; ValueError for anything else."""
     try:
         x, y, width, height = (int(number) for number in text.split(","))
     except ValueError:

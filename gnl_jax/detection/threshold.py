@@ -92,7 +92,7 @@ def parse_rate(text: "str | float | Fraction") -> Fraction:
 
 
 def percent(rate: "Fraction | float") -> str:
-    """ "1 %", "2.5 %": at most three significant digits."""
+    """A rate as "1 %" or "2.5 %": at most three significant digits."""
     return f"{100 * float(rate):.3g} %"
 
 

@@ -94,8 +94,15 @@ def parts_for_verdict(limits: Limits) -> tuple[int, int]:
 
 
 class Batch(NamedTuple):
-    """Counts of a batch without labels, by part: flagged by score and by drift alone; those that look drifted, how many
-    would by chance, whether that is an alarm, and the fewest parts in which an alarm is possible (0: not measured)."""
+    """Counts of a batch without labels, by part.
+
+    Attributes:
+        parts: all of them.
+        by_score, by_drift: flagged by score, and by drift alone.
+        drifted, expected: those that look drifted, and how many would by chance.
+        alarm: whether that is an alarm.
+        fewest: parts in which an alarm is possible; 0: drift is not measured.
+    """
 
     parts: int
     by_score: int

@@ -94,10 +94,12 @@ class WindowSource:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """(number of windows, s, s, 3)."""
         return (len(self), self.grid.side, self.grid.side, 3)
 
     @property
     def dtype(self) -> np.dtype:
+        """uint8."""
         return np.dtype(np.uint8)
 
     def __getitem__(self, indices: np.ndarray) -> np.ndarray:

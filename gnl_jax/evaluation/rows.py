@@ -57,7 +57,8 @@ def evaluation_row(
     Args:
         config: what was evaluated; `eval.alpha` is not looked at.
         task: its name and normal class.
-        matching: of the test features, and its `alpha`; None without matching.
+        matching: of the test features.
+        alpha: of the matching; None without one.
         steps: optimiser steps taken.
         tests: test set to scores, "id" first.
         pixel: metric of score maps to test set to value.

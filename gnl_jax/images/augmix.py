@@ -189,7 +189,6 @@ def apply_augmix(sample, image, *, operations, over=jax.vmap):
 
 def augmix_chains(sample, image, *, operations, over=jax.vmap):
     """The ends of the chains before mixing, uint8 [width h w 3], bit for bit as Pillow computes them."""
-
     parameters = (sample.bits, sample.threshold, sample.factor, *_moves(sample, operations, image.shape))
 
     def chain(operation, parameters, depth):

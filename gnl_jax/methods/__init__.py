@@ -1,0 +1,1 @@
+"""One method a file: what it learns and how it scores."""

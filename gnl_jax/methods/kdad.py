@@ -35,6 +35,7 @@ class KdadNetworks(NamedTuple):
     dtype: Any = jnp.float32
 
     def inputs(self, images: jax.Array) -> jax.Array:
+        """What both networks take, [b s s 3] in their dtype, from images uint8 [b s s 3]."""
         return self.preprocess(images).astype(self.dtype)
 
 

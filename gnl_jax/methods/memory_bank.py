@@ -203,6 +203,8 @@ def score_batch(
         images: uint8 [b s s 3].
         without: int32 [b], a part for each image whose patches are left out of the bank while it is scored; -1 for
             none. So images that are in the bank can be ranked as if they were not.
+        teacher, preprocess, dtype, options: as for `bank_method`.
+        matching: "none" or a key of `MATCHINGS`.
 
     Returns:
         score [b]; map [b s s], None from banks of whole images; drift [b] or None.

@@ -27,6 +27,7 @@ class Learner(NamedTuple):
 
     @property
     def variables(self) -> PyTree:
+        """The network's variables as Flax takes them."""
         return {"params": self.params, "batch_stats": self.batch_stats}
 
 

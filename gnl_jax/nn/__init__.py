@@ -1,0 +1,1 @@
+"""Flax modules, and the weights that they can be given."""

@@ -25,6 +25,7 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, valid: jax.Array | None = None) -> jax.Array:
+        """Normalised x, in its shape and dtype."""
         features = x.shape[-1]
         per_channel = (1,) * (x.ndim - 1) + (features,)
         if valid is None and self.has_variable("params", "bias") and not self.has_variable("params", "scale"):

@@ -63,6 +63,7 @@ class BasicBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, valid: jax.Array | None = None) -> jax.Array:
+        """Maps x [*b h w c] to `features` channels at its side, half or twice it; `valid` as for `BatchNorm`."""
         y = _resample(self.features, self.change, kernel_size=3, name="conv1")(x)
         y = nn.relu(BatchNorm(name="bn1")(y, valid))
         y = BatchNorm(name="bn2")(Conv(self.features, 3, name="conv2")(y), valid)
@@ -78,6 +79,7 @@ class BottleneckBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, valid: jax.Array | None = None) -> jax.Array:
+        """Maps x [*b h w c] to `features` channels at its side, half or twice it; `valid` as for `BatchNorm`."""
         y = nn.relu(BatchNorm(name="bn1")(Conv(self.inner, 1, name="conv1")(x), valid))
         y = _resample(self.inner, self.change, kernel_size=3, name="conv2")(y)
         y = nn.relu(BatchNorm(name="bn2")(y, valid))

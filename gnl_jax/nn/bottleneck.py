@@ -23,6 +23,7 @@ class Bottleneck(nn.Module):
 
     @nn.compact
     def __call__(self, stages: tuple[jax.Array, jax.Array, jax.Array], valid: jax.Array | None = None) -> jax.Array:
+        """The embedding phi [b h/8 w/8 2c3] of the stages; `valid` as for `BatchNorm`."""
         arch = architecture(self.arch)
         _, c2, c3 = (stage.shape[-1] for stage in stages)
 

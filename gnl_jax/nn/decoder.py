@@ -20,6 +20,7 @@ class Decoder(nn.Module):
     def __call__(
         self, embedding: jax.Array, valid: jax.Array | None = None, channels: tuple[int, int, int] | None = None
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """The stages (D1, D2, D3) from phi; `valid` as for `BatchNorm`."""
         arch = architecture(self.arch)
         widths = channels or tuple(n * arch.expansion for n in (64, 128, 256))
         x, stages = embedding, list[jax.Array]()
@@ -47,10 +48,12 @@ class Student(nn.Module):
     remat: bool = False
 
     def setup(self):
+        """Makes the two networks."""
         self.bottleneck = Bottleneck(self.arch, self.remat)
         self.decoder = Decoder(self.arch, self.remat)
 
     def __call__(self, stages: tuple[jax.Array, jax.Array, jax.Array], valid: jax.Array | None = None):
+        """Phi, and the stages rebuilt from it; `valid` as for `BatchNorm`."""
         embedding = self.bottleneck(stages, valid)
         first, second, third = stages
         return embedding, self.decoder(embedding, valid, (first.shape[-1], second.shape[-1], third.shape[-1]))

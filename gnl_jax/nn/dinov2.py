@@ -149,6 +149,7 @@ class Embeddings(nn.Module):
 
     @nn.compact
     def __call__(self, images: jax.Array) -> jax.Array:
+        """Tokens of images whose sides are multiples of 14."""
         width, _, _, registers, grid = self.variant
         cls_token = self.param("cls_token", SMALL, (1, 1, width))
         positions = self.param("position_embeddings", SMALL, (1, 1 + grid * grid, width))
@@ -179,6 +180,7 @@ class Patches(nn.Module):
 
     @nn.compact
     def __call__(self, images: jax.Array) -> jax.Array:
+        """Features of every patch."""
         b, h, w, c = images.shape
         x = images.reshape(b, h // PATCH, PATCH, w // PATCH, PATCH, c)
         x = jnp.moveaxis(x, 2, 3)
@@ -192,6 +194,7 @@ class PatchProjection(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Features of patches."""
         kernel = self.param("kernel", SMALL, (*x.shape[-3:], self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         x = x.reshape(*x.shape[:-3], -1)
@@ -206,6 +209,7 @@ class Encoder(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, match: Match | None = None) -> list[jax.Array]:
+        """The tokens [b t c] after each block, the first block first."""
         tokens = []
         for block in range(1, self.variant.blocks + 1):
             x = Block(self.variant.heads, name=f"layer_{block - 1}")(x)

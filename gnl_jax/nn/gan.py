@@ -35,6 +35,7 @@ class BiasedLinear(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps [b c] to [b features]."""
         init = functools.partial(torch_uniform, fan_in=x.shape[-1])
         kernel = self.param("kernel", init, (x.shape[-1], self.features))
         bias = self.param("bias", init, (self.features,))
@@ -49,6 +50,7 @@ class BiasedConv3x3(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps [b h w c] to [b h/stride w/stride features]."""
         init = functools.partial(torch_uniform, fan_in=9 * x.shape[-1])
         kernel = self.param("kernel", init, (3, 3, x.shape[-1], self.features))
         bias = self.param("bias", init, (self.features,))
@@ -64,6 +66,7 @@ class DenseGenerator(nn.Module):
 
     @nn.compact
     def __call__(self, z: jax.Array, valid: jax.Array | None = None) -> jax.Array:
+        """Images of z; `valid` as for `BatchNorm`."""
         y = _leaky_relu(BiasedLinear(128, name="linear0")(z.astype(self.dtype)))
         for i, features in enumerate((256, 512, 1024), start=1):
             y = BiasedLinear(features, name=f"linear{i}")(y)
@@ -82,6 +85,7 @@ class ConvolutionalGenerator(nn.Module):
 
     @nn.compact
     def __call__(self, z: jax.Array, valid: jax.Array | None = None) -> jax.Array:
+        """Images of z; `valid` as for `BatchNorm`."""
         start = self.size // 4
         y = BiasedLinear(start * start * 128, name="linear")(z.astype(self.dtype)).reshape(-1, start, start, 128)
         y = BatchNorm(EPSILONS["torch"], name="norm0")(y, valid)  # Published code: the one that is given no 0.8
@@ -99,6 +103,7 @@ class DenseTrunk(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, valid: jax.Array | None = None, noise: jax.Array | None = None) -> jax.Array:
+        """Features of images x; `valid` and `noise` change nothing."""
         y = x.astype(self.dtype).reshape(x.shape[0], -1)
         for i, features in enumerate((512, 256)):
             y = _leaky_relu(BiasedLinear(features, name=f"linear{i}")(y))
@@ -117,6 +122,7 @@ class ConvolutionalTrunk(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, valid: jax.Array | None = None, noise: jax.Array | None = None) -> jax.Array:
+        """Features of images x; in training with `valid`, as for `BatchNorm`, and `noise`."""
         y = x.astype(self.dtype)
         ends = tuple(itertools.accumulate(TRUNK_FEATURES))
         for i, (features, end) in enumerate(zip(TRUNK_FEATURES, ends, strict=True)):
@@ -137,6 +143,7 @@ class Critic(nn.Module):
 
     @nn.compact
     def __call__(self, x, valid=None, noise=None) -> tuple[jax.Array, jax.Array]:
+        """Validity and features of images x; `valid` and `noise` as the trunk takes them."""
         features = self.trunk(x, valid, noise)
         validity = BiasedLinear(1, name="head")(features.astype(self.trunk.dtype))
         return at_least_float32(validity[:, 0]), features
@@ -149,6 +156,7 @@ class Encoder(nn.Module):
 
     @nn.compact
     def __call__(self, x, valid=None, noise=None) -> jax.Array:
+        """The z of images x; `valid` and `noise` as the trunk takes them."""
         features = self.trunk(x, valid, noise)
         return jnp.tanh(at_least_float32(BiasedLinear(LATENT, name="head")(features.astype(self.trunk.dtype))))
 
@@ -164,6 +172,7 @@ class Networks(NamedTuple):
 
     @property
     def convolutional(self) -> bool:
+        """Whether the networks are those for colour images."""
         return isinstance(self.generator, ConvolutionalGenerator)
 
 

@@ -73,8 +73,10 @@ def _kernel_gradient(x: jax.Array, cotangent: jax.Array, *, size: int, stride: i
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _conv(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Array:
-    """lax's convolution. On a CPU its kernel's gradient is ours: XLA makes it a convolution with a kernel as large as
-    the map, up to 7 times slower (3x3 on 32x32x128, batch 48: 1,782 ms -> 248 ms) and less exact in float32.
+    """lax's convolution, with a gradient of its kernel that is ours on a CPU.
+
+    XLA makes that a convolution with a kernel as large as the map, up to 7 times slower (3x3 on 32x32x128, batch 48:
+    1,782 ms -> 248 ms) and less exact in float32.
     """
     return _library_conv(x, kernel, stride, padding)
 
@@ -164,10 +166,12 @@ class Conv(nn.Module):
 
     @property
     def padding(self) -> int:
+        """Zeros on each side, in pixels."""
         return (self.kernel_size - 1) // 2
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps x [*b h w c] to [*b h/stride w/stride features]."""
         shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
         kernel = self.param("kernel", kaiming_normal_fan_out, shape)
         return conv2d(x, kernel.astype(x.dtype), stride=self.stride, padding=self.padding)
@@ -180,5 +184,6 @@ class ConvTranspose2x2(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps x [*b h w c] to [*b 2h 2w features]."""
         kernel = self.param("kernel", torch_conv_transpose_uniform, (2, 2, x.shape[-1], self.features))
         return conv2d_transpose_2x2(x, kernel.astype(x.dtype))

@@ -60,6 +60,7 @@ class ConvTranspose5x5(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps x [b h w c] to [b h+4-2p w+4-2p features]."""
         shape = (KERNEL_SIZE, KERNEL_SIZE, x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape)
         return conv2d(x, kernel[::-1, ::-1].astype(x.dtype), padding=KERNEL_SIZE - 1 - self.padding)
@@ -70,8 +71,9 @@ def _norm(name: str) -> BatchNorm:
 
 
 class LeNetEncoder(nn.Module):
-    """Inputs [b s s c] -> embeddings [b features]: 5x5 convolutions, each with BatchNorm, LeakyReLU and 2x2 pooling,
-    then a matrix. `valid` as for `BatchNorm`.
+    """Inputs [b s s c] -> embeddings [b features]; `valid` as for `BatchNorm`.
+
+    5x5 convolutions, each with BatchNorm, LeakyReLU and 2x2 pooling, then a matrix.
     """
 
     convolutions: tuple[int, ...]
@@ -80,6 +82,7 @@ class LeNetEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, valid: jax.Array | None = None) -> jax.Array:
+        """Embeddings of x."""
         for i, features in enumerate(self.convolutions, start=1):
             x = _Conv5x5(features, self.kernel_init, name=f"conv{i}")(x)
             x = max_pool_2x2(nn.leaky_relu(_norm(f"bn{i}")(x, valid)))
@@ -97,6 +100,7 @@ class MnistDecoder(nn.Module):
 
     @nn.compact
     def __call__(self, z: jax.Array, valid: jax.Array | None = None) -> jax.Array:
+        """Images of z; `valid` as for `BatchNorm`."""
         x = upsample_2x(nn.leaky_relu(_grid(z)))
         x = ConvTranspose5x5(4, name="deconv1")(x)
         x = upsample_2x(nn.leaky_relu(_norm("bn3")(x, valid)))
@@ -113,6 +117,7 @@ class CifarDecoder(nn.Module):
 
     @nn.compact
     def __call__(self, z: jax.Array, valid: jax.Array | None = None) -> jax.Array:
+        """Images of z; `valid` as for `BatchNorm`."""
         z = _norm("bn1d")(z[:, None, None, :], valid)[:, 0, 0]
         x = ConvTranspose5x5(128, kernel_init=xavier_leaky, name="deconv1")(nn.leaky_relu(_grid(z)))
         for i, features in enumerate((64, 32, 3), start=2):
@@ -128,6 +133,7 @@ class Autoencoder(nn.Module):
     decoder: nn.Module
 
     def __call__(self, x: jax.Array, valid: jax.Array | None = None) -> jax.Array:
+        """Images of x [b s s c], as rebuilt from their embeddings; `valid` as for `BatchNorm`."""
         return self.decoder(self.encoder(x, valid), valid)
 
 
@@ -142,6 +148,7 @@ class LeNet(NamedTuple):
 
     @property
     def autoencoder(self) -> Autoencoder:
+        """Encoder and decoder as one module."""
         return Autoencoder(self.encoder, self.decoder)
 
 

@@ -28,6 +28,7 @@ class ResNet(nn.Module):
 
     @nn.compact
     def __call__(self, images: jax.Array, match: Match | None = None) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """The stages (E1, E2, E3) of images; ValueError for another shape."""
         arch = architecture(self.arch)
         if images.ndim != 4 or images.shape[1] % 32 or images.shape[2] % 32:
             raise ValueError(f"images: got shape {images.shape}, expected [b s s 3] with s a multiple of 32")

@@ -15,6 +15,7 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps tokens [b t c] to [b t c]."""
         attended = Attention(self.heads, name="attention")(layer_norm("norm1")(x))
         x = x + LayerScale(name="layer_scale1")(attended)
         mapped = Mlp(name="mlp")(layer_norm("norm2")(x))
@@ -28,6 +29,7 @@ class Attention(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps tokens [b t c] to [b t c]."""
         return Output(name="output")(Heads(self.heads, name="attention")(x))
 
 
@@ -38,6 +40,7 @@ class Heads(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps tokens [b t c] to [b t c]."""
         query, key, value = (
             _dense(x.shape[-1], name)(x).reshape(*x.shape[:-1], self.heads, -1) for name in ("query", "key", "value")
         )
@@ -65,6 +68,7 @@ class Output(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps tokens [b t c] to [b t c]."""
         return _dense(x.shape[-1], "dense")(x)
 
 
@@ -73,6 +77,7 @@ class Mlp(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps tokens [b t c] to [b t c], each for itself."""
         return _dense(x.shape[-1], "fc2")(gelu(_dense(4 * x.shape[-1], "fc1")(x)))
 
 
@@ -86,6 +91,7 @@ class LayerScale(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps tokens [b t c] to [b t c]."""
         return x * self.param("lambda1", nn.initializers.ones, (x.shape[-1],)).astype(x.dtype).reshape(1, 1, -1)
 
 

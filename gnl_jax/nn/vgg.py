@@ -25,6 +25,7 @@ class Conv3x3(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps x [b h w c] to [b h w features]."""
         kernel = self.param("kernel", self.kernel_init, (3, 3, x.shape[-1], self.features))
         y = conv2d(x, kernel.astype(x.dtype), padding=1)
         if self.bias_init is None:
@@ -53,6 +54,7 @@ class Source(nn.Module):
 
     @nn.compact
     def __call__(self, images: jax.Array) -> tuple[jax.Array, ...]:
+        """The four taps of images, the finest first."""
         _check(images)
         x, taps, index = images, [], 0  # index: of torch's Sequential, where ReLU and pooling count as well
         for widths in self.stages:
@@ -75,6 +77,7 @@ class Cloner(nn.Module):
 
     @nn.compact
     def __call__(self, images: jax.Array, valid: jax.Array | None = None) -> tuple[jax.Array, ...]:
+        """The four taps of images, the finest first."""
         _check(images)
         x, taps = images, []
         for i, widths in enumerate(self.stages):

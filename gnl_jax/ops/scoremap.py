@@ -30,8 +30,10 @@ def upsample_matrix(size_out: int, size_in: int) -> np.ndarray:
 
 
 def gaussian_matrix(size: int, sigma: float = SIGMA, truncate: float = 4.0) -> np.ndarray:
-    """scipy.ndimage.gaussian_filter1d as a matrix, float64 [size size]: radius int(4 sigma + 0.5), edges mirrored with
-    the edge pixel repeated."""
+    """scipy.ndimage.gaussian_filter1d as a matrix, float64 [size size].
+
+    Its radius is int(truncate sigma + 0.5); edges are mirrored with the edge pixel repeated.
+    """
     radius = int(truncate * sigma + 0.5)
     offsets = np.arange(-radius, radius + 1)
     weights = np.exp(-0.5 * (offsets / sigma) ** 2)

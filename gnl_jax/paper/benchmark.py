@@ -36,6 +36,7 @@ class Cell(NamedTuple):
     seed: int
 
     def folder(self, out: str | os.PathLike) -> Path:
+        """The folder of this run below `out`."""
         return Path(out, self.data, self.normal, self.method, str(self.seed))
 
     def __str__(self) -> str:
@@ -153,8 +154,10 @@ def _groups(cells: Sequence[Cell], configs: dict[Cell, ConfigDict], jobs: int, o
 
 
 def _jobs(jobs: int, config: ConfigDict) -> int:
-    """Runs in one program: as asked for, but no more than fit on its devices. 0 asks for all on an accelerator, for
-    one on a CPU."""
+    """Runs in one program: as requested, but no more than fit on its devices.
+
+    0 requests all on an accelerator, one on a CPU.
+    """
     if jobs == 1 or (jobs == 0 and jax.default_backend() == "cpu"):
         return 1
     images = load_task(config.dataset, seed=config.seed).train

@@ -62,7 +62,7 @@ def draw_figure(number: int, out: str | os.PathLike, results: Sequence[str | os.
 
 
 def parse_task(text: str) -> tuple[str, str]:
-    """ "pacs/house" -> ("pacs", "house"); "pacs" -> ("pacs", ""), all classes."""
+    """Splits "pacs/house" into ("pacs", "house"), and "pacs" into ("pacs", ""), all classes."""
     dataset, slash, normal = text.rpartition("/")
     return (dataset, normal) if slash else (text, "")
 

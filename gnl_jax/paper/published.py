@@ -22,6 +22,7 @@ class PaperCell(NamedTuple):
 
     @property
     def value(self) -> float:
+        """The printed number as a float."""
         return float(self.printed)
 
 

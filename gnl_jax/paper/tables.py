@@ -12,8 +12,13 @@ COMPARED = "deep_svdd"  # has a line in every table that compares detectors, and
 
 
 class TableCell(NamedTuple):
-    """Our number, None where there is no result, and the paper's, None where it has none; of how many classes ours
-    should be."""
+    """Both numbers of a cell.
+
+    Attributes:
+        measured: ours; None where there is no result.
+        paper: the paper's; None where it has none.
+        of_classes: how many classes ours should be the mean of.
+    """
 
     measured: Mean | None
     paper: PaperCell | None

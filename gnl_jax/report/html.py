@@ -1,7 +1,7 @@
-"""The shift report as one HTML page that needs nothing else: no network, no other file.
+r"""The shift report as one HTML page that needs nothing else: no network, no other file.
 
 Every text in a report is hostile, file names above all: the template escapes it, and what cannot be shown (lone
-surrogates, control characters, marks that turn the reading direction) stands there as an escape, `\\x1b`.
+surrogates, control characters, marks that turn the reading direction) stands there as an escape, `\x1b`.
 """
 
 import base64

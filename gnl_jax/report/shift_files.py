@@ -35,6 +35,7 @@ class Files(NamedTuple):
     parts: tuple[str, ...]
 
     def take(self, indices: Sequence[int]) -> "Files":
+        """The files at these positions, in this order."""
         return Files(*(tuple(field[i] for i in indices) for field in self))
 
     def without(self, paths: Collection[str]) -> "Files":

@@ -8,9 +8,11 @@ import jax
 
 
 def steps_per_dispatch(setting: int) -> int:
-    """Optimiser steps per compiled call. 0 chooses: 1 on CPU, where a loop around convolutions leaves XLA's fast path
-    (6 times slower), 10 elsewhere, so that a call stays well under five seconds: progress, Ctrl-C, checkpoints and the
-    check for NaN fall between calls."""
+    """Optimiser steps per compiled call; a setting of 0 chooses.
+
+    It chooses 1 on CPU, where a loop around convolutions leaves XLA's fast path (6 times slower), and 10 elsewhere, so
+    that a call stays well under five seconds: progress, Ctrl-C, checkpoints and the check for NaN fall between calls.
+    """
     if setting < 0:
         raise ValueError(f"train.steps_per_dispatch: got {setting}, expected 0 or more")
     return setting or (1 if jax.default_backend() == "cpu" else 10)

@@ -17,8 +17,9 @@ PyTree = Any
 
 
 def compute_features(phase: Phase, frozen: PyTree, images: ImageSource, *, budget_mb: float) -> PyTree:
-    """`phase.precompute` of all n images, a pytree of [n ...] on the device; None if there is nothing to compute once,
-    or if it would take more than `budget_mb` MiB, which is logged.
+    """`phase.precompute` of all n images, a pytree of [n ...] on the device.
+
+    None if there is nothing to compute once, or if it would take more than `budget_mb` MiB, which is logged.
     """
     if phase.precompute is None or budget_mb == 0:
         return None

@@ -56,6 +56,7 @@ class MetricsLog:
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
+        """Puts every line on the disk and closes the file."""
         self.sync()
         self._file.close()
 
@@ -63,13 +64,17 @@ class MetricsLog:
 class NoLog:
     """A `MetricsLog` of a process whose metrics another one logs."""
 
-    def append(self, row: Mapping[str, Any]) -> None: ...
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Keeps nothing."""
 
-    def drop_after(self, step: int) -> None: ...
+    def drop_after(self, step: int) -> None:
+        """Has no line to forget."""
 
-    def sync(self) -> None: ...
+    def sync(self) -> None:
+        """Has no line to write."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Has no file to close."""
 
 
 def _step(line: str) -> int | None:

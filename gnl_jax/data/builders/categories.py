@@ -20,8 +20,10 @@ def configurations(categories: Mapping[str, object]) -> tuple[tfds.core.BuilderC
 
 
 def category_info(builder: tfds.core.DatasetBuilder, *, description: str, homepage: str) -> tfds.core.DatasetInfo:
-    """Features: `image` and `mask` as in the files, the mask black where there is no defect and several joined; `label`
-    0 for a normal image and 1 for an anomalous one; `defect`, its kind or "good"; `name`, the path below the category.
+    """What a category's records hold.
+
+    Features: `image` and `mask` as in the files, the mask black where there is no defect and several joined; `label` 0
+    for a normal image and 1 for an anomalous one; `defect`, its kind or "good"; `name`, the path below the category.
     """
     return tfds.core.DatasetInfo(
         builder=builder,

@@ -46,6 +46,8 @@ def memory_bank(
     """Scores normalised images [b 3 s s] by their patches' distances to one bank or several.
 
     Args:
+        g: the graph.
+        x: the name of the images.
         variables: as `score_batch` takes them.
         teacher, size, matching, options: of the detector.
         sort: how sorting is written (`matching.SORTS`).

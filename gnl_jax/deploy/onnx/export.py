@@ -57,6 +57,7 @@ def export_onnx(
     on constant, two-valued, noisy and blanked ones, and on images near each threshold, in batches of 1, 2 and 8.
 
     Args:
+        detector: a calibrated one.
         path: of the model; the manifest is beside it as PATH.json.
         images: good images uint8 [h w 3] in their native sizes.
         names: of the images, for messages.

@@ -77,6 +77,7 @@ def export_int8(
     the detector. No other image decides anything but whether it is written.
 
     Args:
+        detector: a calibrated one.
         path: of the model.
         images: uint8 [h w 3] in their native sizes, those that the detector has learned from among them: only these
             set the ranges of activations. No more are taken than it needs.
@@ -211,8 +212,11 @@ def _check(detector: Detector, data: bytes, inputs: np.ndarray, *, measured: Out
     """Checks the model that is written, in each batch size.
 
     Args:
-        inputs: as this model takes them.
+        detector: what it was made from.
+        data: the model.
+        inputs: images as it takes them.
         measured: of the model that set the thresholds, for the same images.
+        band: in which it answers REVIEW.
 
     Raises:
         ExportError: the model scores otherwise than that one, or decides otherwise than its own numbers and thresholds

@@ -47,6 +47,7 @@ def memory_bank_head(
     patch's distance is that to its nearest row of the bank.
 
     Args:
+        g: the graph.
         stages: names of features [b c_k h_k h_k], the finest first.
         sides: h_k of each.
         channels: the sum of c_k.

@@ -37,6 +37,7 @@ def make_graph(
     """The graph of a calibrated detector: images uint8 [batch h w 3] -> score, map, p-value, decision, reason, drift.
 
     Args:
+        detector: a calibrated one.
         band: how near a threshold it answers REVIEW.
         input_size: (height, width) of the images it resizes itself; None: it takes squares.
         target: a key of `SORTS`.

@@ -88,7 +88,11 @@ def resnet_stages(
     """The wanted stages of normalised images [b 3 side side], each [b c h h] as the hook leaves it.
 
     Args:
+        g: the graph.
+        x: the name of the images.
         variables: as `ResNet` has them; folded or not.
+        module: the network.
+        side: of the images in pixels.
         wanted: stages; what comes after the last of them is left out.
         hook: `(stage, features) -> features`; called for the wanted stages. What it returns the next stage sees.
     """
@@ -105,7 +109,12 @@ def teacher(g: Graph, x: str, params: Params, *, arch: Architecture, hook: Hook,
     """`nn.resnet.ResNet`: the three stages of normalised images; `hook(k, stage)` replaces stages 1 and 2.
 
     Args:
-        first: stage 1 before the hook, where it is known.
+        g: the graph.
+        x: the name of the images.
+        params: of the network, folded.
+        arch: what the network is made of.
+        hook: `(stage, features) -> features`.
+        first: the name of stage 1 before the hook, where it is known.
     """
     stages = []
     for k in (1, 2, 3):

@@ -81,8 +81,9 @@ class Model:
         return resize(image, how["size"], resize=how["resize"], filter=how["filter"])
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """Outputs by name for images uint8 [n h w 3], n from 1: score, map, p_value, decision, reason and, if it is
-        measured, drift and drift_p_value.
+        """Outputs by name for images uint8 [n h w 3], n from 1.
+
+        They are score, map, p_value, decision, reason and, if it is measured, drift and drift_p_value.
 
         Raises:
             ValueError: other images, or an image whose score or drift is not finite.

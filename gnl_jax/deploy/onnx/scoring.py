@@ -29,6 +29,8 @@ def reverse_distillation(
     """Scores normalised images [b 3 s s]; with k references the mean of the k results.
 
     Args:
+        g: the graph.
+        x: the name of the images.
         variables: as `score_batch` takes them; folded or not.
         arch, size, matching: of the detector.
         sort: how sorting is written (`matching.SORTS`).

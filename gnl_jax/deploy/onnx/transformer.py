@@ -23,7 +23,11 @@ def dinov2_stages(
     """The wanted stages of normalised images [b 3 side side], each [b c h h] as the hook leaves it.
 
     Args:
+        g: the graph.
+        x: the name of the images.
         variables: as `DinoV2` has them.
+        module: the network.
+        side: of the images in pixels.
         wanted: stages; blocks after the last of them are left out.
         hook: `(stage, features) -> features`; called for the wanted stages. What it returns the next block sees.
     """
