@@ -1,4 +1,4 @@
-"""Strictness for the whole suite: warnings are errors (pyproject.toml), no implicit rank promotion.
+"""Strictness for the whole suite: warnings are errors (pyproject.toml), no implicit rank promotion, checked signatures.
 
 Compiling is most of what the tests cost. A program that several tests compile is compiled once: all processes share
 the compiled programs, which are kept for the next run (compiled_programs.py). And XLA is to be done soon: it leaves
@@ -16,9 +16,11 @@ os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 import compiled_programs
 import jax
 import pytest
+import signatures
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 compiled_programs.use()
+signatures.use()
 
 HERE = Path(__file__).parent
 # The files that take longest, longest first: what a process begins last should be short.

@@ -26,9 +26,10 @@ IN_ANOTHER_LIBRARY = ("gnl_jax.data.builders",)
 PROGRAMS = ("gnl_jax.console", "gnl_jax.cli")  # what runs on a command line reads its flags
 
 # What each package may import besides itself. Arrows never point back: ops, images -> nn -> ... -> cli.
-ANYWHERE = {"batches", "config", "config_io", "config_published", "files", "named_methods"}
+ANYWHERE = {"array_types", "batches", "config", "config_io", "config_published", "files", "named_methods"}
 ANYWHERE |= {"overlap", "progress", "text", "version"}
 MAY_IMPORT = {
+    "array_types": set(),
     "batches": set(),
     "config": {"named_methods"},
     "config_published": set(),
@@ -39,8 +40,8 @@ MAY_IMPORT = {
     "progress": set(),
     "text": set(),
     "version": set(),
-    "ops": set(),
-    "images": set(),
+    "ops": {"array_types"},
+    "images": {"array_types"},
     "data": {"images", "batches", "config", "version"},
 }
 CHAIN = ("nn", "methods", "training", "detection", "deploy", "evaluation", "report", "paper", "console", "cli")

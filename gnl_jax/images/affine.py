@@ -1,6 +1,6 @@
 """Pillow's geometric operations in JAX, bit for bit: rotate, shear and translate as AugMix calls them.
 
-Every operation takes one image, uint8 [h w 3], and returns one of that size; `jax.vmap` makes batches. What comes from
+Every operation takes one image and returns one of that size; `jax.vmap` makes batches. What comes from
 outside the image is black. Pillow computes in float64, so the arithmetic here is float64 whatever the program around
 it uses; on a device without it (a TPU emulates it) a value may be off by one.
 """
@@ -11,6 +11,9 @@ from functools import cache
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float64, Int, UInt8
+
+from gnl_jax.array_types import Array, Scalar
 
 OPERATIONS = ("rotate", "shear_x", "shear_y", "translate_x", "translate_y")
 
@@ -20,10 +23,10 @@ _UNREACHABLE = 1e9
 _ENTRIES = {"shear_x": (0, 1), "shear_y": (1, 0), "translate_x": (0, 2), "translate_y": (1, 2)}
 
 
-def move(image, which, amount):
+def move(image: UInt8[Array, "h w 3"], which: Int[Array, ""] | int, amount: Scalar) -> UInt8[Array, "h w 3"]:
     """Apply the operation chosen at run time: `OPERATIONS[which]` by `amount`, one warp for all five.
 
-    `which` int32 []; `amount` is a scalar, rounded to float32: degrees, a slope or pixels as for the named functions
+    `amount` is rounded to float32: degrees, a slope or pixels as for the named functions
     below, where a fraction of a degree is dropped.
     """
     amount = jnp.asarray(amount, jnp.float32)
@@ -35,33 +38,33 @@ def move(image, which, amount):
         return _warp(image, jnp.where(which == OPERATIONS.index("rotate"), rotation, others))
 
 
-def rotate(image, degrees):
+def rotate(image: UInt8[Array, "h w 3"], degrees: Scalar) -> UInt8[Array, "h w 3"]:
     """`image.rotate(degrees, BILINEAR)`: counter-clockwise about the centre by whole degrees."""
     return move(image, OPERATIONS.index("rotate"), degrees)
 
 
-def shear_x(image, slope):
+def shear_x(image: UInt8[Array, "h w 3"], slope: Scalar) -> UInt8[Array, "h w 3"]:
     """`image.transform(image.size, AFFINE, (1, slope, 0, 0, 1, 0), BILINEAR)`."""
     return move(image, OPERATIONS.index("shear_x"), slope)
 
 
-def shear_y(image, slope):
+def shear_y(image: UInt8[Array, "h w 3"], slope: Scalar) -> UInt8[Array, "h w 3"]:
     """`image.transform(image.size, AFFINE, (1, 0, 0, slope, 1, 0), BILINEAR)`."""
     return move(image, OPERATIONS.index("shear_y"), slope)
 
 
-def translate_x(image, pixels):
+def translate_x(image: UInt8[Array, "h w 3"], pixels: Scalar) -> UInt8[Array, "h w 3"]:
     """`image.transform(image.size, AFFINE, (1, 0, pixels, 0, 1, 0), BILINEAR)`: to the left where positive."""
     return move(image, OPERATIONS.index("translate_x"), pixels)
 
 
-def translate_y(image, pixels):
+def translate_y(image: UInt8[Array, "h w 3"], pixels: Scalar) -> UInt8[Array, "h w 3"]:
     """`image.transform(image.size, AFFINE, (1, 0, 0, 0, 1, pixels), BILINEAR)`: upwards where positive."""
     return move(image, OPERATIONS.index("translate_y"), pixels)
 
 
-def _units():
-    """float64 [5 2 3]: one in the entry of the matrix that the operation changes; none for the rotation."""
+def _units() -> Float64[np.ndarray, "5 2 3"]:
+    """One in the entry of the matrix that the operation changes; none for the rotation."""
     units = np.zeros((len(OPERATIONS), 2, 3))
     for name, entry in _ENTRIES.items():
         units[(OPERATIONS.index(name), *entry)] = 1
@@ -69,8 +72,8 @@ def _units():
 
 
 @cache
-def _rotations(height, width):
-    """Pillow's matrix for each whole degree, float64 [360 2 3], made on the host so that no sine can differ.
+def _rotations(height: int, width: int) -> Float64[np.ndarray, "360 2 3"]:
+    """Pillow's matrix for each whole degree, made on the host so that no sine can differ.
 
     Pillow rotates by multiples of 90 degrees without a matrix; these give the same.
     """
@@ -83,8 +86,8 @@ def _rotations(height, width):
     return np.array(matrices)
 
 
-def _warp(image, matrix):
-    """`image.transform(image.size, AFFINE, matrix, BILINEAR)` for a float64 matrix [2 3], under `jax.enable_x64`.
+def _warp(image: UInt8[Array, "h w 3"], matrix: Float64[Array, "2 3"]) -> UInt8[Array, "h w 3"]:
+    """`image.transform(image.size, AFFINE, matrix, BILINEAR)` under `jax.enable_x64`.
 
     The matrix leads from the centre of a pixel of the result to a point of the image, both as (x, y).
     """

@@ -6,7 +6,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float32, Int32, Key, UInt8
 
+from gnl_jax.array_types import Array
 from gnl_jax.images import affine, pillow
 
 MVTEC_OPERATIONS = ("autocontrast", "equalize", "posterize", "solarize", "color", "sharpness")
@@ -14,6 +16,7 @@ PACS_OPERATIONS = (*MVTEC_OPERATIONS, "contrast", "brightness")
 GEOMETRIC_OPERATIONS = affine.OPERATIONS
 
 _MAX_DEPTH = 3
+_Image = UInt8[Array, "h w 3"]
 _SIGN_STREAM = 2  # the two keys of a split are the streams 0 and 1
 
 
@@ -29,7 +32,7 @@ class AugMixOptions(NamedTuple):
     geometric: bool = False
 
     @property
-    def all_operations(self):
+    def all_operations(self) -> tuple[str, ...]:
         """The names an operation is drawn from."""
         return (*self.operations, *(GEOMETRIC_OPERATIONS if self.geometric else ()))
 
@@ -37,31 +40,31 @@ class AugMixOptions(NamedTuple):
 class Displacement(NamedTuple):
     """What the geometric operations move an image by; either sign is as likely."""
 
-    degrees: jax.Array  # int32 [width steps], of rotate
-    slope: jax.Array  # float32 [width steps], of shear_x and shear_y
-    shift: jax.Array  # float32 [width steps], of translate_x and translate_y: this fraction of the image's side
+    degrees: Int32[Array, "width steps"]  # of rotate
+    slope: Float32[Array, "width steps"]  # of shear_x and shear_y
+    shift: Float32[Array, "width steps"]  # of translate_x and translate_y: this fraction of the image's side
 
 
 class AugMixSample(NamedTuple):
     """Everything that is random in the augmentation of one image; steps = the greatest depth."""
 
-    operation: jax.Array  # int32 [width steps], index into `AugMixOptions.all_operations`
-    bits: jax.Array  # int32 [width steps], of posterize
-    threshold: jax.Array  # int32 [width steps], of solarize
-    factor: jax.Array  # float32 [width steps], of color, contrast, brightness and sharpness
-    depth: jax.Array  # int32 [width], steps of the chain that count
-    weights: jax.Array  # float32 [width], of the chains; they sum to one
-    mix: jax.Array  # float32 [], weight of the mixed chains against the image
+    operation: Int32[Array, "width steps"]  # index into `AugMixOptions.all_operations`
+    bits: Int32[Array, "width steps"]  # of posterize
+    threshold: Int32[Array, "width steps"]  # of solarize
+    factor: Float32[Array, "width steps"]  # of color, contrast, brightness and sharpness
+    depth: Int32[Array, "width"]  # steps of the chain that count
+    weights: Float32[Array, "width"]  # of the chains; they sum to one
+    mix: Float32[Array, ""]  # weight of the mixed chains against the image
     geometry: Displacement | None  # None without geometric operations
 
 
 class _Step(NamedTuple):
-    image: jax.Array
-    bits: jax.Array
-    threshold: jax.Array
-    factor: jax.Array
-    which: jax.Array | None  # index into GEOMETRIC_OPERATIONS where the operation is one of them
-    amount: jax.Array | None  # what `affine.move` is given then
+    image: _Image
+    bits: Int32[Array, ""]
+    threshold: Int32[Array, ""]
+    factor: Float32[Array, ""]
+    which: Int32[Array, ""] | None  # index into GEOMETRIC_OPERATIONS where the operation is one of them
+    amount: Float32[Array, ""] | None  # what `affine.move` is given then
 
 
 def _identity(step):
@@ -89,18 +92,16 @@ def _moved(step):
 _OPERATIONS = _PHOTOMETRIC | dict.fromkeys(GEOMETRIC_OPERATIONS, (_identity, _moved))
 
 
-def augmix(key: jax.Array, images: jax.Array, **options: Any) -> jax.Array:
+def augmix(key: Key[Array, ""], images: UInt8[Array, "b h w 3"], **options: Any) -> Float32[Array, "b h w 3"]:
     """Augment each image of a batch by AugMix (Hendrycks et al. 2020, as in the published GNL code).
 
-    `images` uint8 [b h w 3]; returns float32 [b h w 3] in [0, 255] (to rounding), not normalised. Mixing is
-    affine and its weights sum to one, so normalising afterwards equals the published order: normalise, then
-    mix. Image i is a function of `fold_in(key, i)` alone. `options` are the fields of `AugMixOptions`:
+    In [0, 255] (to rounding), not normalised: mixing is affine with weights that sum to one, so normalising afterwards
+    equals the published order. Image i is a function of `fold_in(key, i)` alone. `options`: those of `AugMixOptions`.
 
     - operations: names to draw from, uniformly and with replacement.
     - severity: upper end of the level's range [0.1, severity), at most 10; "published" draws it from {0, 1, 2, 3} for
       each image. Lower is stronger for color, contrast, brightness, sharpness.
-    - width: number of chains.
-    - depth: operations in a chain; None draws it from {1, 2, 3}.
+    - width, depth: number of chains, and of operations in a chain; a depth of None is drawn from {1, 2, 3}.
     - alpha: parameter of the Dirichlet (chain weights) and Beta (mixing weight) distributions.
     - sticky_depth: whether all chains have the depth drawn for the first.
     - geometric: draw from `GEOMETRIC_OPERATIONS` too (rotate, shear, translate): 13 operations with the eight for PACS
@@ -111,8 +112,8 @@ def augmix(key: jax.Array, images: jax.Array, **options: Any) -> jax.Array:
     return augmix_each(jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(len(images))), images, **options)
 
 
-def augmix_each(keys: jax.Array, images: jax.Array, **options: Any) -> jax.Array:
-    """`augmix` with a key for each image, [b]."""
+def augmix_each(keys: Key[Array, "b"], images: UInt8[Array, "b h w 3"], **options: Any) -> Float32[Array, "b h w 3"]:
+    """`augmix` with a key for each image."""
     chosen = AugMixOptions(**options)
     if images.dtype != jnp.uint8 or images.ndim != 4 or images.shape[-1] != 3:
         raise ValueError(f"images: expected uint8 [b h w 3], got {images.dtype} {list(images.shape)}")
@@ -131,7 +132,7 @@ def _one_by_one(function):
     return lambda *arguments: jax.lax.map(lambda each: function(*each), arguments)
 
 
-def sample_augmix(key: jax.Array, **given: Any) -> AugMixSample:
+def sample_augmix(key: Key[Array, ""], **given: Any) -> AugMixSample:
     """Draw the parameters for one image; `given` as for `augmix`."""
     options = AugMixOptions(**given)
     _check(options)
@@ -177,8 +178,8 @@ def _log_gamma(key, alpha, shape):
     return jax.random.loggamma(key, alpha, shape, jnp.float32)
 
 
-def apply_augmix(sample, image, *, operations, over=jax.vmap):
-    """Augment one image, uint8 [h w 3], with drawn parameters; float32 [h w 3] in [0, 255] (to rounding).
+def apply_augmix(sample: AugMixSample, image: _Image, *, operations, over=jax.vmap) -> Float32[Array, "h w 3"]:
+    """Augment one image with drawn parameters; the result is in [0, 255] (to rounding).
 
     `over` maps a function over the chains: `jax.vmap` or an equivalent.
     """
@@ -187,8 +188,8 @@ def apply_augmix(sample, image, *, operations, over=jax.vmap):
     return (1 - sample.mix) * image.astype(jnp.float32) + sample.mix * mixed
 
 
-def augmix_chains(sample, image, *, operations, over=jax.vmap):
-    """The ends of the chains before mixing, uint8 [width h w 3], bit for bit as Pillow computes them."""
+def augmix_chains(sample: AugMixSample, image: _Image, *, operations, over=jax.vmap) -> UInt8[Array, "width h w 3"]:
+    """The ends of the chains before mixing, bit for bit as Pillow computes them."""
     parameters = (sample.bits, sample.threshold, sample.factor, *_moves(sample, operations, image.shape))
 
     def chain(operation, parameters, depth):

@@ -5,17 +5,19 @@ from collections.abc import Iterator
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float, Float32, Real, UInt8
 
+from gnl_jax.array_types import Array
 from gnl_jax.images.pillow import luma
 
 _CHUNK = 256  # images per pass over a training set
 
 
-def contrast_normalise(images: jax.Array) -> jax.Array:
+def contrast_normalise(images: Real[Array, "b h w c"]) -> Float[Array, "b h w c"]:
     """(x - mean) / mean|x - mean|, both means over all pixels and channels of an image ("l1").
 
-    images: [b h w c], any real dtype and scale, which cancels -> float32 (or float64 from that) of the same shape. A
-    constant image has no contrast and becomes zero. Published code: it becomes NaN.
+    images: of any real dtype and scale, which cancels; the result is float32, or float64 from that. A constant image
+    has no contrast and becomes zero. Published code: it becomes NaN.
     """
     x = images.astype(jnp.promote_types(images.dtype, jnp.float32))
     axes = (1, 2, 3)
@@ -26,16 +28,16 @@ def contrast_normalise(images: jax.Array) -> jax.Array:
     return jnp.where(constant, 0, centred / jnp.where(constant, 1, scale))
 
 
-def contrast(images: jax.Array, *, channels: int) -> jax.Array:
-    """`contrast_normalise` of images uint8 [b s s 3] in colour (3 channels) or of their Pillow luma (1).
+def contrast(images: UInt8[Array, "b h w 3"], *, channels: int) -> Float32[Array, "b h w {channels}"]:
+    """`contrast_normalise` of images in colour (3 channels) or of their Pillow luma (1).
 
-    -> float32 [b s s channels]. Published code: scales to [0, 1] first, which cancels.
+    Published code: scales to [0, 1] first, which cancels.
     """
     return contrast_normalise(images if channels == 3 else luma(images)[..., None])
 
 
-def contrast_range(images, *, channels: int) -> tuple[jax.Array, jax.Array]:
-    """Smallest and largest value, float32 [] each, of all training images after `contrast`.
+def contrast_range(images, *, channels: int) -> tuple[Float32[Array, ""], Float32[Array, ""]]:
+    """Smallest and largest value of all training images after `contrast`.
 
     images: uint8 [n s s 3] or any source of them; (inf, -inf) for None.
     """
@@ -52,8 +54,8 @@ def contrast_range(images, *, channels: int) -> tuple[jax.Array, jax.Array]:
     return low, high
 
 
-def chunks(images) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """All images of a source in order, a few hundred at a time, as (uint8 [k s s 3], valid bool [k]).
+def chunks(images) -> Iterator[tuple[UInt8[np.ndarray, "k h w 3"], Bool[np.ndarray, "k"]]]:
+    """All images of a source in order, a few hundred at a time, as (images, valid).
 
     The last chunk is filled up, in rows that are not valid, with images that it already has.
     """

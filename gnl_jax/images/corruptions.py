@@ -9,17 +9,22 @@ from functools import cache
 from pathlib import PurePath
 
 import numpy as np
+from jaxtyping import UInt8
 
 from gnl_jax.images.shifts import SHIFTS
 
+Random = np.random.Generator | np.random.RandomState
 
-def corrupt(rng, image, name, severity):
+
+def corrupt(
+    rng: Random, image: UInt8[np.ndarray, "h w 3"] | UInt8[np.ndarray, "h w"], name: str, severity: int
+) -> UInt8[np.ndarray, "h w 3"]:
     """Corrupt one image.
 
-    `image` uint8 [h w 3], or [h w], which becomes three equal channels first (noise then differs in each);
-    returns uint8 [h w 3], computed in float64 and truncated, not rounded. `name` is one of `CORRUPTIONS` or
-    `SHIFTS`, `severity` 1 to 5. `rng` is a `numpy.random.Generator` (see `corruption_rng`) or, for the published
-    noise, its `RandomState`. Raises ValueError for another name, severity, shape or type.
+    An image [h w] becomes three equal channels first (noise then differs in each). The result is computed in float64
+    and truncated, not rounded. `name` is one of `CORRUPTIONS` or `SHIFTS`, `severity` 1 to 5. `rng` is a
+    `numpy.random.Generator` (see `corruption_rng`) or, for the published noise, its `RandomState`. Raises ValueError
+    for another name, severity, shape or type.
     """
     if name not in FAMILIES:
         raise ValueError(f"name: expected one of {list(FAMILIES)}, got {name!r}")
@@ -35,12 +40,12 @@ def corrupt(rng, image, name, severity):
     return (np.clip(corrupted, 0, 1) * 255).astype(np.uint8)
 
 
-def corruption_rng(seed, relative_path):
+def corruption_rng(seed: int, relative_path: str | os.PathLike) -> np.random.Generator:
     """The generator for one image file: reproducible, and independent of the order files are read in."""
     return np.random.default_rng([seed, zlib.crc32(os.fsencode(PurePath(relative_path).as_posix()))])
 
 
-def parse_shift(text, *, severity):
+def parse_shift(text: str, *, severity: int) -> tuple[str, int]:
     """Name and severity of a shift: "contrast" has the given severity, "contrast:5" its own.
 
     Raises ValueError for a name that is not in `FAMILIES` or a severity that is not in `SEVERITIES`.
@@ -48,10 +53,10 @@ def parse_shift(text, *, severity):
     name, colon, number = text.partition(":")
     if name not in FAMILIES:
         raise ValueError(f"shift: got {text!r}, expected one of {list(FAMILIES)}, alone or as in 'contrast:5'")
-    severity = {str(s): s for s in SEVERITIES}.get(number) if colon else severity
-    if severity not in SEVERITIES:
+    chosen = {str(s): s for s in SEVERITIES}.get(number) if colon else severity
+    if chosen not in SEVERITIES:
         raise ValueError(f"shift: got {text!r}, expected a severity of {list(SEVERITIES)}")
-    return name, severity
+    return name, chosen
 
 
 def _brightness(rng, x, amount):

@@ -4,6 +4,9 @@ import functools
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float32, Key, Real
+
+from gnl_jax.array_types import Array
 
 ODDS = 0.5
 SIGMA = (0.4, 2.2)  # of the blur, in pixels of a 256-pixel image; proportionally less of a smaller one
@@ -11,27 +14,27 @@ NOISE = (2.55, 20.4)  # standard deviation in [0, 255], drawn evenly on a logari
 _RADIUS = 7
 
 
-def degrade(key: jax.Array, images: jax.Array) -> jax.Array:
+def degrade(key: Key[Array, ""], images: Real[Array, "b h w 3"]) -> Float32[Array, "b h w 3"]:
     """Blurs and then adds Gaussian noise to each image, either, both or neither.
 
     Args:
         key: of the draw; each image has its own.
-        images: uint8 or float32 in [0, 255], [b h w 3].
+        images: in [0, 255].
 
     Returns:
-        float32 in [0, 255], [b h w 3].
+        Images in [0, 255].
     """
     return degrade_each(jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(len(images))), images)
 
 
-def degrade_each(keys: jax.Array, images: jax.Array) -> jax.Array:
-    """`degrade` with a key for each image, [b]."""
+def degrade_each(keys: Key[Array, "b"], images: Real[Array, "b h w 3"]) -> Float32[Array, "b h w 3"]:
+    """`degrade` with a key for each image."""
     images = jnp.asarray(images, jnp.float32)
     # One after the other: drawn for all at once, the noise takes half as long again to compile.
     return jnp.clip(jax.lax.map(lambda pair: _degrade_one(*pair), (keys, images)), 0, 255)
 
 
-def _degrade_one(key: jax.Array, image: jax.Array) -> jax.Array:
+def _degrade_one(key: Array, image: Array) -> Array:
     blurred, noisy, width, level, noise = jax.random.split(key, 5)
     sigma = jax.random.uniform(width, minval=SIGMA[0], maxval=SIGMA[1]) * image.shape[0] / 256
     image = jnp.where(jax.random.bernoulli(blurred, ODDS), _blur(image, sigma), image)
@@ -41,7 +44,7 @@ def _degrade_one(key: jax.Array, image: jax.Array) -> jax.Array:
     return jnp.where(jax.random.bernoulli(noisy, ODDS), image + grain, image)
 
 
-def _blur(image: jax.Array, sigma: jax.Array) -> jax.Array:
+def _blur(image: Array, sigma: Array) -> Array:
     """A Gaussian of 15 taps along both sides of an image [h w 3], its edges repeated."""
     offsets = jnp.arange(-_RADIUS, _RADIUS + 1)
     weights = jnp.exp(-0.5 * jnp.square(offsets / sigma))
@@ -54,5 +57,5 @@ def _blur(image: jax.Array, sigma: jax.Array) -> jax.Array:
     return image
 
 
-def _add_tap(padded: jax.Array, weights: jax.Array, i: jax.Array, total: jax.Array, *, axis: int) -> jax.Array:
+def _add_tap(padded: Array, weights: Array, i: Array, total: Array, *, axis: int) -> Array:
     return total + weights[i] * jax.lax.dynamic_slice_in_dim(padded, i, total.shape[axis], axis)

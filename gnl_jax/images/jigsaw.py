@@ -6,14 +6,17 @@ from functools import cache
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Int, Int32, Key, Shaped, UInt8
+
+from gnl_jax.array_types import Array
 
 GRID = 3
 TILES = GRID * GRID
 
 
 @cache
-def jigsaw_permutations(n=30, seed=0):
-    """The orders of the nine tiles that an image may be given, int32 [n+1 9], read-only; row 0 is the right one.
+def jigsaw_permutations(n: int = 30, seed: int = 0) -> Int32[np.ndarray, "{n+1} 9"]:
+    """The orders of the nine tiles that an image may be given, read-only; row 0 is the right one.
 
     Each further order is the one that differs in most places from the chosen order it resembles most, then from all of
     them together; `seed` decides among equals. Published code of JiGen: only the sum over all counts, and the right
@@ -46,10 +49,12 @@ def _spread(candidates, n):
     return chosen
 
 
-def shuffle_tiles(key, images, permutations, identity):
-    """Put each image together in a random order, (images uint8 [b s s 3], which order int32 [b]).
+def shuffle_tiles(
+    key: Key[Array, ""], images: UInt8[Array, "b s s 3"], permutations: Int[Array, "p 9"], identity: float
+) -> tuple[UInt8[Array, "b s s 3"], Int32[Array, "b"]]:
+    """Put each image together in a random order, (images, which order).
 
-    `images` uint8 [b s s 3]; `permutations` int32 [p 9], row 0 the right order. With probability `identity` an image
+    `permutations`: row 0 is the right order. With probability `identity` an image
     is left in order, otherwise each row is as likely as another, row 0 included (as in JiGen's code). Image i is a
     function of `fold_in(key, i)` alone. Raises ValueError for images of another shape or type, or an `identity` that
     is not in [0, 1].
@@ -68,10 +73,10 @@ def shuffle_tiles(key, images, permutations, identity):
     return jax.vmap(shuffle)(jnp.arange(len(images)), images)
 
 
-def apply_order(image, permutation):
+def apply_order(image: Shaped[Array, "h w c"], permutation: Int[Array, "9"]) -> Shaped[Array, "h w c"]:
     """Put an image together again: in raster order, tile t of the result is tile permutation[t] of the image.
 
-    `image` [h w c]; `permutation` int32 [9]. Sides that are no multiple of three are continued by their last row or
+    Sides that are no multiple of three are continued by their last row or
     column (at the bottom and on the right) before the image is cut, and cropped afterwards: the right order changes
     nothing.
     """

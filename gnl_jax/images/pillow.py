@@ -1,6 +1,6 @@
 """Pillow's photometric operations in JAX, bit for bit.
 
-Every operation takes one image, uint8 [h w 3], and returns one; `jax.vmap` makes batches. Six of the eight
+Every operation takes one image and returns one; `jax.vmap` makes batches. Six of the eight
 are 256-entry lookup tables, so a caller who chooses between operations can choose a table and gather once.
 """
 
@@ -8,13 +8,16 @@ from functools import cache
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Int, Int32, UInt8
+
+from gnl_jax.array_types import Array, Scalar
 
 # No product of a factor in use with a difference of pixel values comes near this bound: see `blend`.
 _UNREACHABLE = 1e9
 
 
-def histogram(image):
-    """Counts of each value in each channel, int32 [256 3]."""
+def histogram(image: UInt8[Array, "h w c"]) -> Int32[Array, "256 c"]:
+    """Counts of each value in each channel."""
     channels = image.shape[-1]
     bins = image.astype(jnp.int32) * channels + jnp.arange(channels)[None, None, :]
     # Scatter-add was the fastest form on CPU: 2 to 4 ns a value, against 30 for a sort, 40 for products of
@@ -24,27 +27,27 @@ def histogram(image):
     return counts.reshape(256, channels)
 
 
-def lookup(image, table):
-    """Replace each value of each channel by its entry in `table`, uint8 [256 3]."""
+def lookup(image: UInt8[Array, "h w c"], table: UInt8[Array, "256 c"]) -> UInt8[Array, "h w c"]:
+    """Replace each value of each channel by its entry in `table`."""
     channels = jnp.arange(image.shape[-1])[None, None, :]
     flat = image.astype(jnp.int32) * image.shape[-1] + channels
     return table.ravel().at[flat].get(mode="promise_in_bounds", wrap_negative_indices=False)
 
 
-def luma(image):
-    """Pillow's conversion to mode "L" (ITU-R 601-2 in 16-bit fixed point), uint8 [h w]."""
+def luma(image: UInt8[Array, "*b h w 3"]) -> UInt8[Array, "*b h w"]:
+    """Pillow's conversion to mode "L" (ITU-R 601-2 in 16-bit fixed point)."""
     r, g, b = (image[..., i].astype(jnp.int32) for i in range(3))
     return ((19595 * r + 38470 * g + 7471 * b + 32768) >> 16).astype(jnp.uint8)
 
 
-def mean_luma(image):
-    """Mean of `luma`, rounded half up, int32 []; exact up to 8.4 million pixels."""
+def mean_luma(image: UInt8[Array, "h w 3"]) -> Int32[Array, ""]:
+    """Mean of `luma`, rounded half up; exact up to 8.4 million pixels."""
     grey = luma(image)
     quotient, remainder = jnp.divmod(jnp.sum(grey, dtype=jnp.int32), grey.size)
     return quotient + (2 * remainder >= grey.size)
 
 
-def smooth(image):
+def smooth(image: UInt8[Array, "h w 3"]) -> UInt8[Array, "h w 3"]:
     """Pillow's SMOOTH filter, [[1 1 1] [1 5 1] [1 1 1]] / 13; pixels on the border keep their value."""
     if min(image.shape[:2]) < 3:
         return image
@@ -55,10 +58,10 @@ def smooth(image):
     return image.at[1:-1, 1:-1].set(((2 * weighted + 13) // 26).astype(jnp.uint8))
 
 
-def blend(degenerate, image, factor):
-    """Interpolate from `degenerate` (factor 0) to `image` (factor 1) as `Image.blend` does, uint8.
+def blend(degenerate: UInt8[Array, "*n"], image: UInt8[Array, "*n"], factor: Scalar) -> UInt8[Array, "*n"]:
+    """Interpolate from `degenerate` (factor 0) to `image` (factor 1) as `Image.blend` does.
 
-    `degenerate` and `image` have one shape; `factor` is a scalar, rounded to float32, and may leave [0, 1].
+    `factor` is rounded to float32 and may leave [0, 1].
     """
     start = degenerate.astype(jnp.float32)
     step = jnp.asarray(factor, jnp.float32) * (image.astype(jnp.float32) - start)
@@ -69,10 +72,10 @@ def blend(degenerate, image, factor):
 
 
 @cache
-def _float64_shortfall():
+def _float64_shortfall() -> UInt8[np.ndarray, "256 256 32"]:
     """Where Pillow's float64 autocontrast is one below the exact floor: bits over i for each (lo, hi).
 
-    uint8 [256 256 32], 2 MiB. It happens in 12,094 of the 2.8 million triples lo < hi, lo <= i <= hi: where
+    2 MiB. It happens in 12,094 of the 2.8 million triples lo < hi, lo <= i <= hi: where
     the quotient is a whole number and its float64 approximation lies just below it.
     """
     bits = np.zeros((256, 256, 32), np.uint8)
@@ -86,8 +89,8 @@ def _float64_shortfall():
     return bits
 
 
-def autocontrast_table(counts):
-    """Table that stretches each channel to [0, 255] (`ImageOps.autocontrast`, cutoff 0), uint8 [256 3].
+def autocontrast_table(counts: Int32[Array, "256 c"]) -> UInt8[Array, "256 c"]:
+    """Table that stretches each channel to [0, 255] (`ImageOps.autocontrast`, cutoff 0).
 
     `counts` is `histogram(image)`. A channel with a single value is left alone.
     """
@@ -102,8 +105,8 @@ def autocontrast_table(counts):
     return jnp.where((hi > lo)[None], stretched, i).astype(jnp.uint8)
 
 
-def equalize_table(counts):
-    """Table that flattens each channel's histogram (`ImageOps.equalize`), uint8 [256 3].
+def equalize_table(counts: Int32[Array, "256 c"]) -> UInt8[Array, "256 c"]:
+    """Table that flattens each channel's histogram (`ImageOps.equalize`).
 
     `counts` is `histogram(image)`. A channel with one value, or too few pixels for a step, is left alone.
     """
@@ -115,71 +118,71 @@ def equalize_table(counts):
     return jnp.where(step > 0, flattened, jnp.arange(256)[:, None]).astype(jnp.uint8)
 
 
-def posterize_table(bits):
-    """Table that keeps the upper `bits` (1 to 8) of each value, uint8 [256]."""
+def posterize_table(bits: Int[Array, ""] | int) -> UInt8[Array, "256"]:
+    """Table that keeps the upper `bits` (1 to 8) of each value."""
     return (jnp.arange(256) & (256 - (1 << (8 - jnp.asarray(bits, jnp.int32))))).astype(jnp.uint8)
 
 
-def solarize_table(threshold):
-    """Table that inverts values of at least `threshold` (0 to 256), uint8 [256]."""
+def solarize_table(threshold: Int[Array, ""] | int) -> UInt8[Array, "256"]:
+    """Table that inverts values of at least `threshold` (0 to 256)."""
     values = jnp.arange(256)
     return jnp.where(values < threshold, values, 255 - values).astype(jnp.uint8)
 
 
-def brightness_table(factor):
-    """Table that blends black (factor 0) with the value (factor 1), uint8 [256]."""
+def brightness_table(factor: Scalar) -> UInt8[Array, "256"]:
+    """Table that blends black (factor 0) with the value (factor 1)."""
     return contrast_table(0, factor)
 
 
-def contrast_table(mean, factor):
-    """Table that blends `mean_luma(image)` (factor 0) with the value (factor 1), uint8 [256]."""
+def contrast_table(mean: Int[Array, ""] | int, factor: Scalar) -> UInt8[Array, "256"]:
+    """Table that blends `mean_luma(image)` (factor 0) with the value (factor 1)."""
     return blend(jnp.full(256, mean, jnp.uint8), jnp.arange(256, dtype=jnp.uint8), factor)
 
 
-def _per_channel(table):
+def _per_channel(table: UInt8[Array, "256"]) -> UInt8[Array, "256 3"]:
     return jnp.broadcast_to(table[:, None], (256, 3))
 
 
-def autocontrast(image):
+def autocontrast(image: UInt8[Array, "h w 3"]) -> UInt8[Array, "h w 3"]:
     """`ImageOps.autocontrast(image)`."""
     return lookup(image, autocontrast_table(histogram(image)))
 
 
-def equalize(image):
+def equalize(image: UInt8[Array, "h w 3"]) -> UInt8[Array, "h w 3"]:
     """`ImageOps.equalize(image)`."""
     return lookup(image, equalize_table(histogram(image)))
 
 
-def posterize(image, bits):
+def posterize(image: UInt8[Array, "h w 3"], bits: Int[Array, ""] | int) -> UInt8[Array, "h w 3"]:
     """`ImageOps.posterize(image, bits)`, bits 1 to 8."""
     return lookup(image, _per_channel(posterize_table(bits)))
 
 
-def solarize(image, threshold):
+def solarize(image: UInt8[Array, "h w 3"], threshold: Int[Array, ""] | int) -> UInt8[Array, "h w 3"]:
     """`ImageOps.solarize(image, threshold)`, threshold 0 to 256."""
     return lookup(image, _per_channel(solarize_table(threshold)))
 
 
-def brightness(image, factor):
+def brightness(image: UInt8[Array, "h w 3"], factor: Scalar) -> UInt8[Array, "h w 3"]:
     """`ImageEnhance.Brightness(image).enhance(factor)`."""
     return lookup(image, _per_channel(brightness_table(factor)))
 
 
-def contrast(image, factor):
+def contrast(image: UInt8[Array, "h w 3"], factor: Scalar) -> UInt8[Array, "h w 3"]:
     """`ImageEnhance.Contrast(image).enhance(factor)`."""
     return lookup(image, _per_channel(contrast_table(mean_luma(image), factor)))
 
 
-def greyscale(image):
-    """`luma` in all three channels, uint8 [h w 3]: what `color` blends with."""
+def greyscale(image: UInt8[Array, "h w 3"]) -> UInt8[Array, "h w 3"]:
+    """`luma` in all three channels: what `color` blends with."""
     return jnp.broadcast_to(luma(image)[..., None], image.shape)
 
 
-def color(image, factor):
+def color(image: UInt8[Array, "h w 3"], factor: Scalar) -> UInt8[Array, "h w 3"]:
     """`ImageEnhance.Color(image).enhance(factor)`."""
     return blend(greyscale(image), image, factor)
 
 
-def sharpness(image, factor):
+def sharpness(image: UInt8[Array, "h w 3"], factor: Scalar) -> UInt8[Array, "h w 3"]:
     """`ImageEnhance.Sharpness(image).enhance(factor)`."""
     return blend(smooth(image), image, factor)

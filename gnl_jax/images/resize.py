@@ -4,6 +4,7 @@ import dataclasses
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Shaped, UInt8
 from PIL import Image
 
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "lanczos": Image.Resampling.LANCZOS}  # both anti-aliased
@@ -68,12 +69,12 @@ class Native(NamedTuple):
         return f"got {size[1]}x{size[0]} pixels, expected {self.width}x{self.height}, as all images with windows have"
 
 
-def resize(image, size):
+def resize(image: UInt8[np.ndarray, "h w 3"], size: int | Geometry) -> UInt8[np.ndarray, "s s 3"]:
     """Makes an image a square with one of Pillow's anti-aliased filters; the aspect ratio is not kept.
 
-    `image` uint8 [h w 3], `size` a side in pixels or a `Geometry`; returns uint8 [size size 3]. Width first, then
-    height, in two calls: within one call, newer versions of Pillow may take a tall image's axes in the other order,
-    which moves values by one. Raises ValueError for another shape or type.
+    `size` is a side in pixels or a `Geometry`. Width first, then height, in two calls: within one call, newer versions
+    of Pillow may take a tall image's axes in the other order, which moves values by one. Raises ValueError for another
+    shape or type.
     """
     image, geometry = np.asarray(image), Geometry.of(size)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3 or 0 in image.shape:
@@ -83,10 +84,10 @@ def resize(image, size):
     return centre(np.asarray(wide.resize((side, side), resampling)), geometry.size)
 
 
-def resize_nearest(mask, size):
+def resize_nearest(mask: Shaped[np.ndarray, "h w"], size: int | Geometry) -> Shaped[np.ndarray, "s s"]:
     """Makes a mask a square as `resize` makes its image, by the value at each new pixel's centre.
 
-    `mask` [h w] of any type, `size` a side in pixels or a `Geometry`; returns [size size].
+    `size` is a side in pixels or a `Geometry`.
     """
     geometry = Geometry.of(size)
     side = geometry.resized
@@ -94,8 +95,8 @@ def resize_nearest(mask, size):
     return centre(mask[np.ix_(rows, columns)], geometry.size)
 
 
-def centre(x, size):
-    """The central [size size ...] of x [h w ...], contiguous in memory.
+def centre(x: Shaped[np.ndarray, "h w *c"], size: int) -> Shaped[np.ndarray, "{size} {size} *c"]:
+    """The central square of x, contiguous in memory.
 
     Where the margins cannot be equal, the offset is rounded half to even, as by torchvision's CenterCrop.
     """

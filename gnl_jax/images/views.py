@@ -1,9 +1,13 @@
 """Views of an image: what the network sees of it in training, normalised."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Float32, Key, Real, UInt8
 
+from gnl_jax.array_types import Array
 from gnl_jax.images.augmix import AugMixOptions
 from gnl_jax.images.augmix import augmix as augment
 
@@ -26,17 +30,16 @@ def _imagenet(images):
 NORMALISERS = {"imagenet": _imagenet, "none": _unit}
 
 
-def normalise(images, kind):
+def normalise(images: Real[Array, "*b h w 3"], kind: str) -> Float32[Array, "*b h w 3"]:
     """Scale images as torchvision does: to [0, 1] (`kind` "none"), then by ImageNet's moments ("imagenet").
 
-    `images` uint8 or float32 in [0, 255], [... h w 3]; returns float32 of the same shape. Raises ValueError
-    for another kind.
+    `images` are in [0, 255]. Raises ValueError for another kind.
     """
     return _chosen(NORMALISERS, kind, "normalise")(images)
 
 
-def grey(normalised):
-    """Grey version of normalised images, float32 [... h w 3] with three equal channels.
+def grey(normalised: Float[Array, "*b h w 3"]) -> Float[Array, "*b h w 3"]:
+    """Grey version of normalised images, with three equal channels.
 
     Published code: the weights (which sum to 0.9999) are applied after the normalisation, so this is not the
     normalisation of a grey image. Paper: no such view.
@@ -63,20 +66,19 @@ FIXED_VIEWS = ("clean", "grey")  # the same in every epoch
 
 
 def make_views(
-    key,
-    images,
+    key: Key[Array, ""],
+    images: UInt8[Array, "b h w 3"],
     *,
-    views=("clean", "augmix", "grey"),
-    normalise="imagenet",
-    augmix=_PUBLISHED,
-    positions=None,
-):
+    views: Sequence[str] = ("clean", "augmix", "grey"),
+    normalise: str = "imagenet",
+    augmix: AugMixOptions = _PUBLISHED,
+    positions: Sequence[int] | None = None,
+) -> Float32[Array, "v b h w 3"]:
     """Make the views of a batch, in the order of `views`: "clean", "augmix", "grey", each as often as wanted.
 
-    `images` uint8 [b h w 3]; returns float32 [v b h w 3], normalised as `normalise` ("imagenet" or "none")
-    says. `augmix` holds the options of the "augmix" views; each occurrence is an independent draw. `positions`: make
-    these of `views` alone, at least one, each as it is among all. Raises ValueError for an unknown view or
-    normalisation.
+    They are normalised as `normalise` ("imagenet" or "none") says. `augmix` holds the options of the "augmix" views;
+    each occurrence is an independent draw. `positions`: make these of `views` alone, at least one, each as it is among
+    all. Raises ValueError for an unknown view or normalisation.
     """
     functions = [_chosen(VIEWS, view, "views") for view in views]
     scale = _chosen(NORMALISERS, normalise, "normalise")

@@ -4,7 +4,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Bool, Float
 
+from gnl_jax.array_types import Array
 from gnl_jax.ops.precision import at_least_float32
 
 EPSILON = 1e-5  # torch's
@@ -13,8 +15,8 @@ EPSILON = 1e-5  # torch's
 class BatchNorm(nn.Module):
     """Batch normalisation over rows and positions (torch: epsilon 1e-5), computed in at least float32.
 
-    `valid` None: normalise x [*b h w c] with the stored `batch_stats`, or, where `fold` has put these into the
-    convolution before, add the bias that is left. `valid` bool [b]: normalise each view of x [b *v h w c] with its own
+    `valid` None: normalise x with the stored `batch_stats`, or, where `fold` has put these into the
+    convolution before, add the bias that is left. `valid` given: normalise each view of x [b *v h w c] with its own
     mean and biased variance of the valid rows and write (mean, unbiased variance), [*v c], to the collection
     `statistics`; the stored values are never touched, `fold_statistics` moves them. The result has x's dtype. `affine`
     False: no scale, no bias.
@@ -24,8 +26,10 @@ class BatchNorm(nn.Module):
     affine: bool = True
 
     @nn.compact
-    def __call__(self, x: jax.Array, valid: jax.Array | None = None) -> jax.Array:
-        """Normalised x, in its shape and dtype."""
+    def __call__(
+        self, x: Float[Array, "b *v h w c"], valid: Bool[Array, "b"] | None = None
+    ) -> Float[Array, "b *v h w c"]:
+        """Normalised x, in its dtype."""
         features = x.shape[-1]
         per_channel = (1,) * (x.ndim - 1) + (features,)
         if valid is None and self.has_variable("params", "bias") and not self.has_variable("params", "scale"):
@@ -69,7 +73,7 @@ def fold_statistics(running, statistics, *, momentum: float = 0.9):
     `running`: pytree of [c]; `statistics`: the same tree of [v c]. torch's momentum 0.1 is 0.9 here.
     """
 
-    def fold(r: jax.Array, s: jax.Array) -> jax.Array:
+    def fold(r: Array, s: Array) -> Array:
         views = s.shape[0]
         weights = (1 - momentum) * momentum ** jnp.arange(views - 1, -1, -1, dtype=s.dtype)
         return momentum**views * r + weights @ s

@@ -3,8 +3,9 @@
 from typing import NamedTuple
 
 import flax.linen as nn
-import jax
+from jaxtyping import Bool, Float
 
+from gnl_jax.array_types import Array
 from gnl_jax.nn.batch_norm import BatchNorm
 from gnl_jax.nn.layers import Conv, ConvTranspose2x2
 
@@ -46,7 +47,7 @@ def _resample(features: int, change: str, *, kernel_size: int, name: str) -> nn.
     return Conv(features, kernel_size, stride=2 if change == "down" else 1, name=name)
 
 
-def _shortcut(x: jax.Array, valid: jax.Array | None, *, features: int, change: str) -> jax.Array:
+def _shortcut(x: Array, valid: Array | None, *, features: int, change: str) -> Array:
     if change == "same":
         return x
     prefix = "upsample" if change == "up" else "downsample"
@@ -62,8 +63,10 @@ class BasicBlock(nn.Module):
     change: str = "same"
 
     @nn.compact
-    def __call__(self, x: jax.Array, valid: jax.Array | None = None) -> jax.Array:
-        """Maps x [*b h w c] to `features` channels at its side, half or twice it; `valid` as for `BatchNorm`."""
+    def __call__(
+        self, x: Float[Array, "b *v h w c"], valid: Bool[Array, "b"] | None = None
+    ) -> Float[Array, "b *v oh ow {self.features}"]:
+        """Features at the side of x, half or twice it; `valid` as for `BatchNorm`."""
         y = _resample(self.features, self.change, kernel_size=3, name="conv1")(x)
         y = nn.relu(BatchNorm(name="bn1")(y, valid))
         y = BatchNorm(name="bn2")(Conv(self.features, 3, name="conv2")(y), valid)
@@ -78,8 +81,10 @@ class BottleneckBlock(nn.Module):
     change: str = "same"
 
     @nn.compact
-    def __call__(self, x: jax.Array, valid: jax.Array | None = None) -> jax.Array:
-        """Maps x [*b h w c] to `features` channels at its side, half or twice it; `valid` as for `BatchNorm`."""
+    def __call__(
+        self, x: Float[Array, "b *v h w c"], valid: Bool[Array, "b"] | None = None
+    ) -> Float[Array, "b *v oh ow {self.features}"]:
+        """Features at the side of x, half or twice it; `valid` as for `BatchNorm`."""
         y = nn.relu(BatchNorm(name="bn1")(Conv(self.inner, 1, name="conv1")(x), valid))
         y = _resample(self.inner, self.change, kernel_size=3, name="conv2")(y)
         y = nn.relu(BatchNorm(name="bn2")(y, valid))
@@ -88,8 +93,8 @@ class BottleneckBlock(nn.Module):
 
 
 def stage(
-    x: jax.Array,
-    valid: jax.Array | None,
+    x: Float[Array, "b *v h w c"],
+    valid: Bool[Array, "b"] | None,
     *,
     arch: Architecture,
     planes: int,
@@ -97,10 +102,10 @@ def stage(
     change: str,
     name: str,
     remat: bool = False,
-) -> jax.Array:
+) -> Float[Array, "b *v oh ow {planes*arch.expansion}"]:
     """`blocks` residual blocks in a row inside the calling module, the first of which changes the resolution.
 
-    x [b h w c] -> [b h' w' planes * expansion]; block i is named `{name}_{i}`, as torch's `{name}.{i}`.
+    Block i is named `{name}_{i}`, as torch's `{name}.{i}`.
     `remat`: of what a block computes nothing is kept for its gradient; it is computed again from the block's input.
     """
     block = BottleneckBlock if arch.bottleneck else BasicBlock

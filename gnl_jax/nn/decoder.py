@@ -1,10 +1,11 @@
 """The student decoder: a ResNet run backwards, from the embedding to the teacher's three stages."""
 
 import flax.linen as nn
-import jax
+from jaxtyping import Bool, Float
 
+from gnl_jax.array_types import Array
 from gnl_jax.nn.blocks import architecture, planes_of, stage
-from gnl_jax.nn.bottleneck import Bottleneck
+from gnl_jax.nn.bottleneck import Bottleneck, ThreeStages
 
 
 class Decoder(nn.Module):
@@ -18,12 +19,15 @@ class Decoder(nn.Module):
 
     @nn.compact
     def __call__(
-        self, embedding: jax.Array, valid: jax.Array | None = None, channels: tuple[int, int, int] | None = None
-    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        self,
+        embedding: Float[Array, "b *v h8 w8 c"],
+        valid: Bool[Array, "b"] | None = None,
+        channels: tuple[int, int, int] | None = None,
+    ) -> ThreeStages:
         """The stages (D1, D2, D3) from phi; `valid` as for `BatchNorm`."""
         arch = architecture(self.arch)
         widths = channels or tuple(n * arch.expansion for n in (64, 128, 256))
-        x, stages = embedding, list[jax.Array]()
+        x, stages = embedding, list[Array]()
         for k, features in enumerate(reversed(widths), start=1):
             # [3, 4, 6] blocks from coarse to fine, the same order as the teacher's.
             x = stage(
@@ -47,12 +51,14 @@ class Student(nn.Module):
     arch: str = "resnet18"
     remat: bool = False
 
-    def setup(self):
+    def setup(self) -> None:
         """Makes the two networks."""
         self.bottleneck = Bottleneck(self.arch, self.remat)
         self.decoder = Decoder(self.arch, self.remat)
 
-    def __call__(self, stages: tuple[jax.Array, jax.Array, jax.Array], valid: jax.Array | None = None):
+    def __call__(
+        self, stages: ThreeStages, valid: Bool[Array, "b"] | None = None
+    ) -> tuple[Float[Array, "b *v h//8 w//8 2*c3"], ThreeStages]:
         """Phi, and the stages rebuilt from it; `valid` as for `BatchNorm`."""
         embedding = self.bottleneck(stages, valid)
         first, second, third = stages

@@ -1,14 +1,15 @@
 """DINOv2: a vision transformer without labels, used frozen for its patch tokens."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
+from gnl_jax.array_types import Array
 from gnl_jax.nn.position_embeddings import antialiased_bicubic, bicubic, resize_grid
 from gnl_jax.nn.resnet import Match
 from gnl_jax.nn.transformer import SMALL, Block, layer_norm
@@ -51,18 +52,18 @@ class Features(NamedTuple):
     """What DINOv2 gives for a batch of images; one entry a chosen block in the first three.
 
     Attributes:
-        patches: patch tokens, each [b h/14 w/14 c].
-        classes: class tokens, each [b c].
-        registers: register tokens, each [b r c]; r is 0 without registers.
-        last: the last block's tokens after the final LayerNorm, [b 1+r+n c]: class, registers, patches in raster
+        patches: patch tokens.
+        classes: class tokens.
+        registers: register tokens; r is 0 without registers.
+        last: the last block's tokens after the final LayerNorm: class, registers, patches in raster
             order (transformers' `last_hidden_state`). In a jitted function that does not use it, the blocks after
             the last chosen one are not computed.
     """
 
-    patches: tuple[jax.Array, ...]
-    classes: tuple[jax.Array, ...]
-    registers: tuple[jax.Array, ...]
-    last: jax.Array
+    patches: tuple[Float[Array, "b h/14 w/14 c"], ...]
+    classes: tuple[Float[Array, "b c"], ...]
+    registers: tuple[Float[Array, "b r c"], ...]
+    last: Float[Array, "b 1+r+n c"]
 
 
 class DinoV2(nn.Module):
@@ -81,31 +82,37 @@ class DinoV2(nn.Module):
     variant: Variant
     positions: str = "transformers"
 
-    def __call__(self, images: jax.Array, match: Match | None = None) -> tuple[jax.Array, ...]:
+    def __call__(
+        self, images: Float[Array, "b h w 3"], match: Match | None = None
+    ) -> tuple[Float[Array, "b h//14 w//14 {self.variant.width}"], ...]:
         """A stage for each block: its patch tokens, those of the last block after the final LayerNorm.
 
         Args:
             images, match: as for `features`.
 
         Returns:
-            [b h/14 w/14 c] for each block. In a jitted function the blocks after the last stage it uses are not
+            Features for each block. In a jitted function the blocks after the last stage it uses are not
             computed.
         """
         found = self.features(images, tuple(range(1, self.variant.blocks + 1)), match)
         last = found.last[:, 1 + self.variant.registers :].reshape(found.patches[-1].shape)
         return (*found.patches[:-1], last)
 
-    def classes(self, images: jax.Array, match: Match | None = None) -> tuple[jax.Array, ...]:
-        """The class token of each block, [b 1 1 c], that of the last block after the final LayerNorm."""
+    def classes(
+        self, images: Float[Array, "b h w 3"], match: Match | None = None
+    ) -> tuple[Float[Array, "b 1 1 {self.variant.width}"], ...]:
+        """The class token of each block, that of the last block after the final LayerNorm."""
         found = self.features(images, tuple(range(1, self.variant.blocks + 1)), match)
         return tuple(x[:, None, None] for x in (*found.classes[:-1], found.last[:, 0]))
 
     @nn.compact
-    def features(self, images: jax.Array, layers: tuple[int, ...] = (), match: Match | None = None) -> Features:
+    def features(
+        self, images: Float[Array, "b h w 3"], layers: tuple[int, ...] = (), match: Match | None = None
+    ) -> Features:
         """Tokens of chosen blocks.
 
         Args:
-            images: float [b h w 3], normalised with ImageNet's mean and deviation; h and w multiples of 14.
+            images: normalised with ImageNet's mean and deviation; h and w multiples of 14.
             layers: the blocks whose tokens are wanted, from 1 to the number of blocks, in any order
                 (k is transformers' `hidden_states[k]`).
             match: replaces the patch tokens [b h/14 w/14 c] of every block but the last before they are returned and
@@ -123,7 +130,7 @@ class DinoV2(nn.Module):
         b, h, w, _ = images.shape
         first = 1 + sizes.registers
 
-        def matched(match: Match, block: int, x: jax.Array) -> jax.Array:
+        def matched(match: Match, block: int, x: Array) -> Array:
             patches = x[:, first:].reshape(b, h // PATCH, w // PATCH, -1)
             found = match(block, patches)
             if found is patches:
@@ -142,13 +149,13 @@ class DinoV2(nn.Module):
 
 
 class Embeddings(nn.Module):
-    """images [b h w 3] -> tokens [b 1+r+n c]: class, registers, patches in raster order."""
+    """Images -> tokens: class, registers, patches in raster order."""
 
     variant: Variant
     positions: str
 
     @nn.compact
-    def __call__(self, images: jax.Array) -> jax.Array:
+    def __call__(self, images: Float[Array, "b h w 3"]) -> Float[Array, "b t {self.variant.width}"]:
         """Tokens of images whose sides are multiples of 14."""
         width, _, _, registers, grid = self.variant
         cls_token = self.param("cls_token", SMALL, (1, 1, width))
@@ -164,8 +171,10 @@ class Embeddings(nn.Module):
         return jnp.concatenate([jnp.broadcast_to(leading, (b, *leading.shape)), patches], axis=1)
 
 
-def patch_positions(embeddings: jax.Array, h: int, w: int, *, sizes: Variant, positions: str) -> jax.Array:
-    """The position embeddings [1 1+g*g c] of a network's patches on another grid: [h w c]."""
+def patch_positions(
+    embeddings: Float[Array, "1 n c"], h: int, w: int, *, sizes: Variant, positions: str
+) -> Float[Array, "{h} {w} c"]:
+    """Position embeddings of patches on another grid, from those of a network's class token and patches."""
     if sizes.registers:
         resize = antialiased_bicubic
     else:
@@ -174,12 +183,12 @@ def patch_positions(embeddings: jax.Array, h: int, w: int, *, sizes: Variant, po
 
 
 class Patches(nn.Module):
-    """images [b h w 3] -> [b h/14 w/14 features]: one linear map of every patch."""
+    """One linear map of every patch."""
 
     features: int
 
     @nn.compact
-    def __call__(self, images: jax.Array) -> jax.Array:
+    def __call__(self, images: Float[Array, "b h w 3"]) -> Float[Array, "b h//14 w//14 {self.features}"]:
         """Features of every patch."""
         b, h, w, c = images.shape
         x = images.reshape(b, h // PATCH, PATCH, w // PATCH, PATCH, c)
@@ -188,12 +197,12 @@ class Patches(nn.Module):
 
 
 class PatchProjection(nn.Module):
-    """A convolution with its stride as its kernel, as a matrix product: [b h w 14 14 3] -> [b h w features]."""
+    """A convolution with its stride as its kernel, as a matrix product."""
 
     features: int
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Float[Array, "b h w 14 14 3"]) -> Float[Array, "b h w {self.features}"]:
         """Features of patches."""
         kernel = self.param("kernel", SMALL, (*x.shape[-3:], self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
@@ -203,13 +212,15 @@ class PatchProjection(nn.Module):
 
 
 class Encoder(nn.Module):
-    """The blocks, one after the other: tokens [b t c] -> the tokens after every block; `match` as all tokens see it."""
+    """The blocks, one after the other; `match` as all tokens see it."""
 
     variant: Variant
 
     @nn.compact
-    def __call__(self, x: jax.Array, match: Match | None = None) -> list[jax.Array]:
-        """The tokens [b t c] after each block, the first block first."""
+    def __call__(
+        self, x: Float[Array, "b t c"], match: Callable[[int, Array], Array] | None = None
+    ) -> list[Float[Array, "b t c"]]:
+        """The tokens after each block, the first block first."""
         tokens = []
         for block in range(1, self.variant.blocks + 1):
             x = Block(self.variant.heads, name=f"layer_{block - 1}")(x)
@@ -219,7 +230,7 @@ class Encoder(nn.Module):
         return tokens
 
 
-def _check(images: jax.Array, layers: tuple[int, ...], sizes: Variant, positions: str) -> None:
+def _check(images: Array, layers: tuple[int, ...], sizes: Variant, positions: str) -> None:
     if images.ndim != 4 or images.shape[-1] != 3 or not all(n and n % PATCH == 0 for n in images.shape[1:3]):
         raise ValueError(f"images: got shape {images.shape}, expected [b h w 3] with h and w multiples of {PATCH}")
     if not all(1 <= k <= sizes.blocks for k in layers):

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from gnl_jax.array_types import Array
 from gnl_jax.nn.dinov2 import PATCH, DinoV2, Variant
 from gnl_jax.nn.transformer import SMALL
 
@@ -32,7 +33,7 @@ def published_key(key: str) -> str:
     return re.sub(r"(?<=\.attention\.)([qkvo]_proj)(?=\.)", lambda found: IN_MEMORY[found[1]], key)
 
 
-def init_dinov2(key: jax.Array, sizes: Variant) -> dict[str, Any]:
+def init_dinov2(key: Array, sizes: Variant) -> dict[str, Any]:
     """Random variables of `DinoV2(sizes)` as its own `init` distributes them, leaf by leaf.
 
     Normal with deviation 0.02, cut at two deviations; biases 0, scales 1. `init` itself would compile one large
@@ -49,5 +50,5 @@ def init_dinov2(key: jax.Array, sizes: Variant) -> dict[str, Any]:
 
 
 @functools.partial(jax.jit, static_argnums=1)
-def _small(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+def _small(key: Array, shape: tuple[int, ...]) -> Array:
     return SMALL(key, shape)

@@ -12,9 +12,10 @@ import itertools
 from typing import Any, NamedTuple
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
+from jaxtyping import Bool, Float
 
+from gnl_jax.array_types import Array
 from gnl_jax.nn.batch_norm import BatchNorm
 from gnl_jax.nn.layers import conv2d, torch_uniform, upsample_2x
 from gnl_jax.ops.precision import at_least_float32
@@ -25,17 +26,18 @@ TRUNK_FEATURES = (16, 32, 64, 128)
 DROP_RATE = 0.25
 # Published code: `BatchNorm(c, 0.8)`, meant as the momentum, sets epsilon.
 EPSILONS = {"published": 0.8, "torch": 1e-5}
+Noise = Float[Array, "b drops"] | None
 _leaky_relu = functools.partial(nn.leaky_relu, negative_slope=0.2)
 
 
 class BiasedLinear(nn.Module):
-    """x [b c] -> x W + bias [b features]."""
+    """x W + bias."""
 
     features: int
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps [b c] to [b features]."""
+    def __call__(self, x: Float[Array, "b c"]) -> Float[Array, "b {self.features}"]:
+        """The map of x."""
         init = functools.partial(torch_uniform, fan_in=x.shape[-1])
         kernel = self.param("kernel", init, (x.shape[-1], self.features))
         bias = self.param("bias", init, (self.features,))
@@ -43,14 +45,16 @@ class BiasedLinear(nn.Module):
 
 
 class BiasedConv3x3(nn.Module):
-    """x [b h w c] -> 3x3 convolution with padding 1, and bias, [b h/stride w/stride features]."""
+    """3x3 convolution with padding 1, and bias."""
 
     features: int
     stride: int = 1
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps [b h w c] to [b h/stride w/stride features]."""
+    def __call__(
+        self, x: Float[Array, "b h w c"]
+    ) -> Float[Array, "b h//{self.stride} w//{self.stride} {self.features}"]:
+        """The convolution of x."""
         init = functools.partial(torch_uniform, fan_in=9 * x.shape[-1])
         kernel = self.param("kernel", init, (3, 3, x.shape[-1], self.features))
         bias = self.param("bias", init, (self.features,))
@@ -59,13 +63,13 @@ class BiasedConv3x3(nn.Module):
 
 
 class DenseGenerator(nn.Module):
-    """z [b 100] -> images [b 28 28 1] in [-1, 1]: 128, 256, 512, 1024 units, BatchNorm on all but the first."""
+    """Images in [-1, 1] from 100 numbers: 128, 256, 512, 1024 units, BatchNorm on all but the first."""
 
     epsilon: float
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, z: jax.Array, valid: jax.Array | None = None) -> jax.Array:
+    def __call__(self, z: Float[Array, "b 100"], valid: Bool[Array, "b"] | None = None) -> Float[Array, "b 28 28 1"]:
         """Images of z; `valid` as for `BatchNorm`."""
         y = _leaky_relu(BiasedLinear(128, name="linear0")(z.astype(self.dtype)))
         for i, features in enumerate((256, 512, 1024), start=1):
@@ -77,14 +81,16 @@ class DenseGenerator(nn.Module):
 
 
 class ConvolutionalGenerator(nn.Module):
-    """z [b 100] -> images [b s s 3] in [-1, 1]: 128 maps of s/4, twice doubled to the nearest and convolved."""
+    """Images in [-1, 1] from 100 numbers: 128 maps of s/4, twice doubled to the nearest and convolved."""
 
     size: int
     epsilon: float
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, z: jax.Array, valid: jax.Array | None = None) -> jax.Array:
+    def __call__(
+        self, z: Float[Array, "b 100"], valid: Bool[Array, "b"] | None = None
+    ) -> Float[Array, "b {self.size} {self.size} 3"]:
         """Images of z; `valid` as for `BatchNorm`."""
         start = self.size // 4
         y = BiasedLinear(start * start * 128, name="linear")(z.astype(self.dtype)).reshape(-1, start, start, 128)
@@ -96,13 +102,15 @@ class ConvolutionalGenerator(nn.Module):
 
 
 class DenseTrunk(nn.Module):
-    """images [b 28 28 1] -> features [b 256]; nothing is dropped or normalised."""
+    """Features of images; nothing is dropped or normalised."""
 
     dtype: Any = jnp.float32
     drops = 0  # channels that may be dropped
 
     @nn.compact
-    def __call__(self, x: jax.Array, valid: jax.Array | None = None, noise: jax.Array | None = None) -> jax.Array:
+    def __call__(
+        self, x: Float[Array, "b 28 28 1"], valid: Bool[Array, "b"] | None = None, noise: Noise = None
+    ) -> Float[Array, "b 256"]:
         """Features of images x; `valid` and `noise` change nothing."""
         y = x.astype(self.dtype).reshape(x.shape[0], -1)
         for i, features in enumerate((512, 256)):
@@ -111,9 +119,9 @@ class DenseTrunk(nn.Module):
 
 
 class ConvolutionalTrunk(nn.Module):
-    """images [b s s 3] -> features [b (s/16)^2 128]: four convolutions of stride 2, each with channel dropout.
+    """Features of images: four convolutions of stride 2, each with channel dropout.
 
-    Training takes `noise`, uniform in [0, 1) [b drops]: a number for each image and each channel that may be dropped.
+    Training takes `noise`, uniform in [0, 1), [b drops]: a number for each image and each channel that may be dropped.
     """
 
     epsilon: float
@@ -121,7 +129,9 @@ class ConvolutionalTrunk(nn.Module):
     drops = sum(TRUNK_FEATURES)
 
     @nn.compact
-    def __call__(self, x: jax.Array, valid: jax.Array | None = None, noise: jax.Array | None = None) -> jax.Array:
+    def __call__(
+        self, x: Float[Array, "b s s 3"], valid: Bool[Array, "b"] | None = None, noise: Noise = None
+    ) -> Float[Array, "b (s//16)**2*128"]:
         """Features of images x; in training with `valid`, as for `BatchNorm`, and `noise`."""
         y = x.astype(self.dtype)
         ends = tuple(itertools.accumulate(TRUNK_FEATURES))
@@ -137,12 +147,14 @@ class ConvolutionalTrunk(nn.Module):
 
 
 class Critic(nn.Module):
-    """images [b s s c] -> (validity [b], the trunk's features [b f])."""
+    """How real images look, and the trunk's features."""
 
     trunk: nn.Module
 
     @nn.compact
-    def __call__(self, x, valid=None, noise=None) -> tuple[jax.Array, jax.Array]:
+    def __call__(
+        self, x: Float[Array, "b s s c"], valid: Bool[Array, "b"] | None = None, noise: Noise = None
+    ) -> tuple[Float[Array, "b"], Float[Array, "b f"]]:
         """Validity and features of images x; `valid` and `noise` as the trunk takes them."""
         features = self.trunk(x, valid, noise)
         validity = BiasedLinear(1, name="head")(features.astype(self.trunk.dtype))
@@ -150,12 +162,14 @@ class Critic(nn.Module):
 
 
 class Encoder(nn.Module):
-    """images [b s s c] -> z [b 100] in (-1, 1)."""
+    """Images -> z in (-1, 1)."""
 
     trunk: nn.Module
 
     @nn.compact
-    def __call__(self, x, valid=None, noise=None) -> jax.Array:
+    def __call__(
+        self, x: Float[Array, "b s s c"], valid: Bool[Array, "b"] | None = None, noise: Noise = None
+    ) -> Float[Array, "b 100"]:
         """The z of images x; `valid` and `noise` as the trunk takes them."""
         features = self.trunk(x, valid, noise)
         return jnp.tanh(at_least_float32(BiasedLinear(LATENT, name="head")(features.astype(self.trunk.dtype))))
@@ -201,7 +215,7 @@ def convolutional_networks(size: int, *, epsilon: float, dtype: Any = jnp.float3
 NETWORKS = {"dense": dense_networks, "convolutional": convolutional_networks}
 
 
-def _drop_channels(x: jax.Array, noise: jax.Array) -> jax.Array:
+def _drop_channels(x: Array, noise: Array) -> Array:
     """torch's Dropout2d: channels [b c] whose noise is below the rate are zero, the others scaled to keep the mean."""
     keep = (noise >= DROP_RATE).astype(x.dtype) / (1 - DROP_RATE)
     return x * keep[:, None, None, :]

@@ -10,6 +10,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Float
+
+from gnl_jax.array_types import Array
 
 # Up to this many output positions a convolution is written as one matrix product over gathered patches. Measured
 # on a 2-core CPU (batch 48): 3x3 on 2x2x256, 32 ms -> 1.3 ms, its weight gradient unchanged; at 8x8 both are equal,
@@ -30,7 +33,7 @@ def live_taps(size: int, kernel: int, stride: int, padding: int) -> range:
     return range(max(0, padding - last), min(kernel, size + padding))
 
 
-def _windows(x: jax.Array, *, kernel: int, stride: int, padding: int) -> list[jax.Array]:
+def _windows(x: Array, *, kernel: int, stride: int, padding: int) -> list[Array]:
     """What each of the kernel's taps sees at every output position: of x [*b h w c] one [*b oh ow c] for each tap."""
     height, width = ((size + 2 * padding - kernel) // stride + 1 for size in x.shape[-3:-1])
     x = jnp.pad(x, [(0, 0)] * (x.ndim - 3) + [(padding, padding), (padding, padding), (0, 0)])
@@ -38,7 +41,7 @@ def _windows(x: jax.Array, *, kernel: int, stride: int, padding: int) -> list[ja
     return [x[..., i : i + last[0] : stride, j : j + last[1] : stride, :] for i in range(kernel) for j in range(kernel)]
 
 
-def _position_products(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Array:
+def _position_products(x: Array, kernel: Array, stride: int, padding: int) -> Array:
     """A convolution as one matrix product for each output position, over the taps that meet data there."""
     size, _, _, features = kernel.shape
 
@@ -57,13 +60,13 @@ def _position_products(x: jax.Array, kernel: jax.Array, stride: int, padding: in
     return jnp.stack(products, axis=-2).reshape(*x.shape[:-3], len(rows), len(columns), features)
 
 
-def _library_conv(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Array:
+def _library_conv(x: Array, kernel: Array, stride: int, padding: int) -> Array:
     return lax.conv_general_dilated(
         x, kernel, (stride, stride), [(padding, padding)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
 
 
-def _kernel_gradient(x: jax.Array, cotangent: jax.Array, *, size: int, stride: int, padding: int) -> jax.Array:
+def _kernel_gradient(x: Array, cotangent: Array, *, size: int, stride: int, padding: int) -> Array:
     """The gradient [k k c o] of `_library_conv`'s kernel: one matrix product over all output positions for each tap."""
     features = cotangent.reshape(-1, cotangent.shape[-1])
     windows = _windows(x, kernel=size, stride=stride, padding=padding)
@@ -72,7 +75,7 @@ def _kernel_gradient(x: jax.Array, cotangent: jax.Array, *, size: int, stride: i
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _conv(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Array:
+def _conv(x: Array, kernel: Array, stride: int, padding: int) -> Array:
     """lax's convolution, with a gradient of its kernel that is ours on a CPU.
 
     XLA makes that a convolution with a kernel as large as the map, up to 7 times slower (3x3 on 32x32x128, batch 48:
@@ -99,8 +102,10 @@ def _conv_backward(stride, padding, saved, cotangent):
 _conv.defvjp(_conv_forward, _conv_backward)
 
 
-def conv2d(x: jax.Array, kernel: jax.Array, *, stride: int = 1, padding: int = 0) -> jax.Array:
-    """Cross-correlation of x [*b h w c] with kernel [k k c o], padding < k zeros on all four sides, as torch's Conv2d.
+def conv2d(
+    x: Float[Array, "*b h w c"], kernel: Float[Array, "k k c o"], *, stride: int = 1, padding: int = 0
+) -> Float[Array, "*b oh ow o"]:
+    """Cross-correlation with a kernel, padding < k zeros on all four sides, as torch's Conv2d.
 
     Several leading axes are one batch, for the kernel's gradient too: vmapped, that would be a convolution for each.
     A 1x1 kernel is a matrix product over pixels; a small output is one matrix product over patches, a tiny one a
@@ -120,10 +125,10 @@ def conv2d(x: jax.Array, kernel: jax.Array, *, stride: int = 1, padding: int = 0
     return y.reshape(*x.shape[:-3], *y.shape[1:])
 
 
-def conv2d_transpose_2x2(x: jax.Array, kernel: jax.Array) -> jax.Array:
+def conv2d_transpose_2x2(x: Float[Array, "*b h w c"], kernel: Float[Array, "2 2 c o"]) -> Float[Array, "*b 2*h 2*w o"]:
     """Doubles the resolution: y[2i+a, 2j+d, o] = sum_c x[i, j, c] kernel[a, d, c, o], torch's ConvTranspose2d(2, 2).
 
-    The windows do not overlap, so it is matrix products and a rearrangement. x [*b h w c], kernel [2 2 c o].
+    The windows do not overlap, so it is matrix products and a rearrangement.
     """
     *lead, h, w, _ = x.shape
     # Four products rather than one: the kernel, larger than the activations, is never rearranged.
@@ -132,17 +137,17 @@ def conv2d_transpose_2x2(x: jax.Array, kernel: jax.Array) -> jax.Array:
     return y.reshape(*lead, 2 * h, 2 * w, -1)
 
 
-def upsample_2x(x: jax.Array) -> jax.Array:
-    """Doubles the resolution of [b h w c] by repeating pixels."""
+def upsample_2x(x: Float[Array, "b h w c"]) -> Float[Array, "b 2*h 2*w c"]:
+    """Doubles the resolution by repeating pixels."""
     return jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
 
 
-def kaiming_normal_fan_out(key: jax.Array, shape: tuple[int, ...], dtype=jnp.float32) -> jax.Array:
+def kaiming_normal_fan_out(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
     """N(0, 2 / (k k o)) for a kernel [k k c o]: the published initialisation of every Conv2d."""
     return math.sqrt(2 / (shape[0] * shape[1] * shape[3])) * jax.random.normal(key, shape, dtype)
 
 
-def torch_uniform(key: jax.Array, shape: tuple[int, ...], dtype=jnp.float32, *, fan_in: int | None = None) -> jax.Array:
+def torch_uniform(key: Array, shape: tuple[int, ...], dtype=jnp.float32, *, fan_in: int | None = None) -> Array:
     """U(-b, b), b = 1/sqrt(fan in): torch's default for weights and biases of Conv2d and Linear.
 
     fan_in: None for that of a kernel [k k c o] or [c o]; a bias has its kernel's.
@@ -151,7 +156,7 @@ def torch_uniform(key: jax.Array, shape: tuple[int, ...], dtype=jnp.float32, *, 
     return jax.random.uniform(key, shape, dtype, -bound, bound)
 
 
-def torch_conv_transpose_uniform(key: jax.Array, shape: tuple[int, ...], dtype=jnp.float32) -> jax.Array:
+def torch_conv_transpose_uniform(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
     """U(-b, b), b = 1/sqrt(k k o), for [k k c o]: torch's default for ConvTranspose2d, kept by the published code."""
     bound = 1 / math.sqrt(shape[0] * shape[1] * shape[3])
     return jax.random.uniform(key, shape, dtype, -bound, bound)
@@ -170,8 +175,8 @@ class Conv(nn.Module):
         return (self.kernel_size - 1) // 2
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps x [*b h w c] to [*b h/stride w/stride features]."""
+    def __call__(self, x: Float[Array, "*b h w c"]) -> Float[Array, "*b oh ow {self.features}"]:
+        """The convolution of x; oh is h / stride."""
         shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
         kernel = self.param("kernel", kaiming_normal_fan_out, shape)
         return conv2d(x, kernel.astype(x.dtype), stride=self.stride, padding=self.padding)
@@ -183,7 +188,7 @@ class ConvTranspose2x2(nn.Module):
     features: int
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps x [*b h w c] to [*b 2h 2w features]."""
+    def __call__(self, x: Float[Array, "*b h w c"]) -> Float[Array, "*b 2*h 2*w {self.features}"]:
+        """The convolution of x."""
         kernel = self.param("kernel", torch_conv_transpose_uniform, (2, 2, x.shape[-1], self.features))
         return conv2d_transpose_2x2(x, kernel.astype(x.dtype))

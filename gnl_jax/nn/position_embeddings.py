@@ -2,14 +2,16 @@
 
 from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Float64
 
-Resize = Callable[[int, int], np.ndarray]  # (new, old) -> float64 [new old], the weights of one axis
+from gnl_jax.array_types import Array
+
+Resize = Callable[[int, int], Float64[np.ndarray, "new old"]]  # (new, old) -> the weights of one axis
 
 
-def bicubic(new: int, old: int, *, offset: float = 0.0) -> np.ndarray:
+def bicubic(new: int, old: int, *, offset: float = 0.0) -> Float64[np.ndarray, "{new} {old}"]:
     """Weights that resize `old` values to `new` bicubically, four taps each, the values at the ends repeated.
 
     Args:
@@ -18,7 +20,7 @@ def bicubic(new: int, old: int, *, offset: float = 0.0) -> np.ndarray:
         offset: the step between samples is old / (new + offset). The original DINOv2 has 0.1.
 
     Returns:
-        float64 [new old]; every row sums to 1.
+        A row for each value after; every row sums to 1.
 
     References:
         torch's `interpolate(mode="bicubic", align_corners=False)`, a = -0.75.
@@ -31,7 +33,7 @@ def bicubic(new: int, old: int, *, offset: float = 0.0) -> np.ndarray:
     return weights
 
 
-def antialiased_bicubic(new: int, old: int) -> np.ndarray:
+def antialiased_bicubic(new: int, old: int) -> Float64[np.ndarray, "{new} {old}"]:
     """Weights that resize `old` values to `new` bicubically, the kernel widened where the new grid is coarser.
 
     Args:
@@ -39,7 +41,7 @@ def antialiased_bicubic(new: int, old: int) -> np.ndarray:
         old: number of values before.
 
     Returns:
-        float64 [new old]; every row sums to 1.
+        A row for each value after; every row sums to 1.
 
     References:
         torch's `interpolate(mode="bicubic", antialias=True)`, a = -0.5; Pillow's bicubic filter is the same.
@@ -53,17 +55,16 @@ def antialiased_bicubic(new: int, old: int) -> np.ndarray:
     return weights / weights.sum(axis=1, keepdims=True)
 
 
-def resize_grid(grid: jax.Array, height: int, width: int, *, resize: Resize) -> jax.Array:
+def resize_grid(
+    grid: Float[Array, "g g c"], height: int, width: int, *, resize: Resize
+) -> Float[Array, "{height} {width} c"]:
     """Resize a square grid of embeddings; a grid of the same size is returned as it is.
 
     Args:
-        grid: float [g g c].
+        grid: one embedding a patch.
         height: rows wanted.
         width: columns wanted.
         resize: the weights of one axis, `bicubic` or `antialiased_bicubic`.
-
-    Returns:
-        float [height width c].
     """
     size = grid.shape[0]
     if (height, width) == (size, size):

@@ -6,12 +6,14 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
+from gnl_jax.array_types import Array
 from gnl_jax.nn.batch_norm import BatchNorm
 from gnl_jax.nn.blocks import architecture, stage
 from gnl_jax.nn.layers import Conv
 
-Match = Callable[[int, jax.Array], jax.Array]
+Match = Callable[[int, Float[Array, "n h w c"]], Float[Array, "n h w c"]]
 
 
 class ResNet(nn.Module):
@@ -27,7 +29,9 @@ class ResNet(nn.Module):
     arch: str = "resnet18"
 
     @nn.compact
-    def __call__(self, images: jax.Array, match: Match | None = None) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def __call__(
+        self, images: Float[Array, "b h w 3"], match: Match | None = None
+    ) -> tuple[Float[Array, "b h//4 w//4 c1"], Float[Array, "b h//8 w//8 c2"], Float[Array, "b h//16 w//16 c3"]]:
         """The stages (E1, E2, E3) of images; ValueError for another shape."""
         arch = architecture(self.arch)
         if images.ndim != 4 or images.shape[1] % 32 or images.shape[2] % 32:
@@ -55,6 +59,6 @@ class ResNet(nn.Module):
 
 
 @functools.partial(jax.jit, static_argnames="arch")
-def init_teacher(key: jax.Array, arch: str):
+def init_teacher(key: Array, arch: str):
     """Random teacher variables (torchvision's initialisation) for `ResNet(arch)`."""
     return ResNet(arch).init(key, jnp.zeros((1, 32, 32, 3)))

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
-import jax
 
+from gnl_jax.array_types import Array
 from gnl_jax.nn.dinov2 import PATCH, VARIANTS, DinoV2, Variant
 from gnl_jax.nn.dinov2_weights import UNUSED, init_dinov2, published_key
 from gnl_jax.nn.resnet import ResNet, init_teacher
@@ -53,7 +53,7 @@ class Teacher(NamedTuple):
     """
 
     module: nn.Module
-    init: Callable[[jax.Array], Any]
+    init: Callable[[Array], Any]
     strides: tuple[int, ...]
     channels: tuple[int, ...]
     multiple: int = 32

@@ -5,7 +5,9 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Bool, Float
 
+from gnl_jax.array_types import Array
 from gnl_jax.nn.batch_norm import BatchNorm
 from gnl_jax.nn.layers import conv2d, kaiming_normal_fan_out
 
@@ -15,17 +17,19 @@ VGG16: Stages = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 5
 # Every stage ends with the source's channels, so that from the second pooling on the two can be compared.
 CLONER: Stages = ((16, 16), (16, 128), (16, 16, 256), (16, 16, 512), (16, 16, 512))
 
+Taps = tuple[Float[Array, "b _ _ _"], ...]
+
 
 class Conv3x3(nn.Module):
-    """3x3 convolution with padding 1, x [b h w c] -> [b h w features]; without a bias if `bias_init` is None."""
+    """3x3 convolution with padding 1; without a bias if `bias_init` is None."""
 
     features: int
     kernel_init: Callable
     bias_init: Callable | None = None
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps x [b h w c] to [b h w features]."""
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w {self.features}"]:
+        """The convolution of x."""
         kernel = self.param("kernel", self.kernel_init, (3, 3, x.shape[-1], self.features))
         y = conv2d(x, kernel.astype(x.dtype), padding=1)
         if self.bias_init is None:
@@ -34,11 +38,11 @@ class Conv3x3(nn.Module):
         return y + bias.astype(x.dtype)[None, None, None, :]
 
 
-def _pool(x: jax.Array) -> jax.Array:
+def _pool(x: Array) -> Array:
     return nn.max_pool(x, (2, 2), strides=(2, 2))
 
 
-def _check(images: jax.Array) -> None:
+def _check(images: Array) -> None:
     if images.ndim != 4 or images.shape[1] % 32 or images.shape[2] % 32:
         raise ValueError(f"images: got shape {images.shape}, expected [b s s 3] with s a multiple of 32")
 
@@ -53,7 +57,7 @@ class Source(nn.Module):
     stages: Stages = VGG16
 
     @nn.compact
-    def __call__(self, images: jax.Array) -> tuple[jax.Array, ...]:
+    def __call__(self, images: Float[Array, "b h w 3"]) -> Taps:
         """The four taps of images, the finest first."""
         _check(images)
         x, taps, index = images, [], 0  # index: of torch's Sequential, where ReLU and pooling count as well
@@ -76,7 +80,7 @@ class Cloner(nn.Module):
     stages: Stages = CLONER
 
     @nn.compact
-    def __call__(self, images: jax.Array, valid: jax.Array | None = None) -> tuple[jax.Array, ...]:
+    def __call__(self, images: Float[Array, "b h w 3"], valid: Bool[Array, "b"] | None = None) -> Taps:
         """The four taps of images, the finest first."""
         _check(images)
         x, taps = images, []
@@ -92,6 +96,6 @@ class Cloner(nn.Module):
 
 
 @jax.jit
-def init_source(key: jax.Array):
+def init_source(key: Array):
     """Random variables of `Source()`, as torchvision initialises VGG-16: Kaiming normal by fan-out, biases zero."""
     return Source().init(key, jnp.zeros((1, 32, 32, 3)))

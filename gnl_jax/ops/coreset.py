@@ -5,21 +5,23 @@ import functools
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Float, Int, Int32
 
+from gnl_jax.array_types import Array
 from gnl_jax.ops.nearest import half_squared_norms, nearest
 
 
 @functools.partial(jax.jit, static_argnames="k")
-def k_center(points: jax.Array, *, k: int, start: jax.Array | int) -> jax.Array:
+def k_center(points: Float[Array, "n d"], *, k: int, start: Int[Array, ""] | int) -> Int32[Array, "{k}"]:
     """Rows chosen one by one, each the farthest from those chosen before (greedy 2-approximation of k-centre).
 
     Args:
-        points: floats [n d].
+        points: rows to choose from.
         k: how many rows, 1 to n.
         start: the first row.
 
     Returns:
-        int32 [k], in the order of choice; of equally far rows the first.
+        In the order of choice; of equally far rows the first.
 
     Raises:
         ValueError: k outside 1 to n.
@@ -40,16 +42,16 @@ def k_center(points: jax.Array, *, k: int, start: jax.Array | int) -> jax.Array:
 
 
 @functools.partial(jax.jit, static_argnames="k")
-def k_center_beyond(points: jax.Array, known: jax.Array, *, k: int) -> jax.Array:
+def k_center_beyond(points: Float[Array, "n d"], known: Float[Array, "m d"], *, k: int) -> Int32[Array, "{k}"]:
     """Rows chosen one by one, each the farthest from those known and those chosen before.
 
     Args:
-        points: floats [n d].
-        known: floats [m d], rows that are there already, one or more.
+        points: rows to choose from.
+        known: rows that are there already, one or more.
         k: how many rows, 1 to n.
 
     Returns:
-        int32 [k], in the order of choice; of equally far rows the first.
+        In the order of choice; of equally far rows the first.
 
     Raises:
         ValueError: k outside 1 to n.

@@ -1,30 +1,32 @@
 """Cosine distances with a finite gradient everywhere."""
 
-import jax
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Float
+
+from gnl_jax.array_types import Array
 
 # torch's cosine_similarity bounds each norm below by 1e-8; here each squared norm by 1e-16, which is the same value
 # and, unlike a norm, has a gradient at zero.
 _MIN_SQUARED_NORM = 1e-16
 
 
-def _cosine_distance(a: jax.Array, b: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    def inverse_norm(x: jax.Array) -> jax.Array:
+def _cosine_distance(a: Array, b: Array, axes: tuple[int, ...]) -> Array:
+    def inverse_norm(x: Array) -> Array:
         return lax.rsqrt(jnp.maximum(jnp.sum(jnp.square(x), axis=axes), _MIN_SQUARED_NORM))
 
     a, b = (x.astype(jnp.promote_types(x.dtype, jnp.float32)) for x in (a, b))
     return 1 - jnp.sum(a * b, axis=axes) * inverse_norm(a) * inverse_norm(b)
 
 
-def cosine_distance(a: jax.Array, b: jax.Array) -> jax.Array:
-    """1 - cos of each pair of examples, flattened to one vector: a, b [b ...] -> [b], in [0, 2]; 1 at a zero vector.
+def cosine_distance(a: Float[Array, "b *d"], b: Float[Array, "b *d"]) -> Float[Array, "b"]:
+    """1 - cos of each pair of examples, flattened to one vector: in [0, 2]; 1 at a zero vector.
 
     The training distance of RD4AD and of Eq. 1 and 2, one value per example.
     """
     return _cosine_distance(a, b, tuple(range(1, a.ndim)))
 
 
-def cosine_distance_map(a: jax.Array, b: jax.Array) -> jax.Array:
-    """1 - cos over channels at every position: a, b [b h w c] -> [b h w] (Eq. 7)."""
+def cosine_distance_map(a: Float[Array, "b h w c"], b: Float[Array, "b h w c"]) -> Float[Array, "b h w"]:
+    """1 - cos over channels at every position (Eq. 7)."""
     return _cosine_distance(a, b, (a.ndim - 1,))

@@ -10,10 +10,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Float, Int32
+
+from gnl_jax.array_types import Array, Scalar
 
 
-def sort_features(features: jax.Array) -> jax.Array:
-    """Per-channel ascending values of features [*b h w c] -> [*b h*w c]: a reference for `efdm` and `mixstyle`.
+def sort_features(features: Float[Array, "*b h w c"]) -> Float[Array, "*b h*w c"]:
+    """Per-channel ascending values: a reference for `efdm` and `mixstyle`.
 
     The zero is positive, NaN come last. Features that are matched as well are sorted once: XLA finds `efdm`'s sort.
 
@@ -33,13 +36,13 @@ def sort_features(features: jax.Array) -> jax.Array:
     return jnp.moveaxis(ascending.reshape(-1, c, h * w), 1, 2).reshape(*lead, h * w, c)
 
 
-def _by_channel(features: jax.Array) -> jax.Array:
+def _by_channel(features: Array) -> Array:
     """The values of each image's channels: [*b h w c] -> [b*c h*w]."""
     *_, h, w, c = features.shape
     return jnp.moveaxis(features.reshape(-1, h * w, c), 1, 2).reshape(-1, h * w)
 
 
-def _check(content: jax.Array, reference: jax.Array) -> None:
+def _check(content: Array, reference: Array) -> None:
     *_, h, w, c = content.shape
     if reference.shape != (h * w, c):
         raise ValueError(f"reference: got shape {reference.shape}, expected {(h * w, c)} for content {content.shape}")
@@ -56,14 +59,14 @@ class _Packing(NamedTuple):
 _PACKINGS = {"float32": _Packing(jnp.uint32, jnp.uint64, 32), "bfloat16": _Packing(jnp.uint16, jnp.uint32, 16)}
 
 
-def _packing(values: jax.Array) -> _Packing | None:
+def _packing(values: Array) -> _Packing | None:
     """How values [... n] are packed; None for other dtypes, and for more values than a half can count."""
     packing = _PACKINGS.get(values.dtype.name)
     return packing if packing is not None and values.shape[-1] <= 1 << packing.bits else None
 
 
-def stable_order(values: jax.Array) -> jax.Array:
-    """Indices that sort the last axis ascending, equal values in their order: floats [... n] -> int32 [... n].
+def stable_order(values: Float[Array, "*b n"]) -> Int32[Array, "*b n"]:
+    """Indices that sort the last axis ascending, equal values in their order.
 
     -0.0 equals 0.0; NaN comes last (as a positive NaN). float32 and bfloat16 are packed, other dtypes use argsort.
     """
@@ -74,7 +77,7 @@ def stable_order(values: jax.Array) -> jax.Array:
         return (_sorted_with_index(values, packing) & packing.whole((1 << packing.bits) - 1)).astype(jnp.int32)
 
 
-def _sorted_with_index(values: jax.Array, packing: _Packing) -> jax.Array:
+def _sorted_with_index(values: Array, packing: _Packing) -> Array:
     """Floats [... n] -> unsigned integers [... n], the last axis ascending: (bits that order as the floats do, index).
 
     Packed in one integer and sorted as such: exact, stable and, on a CPU, 8 times faster than `jnp.argsort` and 4 times
@@ -88,12 +91,14 @@ def _sorted_with_index(values: jax.Array, packing: _Packing) -> jax.Array:
     return lax.sort((bits.astype(whole) << n) | index, dimension=-1, is_stable=False)
 
 
-def efdm(content: jax.Array, reference: jax.Array, *, alpha: jax.Array | float) -> jax.Array:
+def efdm(
+    content: Float[Array, "*b h w c"], reference: Float[Array, "h*w c"], *, alpha: Scalar
+) -> Float[Array, "*b h w c"]:
     """Exact feature distribution matching, Eq. 5: (1 - alpha) c + alpha v, v the reference value of c's rank.
 
-    content [*b h w c], reference [h*w c] sorted -> [*b h w c] in the wider of their dtypes. Ties (ReLU zeros) take
-    their ranks in raster order; torch's default sort leaves that order open. Per channel and image one sort, after
-    which the reference's values are scattered to where the content's of the same rank came from.
+    The reference is sorted; the result has the wider of their dtypes. Ties (ReLU zeros) take their ranks in raster
+    order; torch's default sort leaves that order open. Per channel and image one sort, after which the reference's
+    values are scattered to where the content's of the same rank came from.
 
     >>> content = jnp.array([[[[3.0], [1.0], [2.0]]]])  # [b=1 h=1 w=3 c=1]
     >>> reference = jnp.array([[10.0], [20.0], [30.0]])  # [h*w=3 c=1]
@@ -116,16 +121,17 @@ def efdm(content: jax.Array, reference: jax.Array, *, alpha: jax.Array | float) 
     return (1 - alpha) * content + alpha * style
 
 
-def mixstyle(content: jax.Array, reference: jax.Array, *, alpha: jax.Array | float) -> jax.Array:
+def mixstyle(
+    content: Float[Array, "*b h w c"], reference: Float[Array, "h*w c"], *, alpha: Scalar
+) -> Float[Array, "*b h w c"]:
     """Matching of mean and standard deviation only: both statistics move to the reference's by alpha.
 
-    content [*b h w c], reference [h*w c] -> [*b h w c] in the wider of their dtypes; sigma = sqrt(unbiased variance +
-    1e-6), as published.
+    The result has the wider of their dtypes; sigma = sqrt(unbiased variance + 1e-6), as published.
     """
     _check(content, reference)
     content = content.astype(jnp.promote_types(content.dtype, reference.dtype))
 
-    def moments(x: jax.Array, axes: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
+    def moments(x: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:
         return x.mean(axes, keepdims=True), jnp.sqrt(x.var(axes, ddof=1, keepdims=True) + 1e-6)
 
     mean, sigma = moments(content, (-3, -2))
@@ -134,7 +140,9 @@ def mixstyle(content: jax.Array, reference: jax.Array, *, alpha: jax.Array | flo
     return normal * ((1 - alpha) * sigma + alpha * style_sigma) + (1 - alpha) * mean + alpha * style_mean
 
 
-def efdm_and_mixstyle(content: jax.Array, reference: jax.Array, *, alpha: jax.Array | float) -> jax.Array:
+def efdm_and_mixstyle(
+    content: Float[Array, "*b h w c"], reference: Float[Array, "h*w c"], *, alpha: Scalar
+) -> Float[Array, "*b h w c"]:
     """The published "both": the average of `efdm` and `mixstyle` at the same alpha.
 
     Published code: always at alpha 0.5, whatever the setting, because its argument is not forwarded.

@@ -1,10 +1,13 @@
 """Feature mixing in training: the images of a batch lend each other their feature distributions (MixStyle, EFDMix)."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Bool, Float, Int32, Key
 
+from gnl_jax.array_types import Array
 from gnl_jax.ops.matching import efdm, mixstyle, sort_features
 
 MIXINGS = {"mixstyle": mixstyle, "efdm": efdm}
@@ -23,8 +26,8 @@ class Mixing(NamedTuple):
     clean_targets: bool = False
 
 
-def random_partners(key: jax.Array, valid: jax.Array) -> jax.Array:
-    """A random permutation of the valid rows among themselves: bool [b] -> int32 [b]; other rows keep themselves.
+def random_partners(key: Key[Array, ""], valid: Bool[Array, "b"]) -> Int32[Array, "b"]:
+    """A random permutation of the valid rows among themselves; other rows keep themselves.
 
     Row i's draw follows from `fold_in(key, i)` alone, so rows that fill up a batch change nothing.
     """
@@ -35,8 +38,10 @@ def random_partners(key: jax.Array, valid: jax.Array) -> jax.Array:
     return jnp.where(valid, shuffled[nth_valid], rows).astype(jnp.int32)
 
 
-def mix_features(key: jax.Array, features: jax.Array, valid: jax.Array, mixing: Mixing) -> jax.Array:
-    """Mixes each image's feature distribution with that of another valid image: [b h w c], valid bool [b] -> [b h w c].
+def mix_features(
+    key: Key[Array, ""], features: Float[Array, "b h w c"], valid: Bool[Array, "b"], mixing: Mixing
+) -> Float[Array, "b h w c"]:
+    """Mixes each image's feature distribution with that of another valid image.
 
     One coin for the batch decides whether it is mixed at all. No gradient belongs to the partner: the features are a
     frozen teacher's. Raises ValueError for an unknown kind.
@@ -57,10 +62,12 @@ def mix_features(key: jax.Array, features: jax.Array, valid: jax.Array, mixing: 
     return jax.lax.cond(jax.random.uniform(coin) <= mixing.probability, mixed, lambda features: features, features)
 
 
-def make_mixer(key: jax.Array, valid: jax.Array, mixing: Mixing):
+def make_mixer(
+    key: Key[Array, ""], valid: Bool[Array, "b"], mixing: Mixing
+) -> Callable[[int, Float[Array, "n h w c"]], Float[Array, "n h w c"]]:
     """The teacher's `match` hook that mixes stages 1 and 2 with independent draws, also for each view of [b*v ...]."""
 
-    def match(stage: int, features: jax.Array) -> jax.Array:
+    def match(stage: int, features: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
         views = features.reshape(valid.shape[0], -1, *features.shape[1:])
         keys = [jax.random.fold_in(jax.random.fold_in(key, stage), view) for view in range(views.shape[1])]
         mixed = [mix_features(k, views[:, view], valid, mixing) for view, k in enumerate(keys)]

@@ -7,28 +7,33 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Float, Int32
+
+from gnl_jax.array_types import Array
 
 BLOCK = 128  # queries of a product on a CPU
 LEAST_SQUARED_NORM = 1e-16  # below it a vector keeps its direction and has no unit length
 
 
-def nearest(queries: jax.Array, bank: jax.Array, half_norms: jax.Array) -> tuple[jax.Array, jax.Array]:
+def nearest(
+    queries: Float[Array, "*b n c"], bank: Float[Array, "m c"], half_norms: Float[Array, "m"] | Float[Array, "*b m"]
+) -> tuple[Float[Array, "*b n"], Int32[Array, "*b n"]]:
     """Euclidean distance from each query to the nearest row of a bank, and that row.
 
     The row maximises q.b - |b|^2 / 2, a matrix product over all queries. The distance is then |q - b| for that row
     alone, so that nothing cancels: a row of the bank is at distance zero from itself.
 
     Args:
-        queries: floats [*b n c]. Each leading index is a product of its own, so that memory does not grow with b; where
-            n is 1 and all rows count, there is one product for all.
-        bank: floats [m c].
+        queries: each leading index is a product of its own, so that memory does not grow with b; where n is 1 and all
+            rows count, there is one product for all.
+        bank: the rows.
         half_norms: `half_squared_norms(bank)`, [m], or [*b m] with infinity for rows that do not count.
 
     Returns:
-        (distances [*b n], rows int32 [*b n]; the first of equals).
+        (distances, rows; the first of equals).
     """
 
-    def one(queries: jax.Array, half_norms: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def one(queries: Array, half_norms: Array) -> tuple[Array, Array]:
         likeness = queries @ bank.T - half_norms[None]
         # Two plain reductions: XLA's argmax on a CPU takes several times as long.
         most = likeness.max(axis=-1, keepdims=True)
@@ -55,20 +60,20 @@ def nearest(queries: jax.Array, bank: jax.Array, half_norms: jax.Array) -> tuple
     return distances.reshape(*lead, n), rows.reshape(*lead, n)
 
 
-def _in_blocks(one: Callable, queries: jax.Array, half_norms: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _in_blocks(one: Callable, queries: Array, half_norms: Array) -> tuple[Array, Array]:
     """`one` for `BLOCK` queries after the other: on a CPU their products with all rows stay in the cache."""
     blocks = jnp.pad(queries, ((0, -len(queries) % BLOCK), (0, 0))).reshape(-1, BLOCK, queries.shape[-1])
     distances, rows = lax.map(lambda block: one(block, half_norms), blocks)
     return distances.reshape(-1)[: len(queries)], rows.reshape(-1)[: len(queries)]
 
 
-def half_squared_norms(bank: jax.Array) -> jax.Array:
-    """|b|^2 / 2 of each row of a bank [m c] -> [m]."""
+def half_squared_norms(bank: Float[Array, "m c"]) -> Float[Array, "m"]:
+    """|b|^2 / 2 of each row of a bank."""
     return 0.5 * jnp.sum(jnp.square(bank), axis=-1)
 
 
-def unit_vectors(x: jax.Array) -> jax.Array:
-    """Vectors [... c] divided by their length; a zero vector stays zero."""
+def unit_vectors(x: Float[Array, "*b c"]) -> Float[Array, "*b c"]:
+    """Vectors divided by their length; a zero vector stays zero."""
     return x * lax.rsqrt(jnp.maximum(jnp.sum(jnp.square(x), axis=-1, keepdims=True), LEAST_SQUARED_NORM))
 
 
@@ -80,8 +85,8 @@ class Distance(NamedTuple):
         of_euclidean: that distance -> this one.
     """
 
-    prepare: Callable[[jax.Array], jax.Array]
-    of_euclidean: Callable[[jax.Array], jax.Array]
+    prepare: Callable[[Array], Array]
+    of_euclidean: Callable[[Array], Array]
 
 
 # "unit": the chord between directions; "cosine": half its square, which is 1 - cos of the angle without cancelling.
@@ -97,8 +102,8 @@ def top_count(n: int) -> int:
     return max(1, n // 100)
 
 
-def top_mean(distances: jax.Array) -> jax.Array:
-    """The mean of the largest hundredth of an image's distances: [b n] -> [b].
+def top_mean(distances: Float[Array, "b n"]) -> Float[Array, "b"]:
+    """The mean of the largest hundredth of an image's distances.
 
     References:
         Damm et al., AnomalyDINO (WACV 2025): the tail value at risk at 99 %.
@@ -107,28 +112,25 @@ def top_mean(distances: jax.Array) -> jax.Array:
 
 
 def reweighted_score(
-    embedding: jax.Array,
-    distances: jax.Array,
-    rows: jax.Array,
-    bank: jax.Array,
+    embedding: Float[Array, "n c"],
+    distances: Float[Array, "n"],
+    rows: Int32[Array, "n"],
+    bank: Float[Array, "m c"],
     *,
     neighbours: int,
-    half_norms: jax.Array | None = None,
-) -> jax.Array:
+    half_norms: Float[Array, "m"] | None = None,
+) -> Float[Array, ""]:
     """PatchCore's image score: the largest distance, less where the bank is sparse around its nearest row.
 
     With N the rows of the bank nearest to that row m* (m* itself the first), and d_j the distance of the most distant
     patch to each: score = (1 - softmax(d)_0) d_max. With one neighbour, or a bank of one row, it is d_max.
 
     Args:
-        embedding: patches [n c] of one image.
-        distances, rows: of `nearest`, [n].
-        bank: [m c].
+        embedding: patches of one image.
+        distances, rows: of `nearest`.
+        bank: its rows.
         neighbours: the size of N, at most m.
-        half_norms: as `nearest` was given them, [m]; rows with infinity are no neighbours. None: all rows count.
-
-    Returns:
-        A scalar.
+        half_norms: as `nearest` was given them; rows with infinity are no neighbours. None: all rows count.
 
     References:
         Roth et al., CVPR 2022, Eq. 7, as anomalib's PatchcoreModel computes it.

@@ -6,18 +6,19 @@ P M P^T with one constant matrix P per side.
 
 import functools
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jaxtyping import Float, Float64
 
+from gnl_jax.array_types import Array, Stages
 from gnl_jax.ops.cosine import cosine_distance_map
 
 SIGMA = 4.0  # pixels, at every image size (published RD4AD test routine; the paper does not mention the smoothing)
 
 
-def upsample_matrix(size_out: int, size_in: int) -> np.ndarray:
-    """Linear interpolation, corners aligned, float64 [size_out size_in]: output i reads i (n_in - 1) / (n_out - 1)."""
+def upsample_matrix(size_out: int, size_in: int) -> Float64[np.ndarray, "{size_out} {size_in}"]:
+    """Linear interpolation, corners aligned: output i reads i (n_in - 1) / (n_out - 1)."""
     source = np.linspace(0, size_in - 1, size_out)
     low = np.minimum(source.astype(int), max(size_in - 2, 0))
     matrix = np.zeros((size_out, size_in))
@@ -29,8 +30,8 @@ def upsample_matrix(size_out: int, size_in: int) -> np.ndarray:
     return matrix
 
 
-def gaussian_matrix(size: int, sigma: float = SIGMA, truncate: float = 4.0) -> np.ndarray:
-    """scipy.ndimage.gaussian_filter1d as a matrix, float64 [size size].
+def gaussian_matrix(size: int, sigma: float = SIGMA, truncate: float = 4.0) -> Float64[np.ndarray, "{size} {size}"]:
+    """scipy.ndimage.gaussian_filter1d as a matrix.
 
     Its radius is int(truncate sigma + 0.5); edges are mirrored with the edge pixel repeated.
     """
@@ -50,11 +51,11 @@ def _level_matrix(size_out: int, size_in: int) -> np.ndarray:
     return gaussian_matrix(size_out) @ upsample_matrix(size_out, size_in)
 
 
-def score_map(teacher, student, *, size: tuple[int, int]) -> jax.Array:
+def score_map(teacher: Stages, student: Stages, *, size: tuple[int, int]) -> Float[Array, "b {size[0]} {size[1]}"]:
     """Smoothed anomaly map of every image: sum over levels of P (1 - cos(E_k, D_k)) P^T.
 
-    teacher, student: the same number of features [b h_k w_k c_k]; size (H, W) in pixels -> [b H W], at least float32.
-    The products run at full float32 precision on every device.
+    teacher, student: the same number of features, of the same shapes; size: (height, width) in pixels. The maps are at
+    least float32; the products run at full float32 precision on every device.
 
     >>> teacher = jnp.ones((1, 8, 8, 4))
     >>> student = teacher.at[0, 2, 4].set(-1.0)  # the opposite at one position
@@ -62,7 +63,7 @@ def score_map(teacher, student, *, size: tuple[int, int]) -> jax.Array:
     >>> [int(i) for i in jnp.unravel_index(anomaly.argmax(), anomaly.shape)]
     [18, 36]
     """
-    total: jax.Array | float = 0.0
+    total: Array | float = 0.0
     for e, d in zip(teacher, student, strict=True):
         distance = cosine_distance_map(e, d)
         rows, columns = (
@@ -72,6 +73,6 @@ def score_map(teacher, student, *, size: tuple[int, int]) -> jax.Array:
     return jnp.asarray(total)
 
 
-def image_score(maps: jax.Array) -> jax.Array:
-    """The largest value of each map: [b H W] -> [b]."""
+def image_score(maps: Float[Array, "b h w"]) -> Float[Array, "b"]:
+    """The largest value of each map."""
     return jnp.max(maps, axis=(1, 2))

@@ -5,6 +5,7 @@ from functools import cache, partial
 import jax
 import numpy as np
 import pytest
+import signatures
 from jax import jit
 from PIL import Image, ImageEnhance, ImageOps
 from scipy import stats
@@ -248,6 +249,7 @@ def test_errors_name_the_option(option, value):
         augmix(jax.random.key(0), photographs(1), **AugMixOptions(**{option: value})._asdict())
 
 
+@signatures.unchecked()
 def test_images_must_be_uint8():
     with pytest.raises(ValueError, match=r"images: expected uint8 \[b h w 3\], got float32"):
         augmix(jax.random.key(0), np.zeros((1, 8, 8, 3), np.float32))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import signatures
 
 from gnl_jax.images.corruptions import CORRUPTIONS, SEVERITIES, corrupt, corruption_rng, parse_shift
 
@@ -70,6 +71,7 @@ def test_input_is_left_alone():
     np.testing.assert_array_equal(image, GOLDEN["photo/input"])
 
 
+@signatures.unchecked()
 def test_errors_name_what_is_valid():
     image, rng = GOLDEN["photo/input"], np.random.default_rng(0)
     with pytest.raises(ValueError, match=r"name: expected one of .*defocus_blur.*, got 'fog'"):

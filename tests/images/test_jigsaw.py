@@ -5,6 +5,7 @@ import itertools
 import jax
 import numpy as np
 import pytest
+import signatures
 from jax import jit
 
 from gnl_jax.images.jigsaw import _spread, apply_order, jigsaw_permutations, shuffle_tiles
@@ -104,6 +105,7 @@ def test_orders_are_uniform_but_for_the_images_left_alone(identity):
     assert np.all(np.abs(frequencies - expected) <= 5 * np.sqrt(expected * (1 - expected) / len(images)) + 1e-12)
 
 
+@signatures.unchecked()
 def test_errors():
     with pytest.raises(ValueError, match=r"^n: expected a number in \[1, 362879\], got 0"):
         jigsaw_permutations(0)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import signatures
 
 from gnl_jax.nn.blocks import ARCHITECTURES
 from gnl_jax.nn.bottleneck import Bottleneck
@@ -65,12 +66,14 @@ def test_images_need_not_be_square():
 
 
 @pytest.mark.parametrize("shape", [(2, 28, 28, 3), (2, 32, 40, 3), (2, 40, 32, 3), (32, 32, 3)])
+@signatures.unchecked()
 def test_a_wrong_size_is_named(shape):
     with pytest.raises(ValueError, match=rf"images: got shape \({shape[0]}, .*multiple of 32"):
         abstract(ResNet(), jax.ShapeDtypeStruct(shape, jnp.float32))
 
 
 @pytest.mark.parametrize("module", [ResNet, Student])
+@signatures.unchecked()
 def test_an_unknown_architecture_is_named(module):
     stages = [jax.ShapeDtypeStruct((1, 8, 8, 64), jnp.float32)] * 3
     with pytest.raises(ValueError, match=r"arch: got 'resnet19', expected one of resnet18, resnet50"):

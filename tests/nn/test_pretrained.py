@@ -77,8 +77,8 @@ def test_other_precisions_become_float32(weights, tmp_path, dtype):
 
 
 def test_random_is_the_initialisation_from_the_seed(monkeypatch):
-    monkeypatch.setitem(TEACHERS, "resnet50", TEACHERS["resnet50"]._replace(init=lambda key: key))
-    assert load_teacher("resnet50", "random", seed=5) == jax.random.key(5)
+    monkeypatch.setitem(TEACHERS, "resnet50", TEACHERS["resnet50"]._replace(init=lambda key: {"key": key}))
+    assert load_teacher("resnet50", "random", seed=5) == {"key": jax.random.key(5)}
 
 
 @pytest.mark.parametrize("classifier", [("classifier.0", "classifier.6"), ("pre_logits.fc1", "head.fc")])
@@ -97,8 +97,8 @@ def test_vgg_without_its_classifier(classifier, vgg_weights, tmp_path):
 
 
 def test_random_vgg_is_its_initialisation_from_the_seed(monkeypatch):
-    monkeypatch.setitem(TEACHERS, "vgg16", TEACHERS["vgg16"]._replace(init=lambda key: key))
-    assert load_teacher("vgg16", "random", seed=5) == jax.random.key(5)
+    monkeypatch.setitem(TEACHERS, "vgg16", TEACHERS["vgg16"]._replace(init=lambda key: {"key": key}))
+    assert load_teacher("vgg16", "random", seed=5) == {"key": jax.random.key(5)}
 
 
 def test_where_weights_come_from(weights, tmp_path, monkeypatch):
