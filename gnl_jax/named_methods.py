@@ -66,7 +66,7 @@ METHODS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     # Memory banks: ours, matched at test time, and PatchCore as published.
     "patchcore": (_PATCHCORE, _PLAIN),
     "matched_bank": (_MATCHED_BANK, _BOTH),
-    # Whole and half side: where defects may be large, as on surfaces; on small parts it finds less (docs/memory-bank.md).
+    # Whole and half side: for large defects, as on surfaces; on small parts it finds less (docs/memory-bank.md).
     "two_size_bank": (_MATCHED_BANK | {"memory_bank.sizes": ("1:2+3", "1/2:3")}, _BOTH),
     "augmented_bank": (_MATCHED_BANK | {"memory_bank.views": ("degraded", "augmix")}, _BOTH),
     "image_bank": (_IMAGE_BANK, _BOTH),

@@ -183,9 +183,8 @@ def _without(names: Sequence[str], exclude: Sequence[str], *, root: str) -> list
 def calibration_parts(n: int, *, wanted: int | None = None, needed: int = 0, confidence: float | None = None) -> int:
     """How many of n parts calibrate: `wanted`, or as many as serve both sides.
 
-    By default 30 %, but as many as 1 %, 5 % or 10 % take (99, 19 or 9 on average, more with a confidence) if half of
-    the parts are enough for that, and at least the `needed` ones of a rate that was asked for. Raises RateError, with
-    the number of images it takes, if too few are left on either side.
+    By default 30 %, but as many as 1 %, 5 % or 10 % take (99, 19 or 9, more with a confidence) if half of the parts are
+    enough for that, and at least the `needed` ones of a requested rate. RateError if too few are left on either side.
 
     >>> calibration_parts(40), calibration_parts(200)
     (19, 99)

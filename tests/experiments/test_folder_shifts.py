@@ -1,0 +1,72 @@
+"""A detector counted on folders, and the tables that are made from such results."""
+
+import json
+
+import numpy as np
+import programs
+import pytest
+from fitted import write_images
+
+from experiments.result_tables import ROOT, cell, table, tables
+
+RNG = np.random.default_rng(0)
+
+
+def result(method, seed, *scores):
+    rows = [{"matching": matching, "condition": condition, "auroc": auroc} for matching, condition, auroc in scores]
+    return {"method": method, "seed": seed, "rows": rows}
+
+
+def test_a_table_by_hand():
+    results = [
+        result("a", 0, ("efdm", "id", 80.0), ("efdm", "dusk", 70.0), ("none", "id", 60.0), ("none", "dusk", 50.0)),
+        result("a", 1, ("efdm", "id", 90.0), ("efdm", "dusk", 60.0), ("none", "id", 62.0), ("none", "dusk", 54.0)),
+        result("b", 0, ("none", "id", 99.0), ("none", "dusk", 1.0)),
+    ]
+    assert table(results, "auroc") == [
+        "| method | matching | seeds | id | dusk | mean |",
+        "|---|---|---|---|---|---|",
+        "| a | efdm | 2 | 85.0 (80.0 to 90.0) | 65.0 (60.0 to 70.0) | 75.0 (75.0 to 75.0) |",
+        "| a | none | 2 | 61.0 (60.0 to 62.0) | 52.0 (50.0 to 54.0) | 56.5 (55.0 to 58.0) |",
+        "| b | none | 1 | 99.0 | 1.0 | 50.0 |",
+    ]
+    assert cell([1.0, 2.0]) == "1.5 (1.0 to 2.0)"
+
+
+def test_the_page_has_the_tables_of_its_results():
+    page = (ROOT / "docs/results.md").read_text()
+    found = list(tables(ROOT / "docs/results"))
+    assert found
+    assert [title for title, lines in found if "\n".join(lines) not in page] == []
+
+
+@pytest.mark.slow
+def test_results_of_a_small_fit(tmp_path):
+    good = RNG.integers(90, 110, (34, 64, 64, 3), np.uint8)
+    bad = good[28:].copy()
+    bad[:, 20:40, 20:40] = RNG.integers(0, 255, (6, 20, 20, 3), np.uint8)
+    write_images(tmp_path / "train", good[:30])
+    for name in ("test", "dusk"):
+        write_images(tmp_path / name / "good", good[30:] // (1 + (name == "dusk")))
+        write_images(tmp_path / name / "spot", bad // (1 + (name == "dusk")))
+    out = tmp_path / "small.json"
+    done = programs.run(
+        "folder_shifts",
+        *(
+            f"--good={tmp_path / 'train'}",
+            f"--condition=id={tmp_path / 'test'}",
+            f"--condition=dusk={tmp_path / 'dusk'}",
+        ),
+        *("--corrupt=contrast", "--size=64", f"--out={out}"),
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(out.read_text())
+    assert (found["method"], found["seed"], found["size"]) == ("matched_bank", 0, 64)
+    assert [(row["matching"], row["condition"]) for row in found["rows"]] == [
+        (matching, condition) for condition in ("id", "dusk", "contrast") for matching in ("efdm", "none")
+    ]
+    for row in found["rows"]:
+        assert (row["good_parts"], row["bad_parts"]) == (4, 6)
+    assert found["rows"][0]["auroc"] == 100
+    assert found["rows"][0]["caught"] == 100
+    assert f"| efdm | id | 100.0 | {found['rows'][0]['flagged']:.1f} | 100.0 |" in done.stdout
