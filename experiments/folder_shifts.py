@@ -14,17 +14,15 @@ import json
 import numpy as np
 from absl import app, flags
 
+from experiments.folder_counts import measured
 from gnl_jax import console
 from gnl_jax.config import set_method
 from gnl_jax.data.folder import corruption
 from gnl_jax.data.reading import load_images
 from gnl_jax.detection.artifact import use_matching
 from gnl_jax.detection.calibrate import provenance
-from gnl_jax.detection.detector import Detector, predict
 from gnl_jax.detection.fit import fit
 from gnl_jax.detection.options import FitOptions, inspection_config
-from gnl_jax.detection.threshold import OK
-from gnl_jax.evaluation.metrics import auroc
 from gnl_jax.files import write_atomic
 from gnl_jax.report.shift_files import own_files
 
@@ -37,23 +35,6 @@ METHOD = flags.DEFINE_string("method", "matched_bank", "As for `gnl-jax fit`.")
 SIZE = flags.DEFINE_integer("size", 256, "Side in pixels of the images that the networks see.")
 SEED = flags.DEFINE_integer("seed", 0, "Of the division into bank and calibration.")
 OUT = flags.DEFINE_string("out", None, "Also write settings and results to this JSON file.")
-
-
-def share(flagged: np.ndarray, parts: np.ndarray) -> float:
-    """Percent of the parts of which an image is flagged."""
-    return 100 * float(np.mean([flagged[parts == part].any() for part in np.unique(parts)]))
-
-
-def measured(detector: Detector, name: str, images: np.ndarray, bad: np.ndarray, parts: np.ndarray) -> dict:
-    """AUROC over images; good parts flagged and defective parts caught; all in percent."""
-    prediction = predict(detector, images, maps=False)
-    flagged = np.array([said.decision != OK and said.reason == "score" for said in detector.decide(prediction)])
-    alarms, caught = (share(flagged[rows], parts[rows]) for rows in (~bad, bad))
-    good_parts, bad_parts = (len(np.unique(parts[rows])) for rows in (~bad, bad))
-    return {
-        "matching": detector.record.matching, "condition": name, "auroc": 100 * auroc(prediction.score, bad),
-        "flagged": alarms, "caught": caught, "good_parts": good_parts, "bad_parts": bad_parts,
-    }  # fmt: skip
 
 
 def run():

@@ -14,7 +14,7 @@ import gnl_jax
 ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / "gnl_jax").rglob("*.py"))
 CONFIGS = sorted((ROOT / "configs").glob("*.py"))
-SHARED = (ROOT / "experiments/verdict_simulation.py",)  # no program
+SHARED = tuple(ROOT / f"experiments/{name}.py" for name in ("folder_counts", "result_rows", "verdict_simulation"))
 EXPERIMENTS = sorted(set((ROOT / "experiments").glob("[!_]*.py")) - set(SHARED))
 SPEED = sorted((ROOT / "experiments/speed").glob("*.py"))
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float32, Key, Real
 
-from gnl_jax.array_types import Array
+from gnl_jax.array_types import Array, Scalar
 
 ODDS = 0.5
 SIGMA = (0.4, 2.2)  # of the blur, in pixels of a 256-pixel image; proportionally less of a smaller one
@@ -44,7 +44,7 @@ def _degrade_one(key: Array, image: Array) -> Array:
     return jnp.where(jax.random.bernoulli(noisy, ODDS), image + grain, image)
 
 
-def _blur(image: Array, sigma: Array) -> Array:
+def _blur(image: Array, sigma: Scalar) -> Array:
     """A Gaussian of 15 taps along both sides of an image [h w 3], its edges repeated."""
     offsets = jnp.arange(-_RADIUS, _RADIUS + 1)
     weights = jnp.exp(-0.5 * jnp.square(offsets / sigma))

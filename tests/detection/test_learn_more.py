@@ -265,7 +265,7 @@ def test_without_a_rate_export_and_shift_refuse_and_recalibration_gives_one(tmp_
     options = ShiftOptions(("jpeg",), (1,), 5, 5)
     with pytest.raises(ValueError, match="states no false-alarm rate"):
         shift_report(detector, good="nowhere", options=options, limits=make_limits(Fraction(1, 20)))
-    with pytest.raises(ValueError, match="calibration images set the thresholds"):
+    with pytest.raises(ValueError, match="calibration images set this detector's thresholds"):
         fitted().record.with_threshold(1.0)
     with pytest.raises(ValueError, match="threshold: got nan"):
         detector.record.with_threshold(float("nan"))

@@ -7,7 +7,8 @@ import programs
 import pytest
 from fitted import write_images
 
-from experiments.result_tables import ROOT, cell, table, tables
+from experiments.result_rows import cell, table, tables
+from experiments.result_tables import ROOT
 
 RNG = np.random.default_rng(0)
 

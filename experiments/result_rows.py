@@ -1,0 +1,47 @@
+"""Tables of docs/results.md from the JSON files of `folder_shifts.py`."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def read_results(folder: Path) -> dict[str, list[dict]]:
+    """Data to its fits, by method and seed."""
+    found = defaultdict(list)
+    for path in sorted(folder.glob("*.json")):
+        result = json.loads(path.read_text())
+        found[path.stem.removesuffix(f"_{result['method']}_{result['seed']}")].append(result)
+    return dict(found)
+
+
+def cell(values: list[float]) -> str:
+    """The mean, and the smallest and largest of several."""
+    mean = f"{sum(values) / len(values):.1f}"
+    return mean if len(values) == 1 else f"{mean} ({min(values):.1f} to {max(values):.1f})"
+
+
+def table(results: list[dict], key: str) -> list[str]:
+    """Lines of one table: a row for each method and matching, a column for each condition, and the mean of these."""
+    cells, seeds = defaultdict(list), defaultdict(set)
+    for result in results:
+        for row in result["rows"]:
+            cells[result["method"], row["matching"], row["condition"]].append(row[key])
+            seeds[result["method"]].add(result["seed"])
+    conditions = list(dict.fromkeys(condition for _, _, condition in cells))
+    lines = [f"| method | matching | seeds | {' | '.join(conditions)} | mean |", "|---" * (len(conditions) + 4) + "|"]
+    for method, matching in dict.fromkeys((method, matching) for method, matching, _ in cells):
+        of_row = [cells[method, matching, condition] for condition in conditions]
+        if all(of_row):
+            means = [sum(of_seed) / len(of_seed) for of_seed in zip(*of_row, strict=True)]
+            shown = " | ".join(map(cell, [*of_row, means]))
+            lines.append(f"| {method} | {matching} | {len(seeds[method])} | {shown} |")
+    return lines
+
+
+def tables(folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """(what it shows, lines) of every table."""
+    titles = {"auroc": "image AUROC", "flagged": "good parts flagged, %", "caught": "defective parts caught, %"}
+    for data, results in read_results(folder).items():
+        for key, title in titles.items():
+            yield f"{data}: {title}", table(results, key)
