@@ -1,7 +1,7 @@
 """A detector's compiled program, kept in a folder for the next process, which then neither traces nor compiles it.
 
 JAX's own cache spares the compiler alone: a program is traced and lowered before it is found there, which takes longer
-than all else that scoring one image does. Here it is found by what it depends on, and used only if it is whole:
+than all else that scoring one image does. Here it is found by what it depends on, and used only if it is whole::
 
     bytes   0..7    magic
             8..39   SHA-256 of all that follows
