@@ -98,6 +98,24 @@ def test_a_model_that_resizes_images_of_another_size_scores_alike(made, tmp_path
     np.testing.assert_allclose(b(native)["score"], a(seen)["score"], rtol=1e-6)
 
 
+@pytest.mark.slow
+def test_nothing_is_written_where_the_written_model_scores_otherwise(made, tmp_path, monkeypatch):
+    """Three are run: the float model, that which sets the thresholds, and the one that is written."""
+    runs, real = [], int8.run_all
+
+    def another_score(*arguments):
+        runs.append(real(*arguments))
+        if len(runs) < 3:
+            return runs[-1]
+        return {size: {**got, "score": got["score"] * np.float32(1.001)} for size, got in runs[-1].items()}
+
+    monkeypatch.setattr(int8, "run_all", another_score)
+    with pytest.raises(ExportError, match="score of the model to be written"):
+        export(made, tmp_path / "part.onnx")
+    assert len(runs) == 3
+    assert not (tmp_path / "part.onnx").exists()
+
+
 def test_a_model_that_scores_otherwise_than_the_one_that_set_the_thresholds_is_refused(made):
     limit = made[0].record.thresholds[1]
     measured = {1: {"score": np.float32([0, limit, 2 * limit])}}
