@@ -14,11 +14,10 @@ from gnl_jax.text import printable
 
 Result = TypeVar("Result")
 OURS = str(Path(__file__).parent) + os.sep
-# No allocation in a mapping of its own, no memory returned to the system, one heap for all threads, large pages.
-KEPT_MEMORY = ":".join(
-    f"glibc.malloc.{name}={value}"
-    for name, value in {"mmap_max": 0, "trim_threshold": 1 << 40, "arena_max": 1, "hugetlb": 1}.items()
-)
+# One heap for all threads, large pages; for training also no allocation in a mapping of its own and no memory returned
+# to the system, which a bank's fit gains nothing by and takes half as much again for.
+ONE_HEAP = "glibc.malloc.arena_max=1:glibc.malloc.hugetlb=1"
+KEPT_MEMORY = f"glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold={1 << 40}:{ONE_HEAP}"
 
 
 def run(main: Callable[[], Result], *, status: Callable[[Exception], int] = lambda error: 1) -> Result:
@@ -67,17 +66,20 @@ def parse_flags(argv: Sequence[str], *, define: Callable[[], object] = lambda: N
         sys.exit(f"error: --config has no field {reason}".replace("\n", "; "))
 
 
-def keep_memory() -> None:
+def keep_memory(settings: str = KEPT_MEMORY) -> None:
     """Lets the C library keep the memory this program returns to it, in pages of 2 MiB; starts the program anew.
 
     XLA takes several GB for each training step on a CPU and returns them; by default they go back to the system, which
     then clears a million pages of 4 KiB for the next step: a third of the time at 256x256. glibc reads the setting
     when a program starts, so this is for a program's first line: the same process runs the same command again. With
     another C library, or where a setting was made (GLIBC_TUNABLES in the environment), nothing is done.
+
+    Args:
+        settings: `KEPT_MEMORY`, or `ONE_HEAP` for what trains nothing.
     """
     if "GLIBC_TUNABLES" in os.environ or not sys.executable or not _is_glibc():
         return
-    os.environ["GLIBC_TUNABLES"] = KEPT_MEMORY
+    os.environ["GLIBC_TUNABLES"] = settings
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 

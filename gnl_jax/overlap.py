@@ -23,6 +23,8 @@ def overlapped(begin: Callable[[Item], Any], end: Callable[[Any], Result], items
         begin: starts the work on an item; on a CPU called in a thread if there are two items or more.
         end: waits for what `begin` returned.
         items: taken in the caller's thread, at most three ahead of the results.
+
+    Contexts of JAX such as `jax.default_device` do not reach the threads.
     """
     items = iter(items)
     first = list(itertools.islice(items, 2))

@@ -1,9 +1,8 @@
 """Make a detector from a folder of good parts.
 
-Some of the images are learned from, the others calibrate the false-alarm rate. Interrupted,
-the same command resumes. Beside the detector a page is written: what was found in the folder, what more images would
-buy, and the ten most unusual of your good images. Look whether a bad part is among them, and leave it out with
---exclude.
+Some of the images are learned from, the others calibrate the false-alarm rate. Interrupted, the same command resumes.
+Beside the detector a page is written: what was found in the folder, what more images would buy, and the ten most
+unusual of your good images. Look whether a bad part is among them, and leave it out with --exclude.
 """
 
 import argparse
@@ -151,6 +150,11 @@ def run(args: argparse.Namespace) -> int:
         ask = "what was found; with one part learned from, its images cannot be ranked"
     print(f"look at {page}: {ask}", file=sys.stderr)
     return UNREADABLE if skipped else DONE
+
+
+def trains(args: argparse.Namespace) -> bool:
+    """Whether the method of these arguments trains a network."""
+    return not args.student and teacher.method_of(args) not in UNTRAINED
 
 
 def unreadable(args: argparse.Namespace, config) -> tuple[str, ...]:

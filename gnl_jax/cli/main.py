@@ -54,9 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def script() -> int:
-    """The console command: `main`, in a process that is prepared where training takes long."""
+    """The console command: `main`, in a process whose memory is prepared for what takes long."""
     if sys.argv[1:2] in (["fit"], ["fit-all"]):
-        console.keep_memory()
+        console.keep_memory(console.KEPT_MEMORY if fit.trains(parser().parse_args()) else console.ONE_HEAP)
     return main()
 
 

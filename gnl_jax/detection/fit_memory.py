@@ -28,7 +28,8 @@ from gnl_jax.training.memory import run_bytes
 PyTree = Any
 MB, GB = 2**20, 10**9
 SHARE = 0.9  # of the free memory that may be planned for
-LIBRARIES = 8e8  # bytes that the compiler and what it makes take on a CPU, beside all arrays (measured)
+# Bytes that the compiler and what it makes take on a CPU, beside all arrays (measured): with training, and for a bank.
+LIBRARIES, BANK_LIBRARIES = 8e8, 4e8
 # Bounds on what training takes, for a pixel of an image: of a batch (wide_resnet50_2 takes half), and kept features.
 PIXEL, FEATURES, STATES = 64_000, 300, 60  # the last: of the teacher's bytes, for the student's and its optimiser's
 
@@ -174,7 +175,8 @@ def fit_need(config: ConfigDict, method: Method, images: int) -> Need:
     """
     size = config.dataset.size
     held = images * size**2 * 3
-    fixed = LIBRARIES + tree_bytes(method.frozen) + (2 * held if held <= KEPT_MB * MB else 0)
+    libraries = LIBRARIES if method.phases else BANK_LIBRARIES
+    fixed = libraries + tree_bytes(method.frozen) + (2 * held if held <= KEPT_MB * MB else 0)
     fed = held if held <= config.train.device_budget_mb * MB else 0
     needs = [_phase_need(config, method, phase, images) for phase in method.phases]
     if method.finish_bytes is not None:

@@ -27,7 +27,7 @@ from gnl_jax.overlap import overlapped
 from gnl_jax.progress import progress_bar
 
 PyTree = Any
-CHUNK = 8  # images of 256x256 of a pass at once
+CHUNK = 4  # images of 256x256 in a pass, of which `AT_ONCE` are under way
 
 
 def make_banks(networks: Networks, images, *, options: BankOptions, scoring: Scoring) -> PyTree:
@@ -104,7 +104,7 @@ def _pixels(images, chosen: np.ndarray, options: BankOptions) -> PyTree:
     found = []
     for batch, count in in_chunks(images, chosen, options, "brightness"):
         mean, sigma = moments(batch)
-        found.append((np.asarray(mean[:count]), np.asarray(sigma[:count])))
+        found.append((np.asarray(mean)[:count], np.asarray(sigma)[:count]))
     return dict(mean_moments(found)._asdict())
 
 
@@ -120,7 +120,7 @@ def _references(
 
     def end(begun):
         found, count = begun
-        return jax.tree.map(lambda a: np.asarray(a[:count], np.float64).sum(0), found)
+        return jax.tree.map(lambda a: np.asarray(a)[:count].sum(0, dtype=np.float64), found)
 
     for sums in overlapped(begin, end, in_chunks(images, chosen, options, "references")):
         total = sums if total is None else jax.tree.map(np.add, total, sums)
@@ -181,7 +181,7 @@ def draw_patches(
     def end(begun, v: int, view: str) -> None:
         start, count, (embeddings, stages) = begun
         for collector, embedding in zip(collectors, embeddings, strict=True):
-            collector.take(np.asarray(embedding[:count]), view=v, start=start)
+            collector.take(np.asarray(embedding)[:count], view=v, start=start)
         here = [i for i in range(count) if start + i in place] if view == "clean" else []
         if here:
             for stage, values in stage_ranks(stages).items():

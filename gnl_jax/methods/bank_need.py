@@ -13,6 +13,7 @@ from gnl_jax.methods.bank_options import BankOptions
 from gnl_jax.methods.bank_programs import Networks, patch_program, reference_program, stage_ranks
 from gnl_jax.methods.program_memory import program_bytes, tree_bytes
 from gnl_jax.methods.scoring import Scoring
+from gnl_jax.overlap import AT_ONCE
 
 PyTree = Any
 _FLOAT = 4  # bytes of a float32
@@ -43,8 +44,9 @@ def bank_bytes(networks: Networks, *, images: int, size: int, options: BankOptio
     ranks = min(images, drift_images(looks)) * tree_bytes(jax.tree.map(_of_one, looks))
     kept = sum(_bank_bytes(need) for need in needs) + 2 * tree_bytes(references)  # of the bank without matching too
     drawn = sum(_drawn_bytes(need, options) for need in needs)
-    # The running sums of the references are float64; every chunk of images is copied to the host as it goes by.
-    made = passing + max(drawn + ranks, 4 * tree_bytes(references)) + tree_bytes(embeddings)
+    passing, copied = AT_ONCE * passing, AT_ONCE * tree_bytes(embeddings)  # to the host, as the images go by
+    # The running sums of the references are float64.
+    made = passing + max(drawn + ranks, 4 * tree_bytes(references)) + copied
     return kept + max(made, passing + max(_scored_bytes(need) for need in needs))
 
 

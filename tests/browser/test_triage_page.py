@@ -99,8 +99,13 @@ def choose(browser, name, value):
 def export(browser, tmp_path):
     browser.find_element(By.ID, "export").click()
     path = tmp_path / "page.marks.csv"
-    WebDriverWait(browser, 30).until(lambda _: path.exists())
+    WebDriverWait(browser, 30).until(lambda _: downloaded(path))
     return path
+
+
+def downloaded(path):
+    """Chrome holds the name with an empty file while it writes another, which then takes the name."""
+    return path.exists() and path.stat().st_size > 0 and not list(path.parent.glob("*.crdownload"))
 
 
 def press(browser, *keys):

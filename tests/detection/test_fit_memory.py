@@ -123,8 +123,8 @@ def test_a_resumed_training_keeps_its_batches(measured, monkeypatch, tmp_path):
 def test_a_fit_says_what_it_takes_and_refuses(monkeypatch):
     said, method = [], small_banks.make(BankOptions(rows=50))
     fit(small_banks.pictures(40), fitted.config(), method=method, say=said.append)
-    assert sum(words.startswith("memory: this takes about 0.8 GB; ") for words in said) == 1
-    with pytest.raises(ValueError, match=r"memory: .* takes about 0\.8 GB, and 0\.1 GB may be taken"):
+    assert sum(words.startswith("memory: this takes about 0.4 GB; ") for words in said) == 1
+    with pytest.raises(ValueError, match=r"memory: .* takes about 0\.4 GB, and 0\.1 GB may be taken"):
         fit(small_banks.pictures(40), fitted.config(), options=FitOptions(memory=0.1), method=method)
 
 
@@ -145,7 +145,7 @@ def test_the_need_of_banks_on_every_kind_of_teacher(method, arch, size):
     found = config(method, size=size)
     found.teacher.arch, found.teacher.weights = arch, "/no/such/file"
     need = fit_need(found, without_weights(found), 100)
-    assert 0.8 * GB < need.all < 1.5 * GB
+    assert 0.4 * GB < need.all < 1.1 * GB
 
 
 @pytest.mark.slow
