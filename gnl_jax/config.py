@@ -95,7 +95,7 @@ def default_config() -> ConfigDict:
     # "map": the largest value of the map | "patches": PatchCore's re-weighted score | "top": mean of the top 1 %.
     memory_bank.score = "map"
     memory_bank.neighbours = 9  # of that re-weighting
-    memory_bank.batch_size = 0  # images that pass the teacher at once while a bank is made; 0: 8 of 256x256, or as many
+    memory_bank.batch_size = 0  # images that pass the teacher at once while a bank is made; 0: 4 of 256x256, or as many
     # pixels of another size
 
     kdad = method.kdad = ConfigDict()

@@ -53,10 +53,11 @@ def patchcore(job: Job) -> nn.Module:
     return PatchcoreModel(layers=["layer2", "layer3"], backbone=job["arch"], pre_trained=False, num_neighbors=9)
 
 
+@torch.no_grad()
 def fit_patchcore(model: nn.Module, images: np.ndarray, job: Job) -> None:
     load_teacher(model.feature_extractor, job["teacher"])
     model.train()
-    for batch in batches(images, BATCH):
+    for batch in batches(images, BATCH):  # without gradients, whose record would take 20 GB in the choice of a coreset
         model(batch)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of an argument that is not given
@@ -67,6 +68,7 @@ def padim(job: Job) -> nn.Module:
     return PadimModel(backbone=job["arch"], layers=LAYERS, pre_trained=False)
 
 
+@torch.no_grad()
 def fit_padim(model: nn.Module, images: np.ndarray, job: Job) -> None:
     load_teacher(model.feature_extractor, job["teacher"])
     model.train()

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from gnl_jax.config import METHODS, default_config, set_method
+from gnl_jax.methods.bank_method import bank_options
 from gnl_jax.methods.build import build_method, matmul_precision
 from gnl_jax.methods.options import augmix_options
+from gnl_jax.nn.teachers import teacher_record
 
 NO_TEACHER = {"params": {}, "batch_stats": {}}
 
@@ -35,6 +37,21 @@ def test_all_methods_build(name):
     systems = {name: name for name in OTHERS} | dict.fromkeys(BANKS, "memory_bank")
     systems["bank_and_student"] = "bank_and_student"
     assert config.method.system == systems.get(name, "reverse_distillation")
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes", "stages"),
+    [
+        ("patchcore", [256], [(2, 3)]),
+        ("matched_bank", [256], [(2, 3)]),
+        ("two_size_bank", [256, 128], [(2, 3), (3,)]),
+    ],
+)
+def test_what_a_named_bank_sees(name, sizes, stages):
+    config = set_method(default_config(), name, like="mvtec")
+    chosen = bank_options(config.method.memory_bank, teacher_record("resnet18"), size=256).sizes
+    assert [spec.side(256) for spec in chosen] == sizes
+    assert [spec.stages for spec in chosen] == stages
 
 
 @pytest.mark.parametrize("name", ["gnl", "jigsaw", *OTHERS])

@@ -62,6 +62,11 @@ def joined(a: Trials, b: Trials) -> Trials:
     return Trials(a.names + b.names, np.concatenate([a.inputs, b.inputs]), Prediction(*expected))
 
 
+def joined_outputs(a: Outputs, b: Outputs) -> Outputs:
+    """What a graph says of both of two trials."""
+    return {size: {name: np.concatenate([values, b[size][name]]) for name, values in a[size].items()} for size in a}
+
+
 def measure(detector: Detector, outputs: Outputs, trials: Trials) -> tuple[dict[str, float], Band]:
     """Compares a graph's numbers with the detector's.
 

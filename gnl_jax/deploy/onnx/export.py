@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gnl_jax.deploy.onnx.check import Trials, check_decisions, joined, make_band, measure, run_all
+from gnl_jax.deploy.onnx.check import Trials, check_decisions, joined, joined_outputs, make_band, measure, run_all
 from gnl_jax.deploy.onnx.decision import EXACT, Band, bounds
 from gnl_jax.deploy.onnx.inline import shipped_source
 from gnl_jax.deploy.onnx.model import TARGETS, check_exportable, make_graph
@@ -87,7 +87,8 @@ def export_onnx(
             advance(1)
         trials = _trials(detector, pictures, input_size)
         run = RUNS[target](serialise(make_graph(detector, band=EXACT, **options), {}))
-        band = make_band(measure(detector, run_all(run, trials), trials)[1])
+        outputs = run_all(run, trials)
+        band = make_band(measure(detector, outputs, trials)[1])
         advance(1)
         farther = []
         for limit in limits:  # outside the band, where all decisions must be equal
@@ -95,8 +96,9 @@ def export_onnx(
             found = near(detector, good, limit, least=least, most=max(10 * least, NEAR))
             farther += [(f"near {limit.decision} by {limit.kind}, outside the band", image) for image in found]
             advance(1)
-        trials = joined(trials, _trials(detector, farther, input_size))
-        errors, measured = measure(detector, run_all(run, trials), trials)
+        others = _trials(detector, farther, input_size)
+        trials, outputs = joined(trials, others), joined_outputs(outputs, run_all(run, others))
+        errors, measured = measure(detector, outputs, trials)
         band = make_band(measured)
         about = metadata(detector, band=band, errors=errors, parent=parent, **options)
         data = serialise(make_graph(detector, band=band, **options), about)
