@@ -32,11 +32,13 @@ from gnl_jax.data.reading import usable_cores
 from gnl_jax.detection.options import inspection_config
 from gnl_jax.detection.threshold import parse_rate
 from gnl_jax.files import write_atomic
+from gnl_jax.named_methods import BANKS
 from gnl_jax.nn.pretrained import load_teacher
 from gnl_jax.nn.torch_keys import to_torch
 
 ROOT = Path(__file__).parent.parent.parent
-PEERS = ("patchcore", "padim", "reverse_distillation")
+TRAINED = "reverse_distillation"  # faster where memory is kept, which is as good for PyTorch (`against_torch.py`)
+PEERS = ("patchcore", "padim", TRAINED)
 GOOD = flags.DEFINE_string("good", None, "Folder of good images.")
 CALIBRATION = flags.DEFINE_integer("calibration", 0, "Parts of them that only calibrate; 0: as `gnl-jax fit` chooses.")
 GROUP_BY = flags.DEFINE_string("group_by", "", "Which images show the same part, as for `gnl-jax fit`.")
@@ -92,7 +94,15 @@ def make_programs(workdir: Path) -> dict[str, Program]:
     env["JAX_COMPILATION_CACHE_DIR"] = str(workdir / "xla")  # of this comparison alone
     ours = Program((sys.executable, "-m", "experiments.speed.peers_ours"), env)
     theirs = Program((PEER_PYTHON.value, "-m", "experiments.speed.peers_anomalib"), env)
-    return {f"gnl_jax {name}": ours for name in OURS.value} | {f"anomalib {name}": theirs for name in WHICH.value}
+    return {f"gnl_jax {name}": ours._replace(memory=our_memory(name)) for name in OURS.value} | {
+        f"anomalib {name}": theirs._replace(memory=console.KEPT_MEMORY if name == TRAINED else "")
+        for name in WHICH.value
+    }
+
+
+def our_memory(method: str) -> str:
+    """As `gnl-jax fit` has it."""
+    return console.ONE_HEAP if method in BANKS else console.KEPT_MEMORY
 
 
 def make_jobs(task: Task, programs: dict[str, Program], workdir: Path) -> dict[str, dict]:

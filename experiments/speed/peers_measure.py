@@ -11,17 +11,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments.speed.turns import READY, take_turns
-from gnl_jax import console
 from gnl_jax.files import write_atomic
 
 BATCHES = (1, 8)
 
 
 class Program(NamedTuple):
-    """How a method is run: the command, which the name of a JSON file is added to, and its environment."""
+    """How a method is run: the command, which the name of a JSON file is added to, and its environment.
+
+    memory: settings of the C library while it fits (GLIBC_TUNABLES); "" for none.
+    """
 
     command: tuple[str, ...]
     env: Mapping[str, str]
+    memory: str = ""
 
 
 class Turns(NamedTuple):
@@ -51,18 +54,16 @@ def run_once(name: str, program: Program, path: Path) -> dict[str, Any]:
     return json.loads(result.read_text())
 
 
-def fit(name: str, program: Program, job: Mapping[str, Any], workdir: Path) -> dict[str, Any]:
-    """Fits, or returns what the same fit in the same folder took before.
-
-    The C library keeps memory as it does for `gnl-jax fit`; that is as good for PyTorch (`against_torch.py`).
-    """
-    done, before = workdir / f"{name}.fitted.json", {}
+def once(name: str, program: Program, job: Mapping[str, Any], workdir: Path, *, action: str) -> dict[str, Any]:
+    """Does "fit" or "score", or returns what the same in the same folder took before."""
+    done, before = workdir / f"{name}.{action}.done.json", {}
     if done.exists():
         before = json.loads(done.read_text())
     if before.get("job") == job:
         return before["result"]
-    kept = program._replace(env={**program.env, "GLIBC_TUNABLES": console.KEPT_MEMORY})
-    result = run_once(name, kept, write_job(workdir, name, job, action="fit"))
+    kept = {"GLIBC_TUNABLES": program.memory} if program.memory and action == "fit" else {}
+    prepared = program._replace(env={**program.env, **kept})
+    result = run_once(name, prepared, write_job(workdir, name, job, action=action))
     write_atomic(done, json.dumps({"job": job, "result": result}))
     return result
 
@@ -90,7 +91,7 @@ def measure(
     Args:
         programs: name to how it is run.
         jobs: name to what it is asked for, without action, model and result.
-        workdir: for models, jobs and results; a fit that it has is not repeated.
+        workdir: for models, jobs and results; a fit and scores that it has are not repeated.
         times: how often to start and call.
 
     Returns:
@@ -102,8 +103,7 @@ def measure(
     """
     results: dict[str, dict[str, Any]] = {}
     for name, program in programs.items():
-        fitted = fit(name, program, jobs[name], workdir)
-        scored = run_once(name, program, write_job(workdir, name, jobs[name], action="score"))
+        fitted, scored = (once(name, program, jobs[name], workdir, action=action) for action in ("fit", "score"))
         results[name] = {"fit": fitted, "score": scored, "start_seconds": [], "call_seconds": {}}
     # What ours compiled while fitting would make the first start a later one.
     compiled = workdir / "xla_start"

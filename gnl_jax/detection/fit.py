@@ -12,7 +12,7 @@ from gnl_jax.config_io import plain_config
 from gnl_jax.detection.artifact import build_detector
 from gnl_jax.detection.calibrate import calibrated, matching_methods, provenance, scoring_variables
 from gnl_jax.detection.detector import Detector
-from gnl_jax.detection.fit_memory import planned
+from gnl_jax.detection.fit_memory import GB, planned
 from gnl_jax.detection.fit_training import trained_student
 from gnl_jax.detection.near_copies import warn_of_near_copies
 from gnl_jax.detection.options import FitOptions, inspection_config
@@ -42,6 +42,7 @@ from gnl_jax.methods.bank_options import MAPPED
 from gnl_jax.methods.base import Method
 from gnl_jax.methods.build import SYSTEMS, check_teacher, matmul_precision, system_of
 from gnl_jax.methods.choices import check_fields
+from gnl_jax.methods.free_memory import granted
 from gnl_jax.nn.pretrained import SOURCES, resolve_source
 
 
@@ -105,7 +106,8 @@ def fit(
     )
     precision = matmul_precision(config)
     methods = matching_methods(config, trained.method, own_method=method is not None)
-    shared, matchings = scoring_variables(methods, trained.state, learned, precision=precision)
+    with granted(None if options.memory is None else options.memory * GB):
+        shared, matchings = scoring_variables(methods, trained.state, learned, precision=precision)
     if region is not None:
         shared["region"] = jax.numpy.asarray(region)
     manifest = {

@@ -1,15 +1,31 @@
 """How much memory is free: of this machine, of the control groups that this process is in, of the accelerator."""
 
+import contextlib
 import os
+from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 
 import jax
 
 NO_LIMIT = 1 << 60  # control groups write "no limit" as a number of about 2^63
+_granted: ContextVar[float | None] = ContextVar("granted", default=None)
+
+
+@contextlib.contextmanager
+def granted(size: float | None) -> Iterator[None]:
+    """Within it so many bytes count as free, whatever is; None changes nothing."""
+    before = _granted.set(_granted.get() if size is None else size)
+    try:
+        yield
+    finally:
+        _granted.reset(before)
 
 
 def free_bytes() -> int | None:
     """What the default device can still take; where it keeps no count (CPU), `host_free`."""
+    if (said := _granted.get()) is not None:
+        return int(said)
     stats = jax.devices()[0].memory_stats()
     if stats and "bytes_limit" in stats:
         return stats["bytes_limit"] - stats["bytes_in_use"]
@@ -21,6 +37,8 @@ def host_free() -> int | None:
 
     The least of what the machine has available and what each control group above the process leaves (containers).
     """
+    if (said := _granted.get()) is not None:
+        return int(said)
     known = [machine_free(), group_free()]
     return min((free for free in known if free is not None), default=None)
 

@@ -11,6 +11,7 @@ from gnl_jax.detection import fit_memory
 from gnl_jax.detection.fit import fit
 from gnl_jax.detection.fit_memory import GB, Need, fit_need, planned, without_weights
 from gnl_jax.detection.options import FitOptions, inspection_config
+from gnl_jax.methods import free_memory
 from gnl_jax.methods.bank_options import BankOptions
 from gnl_jax.training.dispatch import make_dispatch
 from gnl_jax.training.memory import run_bytes
@@ -165,3 +166,16 @@ def test_training_takes_what_the_compiler_plans(size, batch, cached):
     memory = program.compile().memory_analysis()
     planned = memory.argument_size_in_bytes + memory.temp_size_in_bytes - 12_000_000  # without the teacher
     assert estimate == pytest.approx(planned, rel=0.25)
+
+
+@pytest.mark.parametrize("said", [None, 1.5])
+def test_memory_that_is_given_overrules_what_is_free_to_the_end(monkeypatch, said):
+    """The bank looks again, right before it is built."""
+    monkeypatch.setattr(free_memory, "machine_free", lambda: 1000)
+    monkeypatch.setattr(fit_memory, "free_bytes", lambda: 100 * GB)
+    chosen = {"options": FitOptions(memory=said), "method": small_banks.make(BankOptions(rows=50))}
+    if said is None:
+        with pytest.raises(ValueError, match=r"rows: got 50 rows .* are available"):
+            fit(small_banks.pictures(40), fitted.config(), **chosen)
+    else:
+        assert fit(small_banks.pictures(40), fitted.config(), **chosen).record is not None

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gnl_jax.methods.free_memory import free_bytes, group_free, host_free, machine_free
+from gnl_jax.methods.free_memory import free_bytes, granted, group_free, host_free, machine_free
 
 GIB = 2**30
 
@@ -54,3 +54,12 @@ def test_no_groups(tmp_path):
     assert group_free(tmp_path / "none", tmp_path) is None
     (tmp_path / "cgroup").write_text("0::/../../outside\n")
     assert group_free(tmp_path / "cgroup", tmp_path) is None
+
+
+def test_what_was_granted_counts_whatever_is_free():
+    before = host_free()
+    with granted(5.5 * GIB):
+        assert host_free() == free_bytes() == 5.5 * GIB
+        with granted(None):  # nothing was said
+            assert host_free() == 5.5 * GIB
+    assert abs(host_free() - before) < 4 * GIB
