@@ -26,7 +26,7 @@ from gnl_jax.nn.lenet import LENETS, LeNet
 from gnl_jax.ops.precision import at_least_float32
 
 PyTree = Any
-Measured = dict[str, Array]
+Measured = dict[str, Array | float]
 INIT_STREAM = 0
 DECAY = 0.1  # of the learning rate, at the milestone
 LEAST_CENTRE = 0.1  # in magnitude, of its components: an encoder reaches zero too easily

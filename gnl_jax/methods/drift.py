@@ -17,7 +17,7 @@ _CHUNK = 16  # images per pass
 
 def make_drift(
     teacher: PyTree,
-    images: np.ndarray,
+    images,
     *,
     model: Model,
     preprocess,

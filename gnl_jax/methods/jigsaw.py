@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Float, Int32
+from jaxtyping import Float, Int, Int32
 
 from gnl_jax.array_types import Array
 
@@ -33,7 +33,7 @@ def init_head(key: Array, *, features: int, orders: int) -> PyTree:
     }
 
 
-def jigsaw_loss(head: PyTree, embedding: Float[Array, "b h w c"], order: Int32[Array, "b"]) -> Float[Array, "b"]:
+def jigsaw_loss(head: PyTree, embedding: Float[Array, "b h w c"], order: Int[Array, "b"]) -> Float[Array, "b"]:
     """Cross-entropy of the order's number, as recognised from the embedding."""
     pooled = embedding.mean((1, 2), dtype=jnp.promote_types(embedding.dtype, jnp.float32))
     logits = pooled @ head["kernel"] + head["bias"][None, :]

@@ -1,5 +1,6 @@
 """Scoring with a teacher and its student, with or without feature matching (Eq. 4 to 8)."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -53,7 +54,7 @@ def anchor_images(n: int, *, anchor: str, k: int, seed: int) -> Int[np.ndarray, 
 
 
 def make_references(
-    teacher: PyTree, images: np.ndarray, *, model: Model, preprocess, anchor: str, k: int = 1, seed: int = 0
+    teacher: PyTree, images, *, model: Model, preprocess, anchor: str, k: int = 1, seed: int = 0
 ) -> tuple[Float32[Array, "k n1 c1"], Float32[Array, "k n2 c2"]]:
     """Sorted teacher features of the anchors at stages 1 and 2; n is h w there.
 
@@ -79,9 +80,7 @@ def make_references(
     return tuple(jnp.asarray(t / len(chosen), jnp.float32) for t in totals)
 
 
-def match_hook(
-    references: tuple[Float[Array, "n1 c1"], Float[Array, "n2 c2"]], *, matching: str, alpha: Scalar
-) -> Match:
+def match_hook(references: Sequence[Float[Array, "_ _"]], *, matching: str, alpha: Scalar) -> Match:
     """The teacher's hook that matches stages 1 and 2 to one anchor's sorted features."""
     if matching not in MATCHINGS:
         raise ValueError(f"eval.matching: got {matching!r}, expected one of none, {', '.join(MATCHINGS)}")
