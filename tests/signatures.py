@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import beartype
 import jaxtyping
 
-PACKAGES = ("gnl_jax.ops", "gnl_jax.images", "gnl_jax.nn")
+PACKAGES = ("gnl_jax.ops", "gnl_jax.images", "gnl_jax.nn", "gnl_jax.methods")
 # An int is a float where a float is expected, as for mypy.
 check = beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))
 

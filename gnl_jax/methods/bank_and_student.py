@@ -11,8 +11,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Int32, UInt8
 from ml_collections import ConfigDict
 
+from gnl_jax.array_types import Array
 from gnl_jax.images.views import normalise
 from gnl_jax.methods.bank_fit import in_chunks
 from gnl_jax.methods.bank_method import bank_method, bank_options
@@ -37,7 +39,7 @@ def bank_and_student(
     *,
     options: BankOptions = BankOptions(),
     scoring: Scoring = Scoring(),
-    preprocess: Callable[[jax.Array], jax.Array],
+    preprocess: Callable[[Array], Array],
     name: str = "bank_and_student",
 ) -> Method:
     """A student's phases, and a memory bank beside it when it is trained.
@@ -90,15 +92,15 @@ def bank_and_student(
 
 def two_maps(
     variables: PyTree,
-    images: jax.Array,
-    without: jax.Array | None = None,
+    images: UInt8[Array, "b s s 3"],
+    without: Int32[Array, "b"] | None = None,
     *,
     model: Model,
-    preprocess: Callable[[jax.Array], jax.Array],
+    preprocess: Callable[[Array], Array],
     options: BankOptions,
     matching: str,
-) -> tuple[dict[str, jax.Array], jax.Array | None]:
-    """({"bank", "student"}, a map [b s s] each, and the drift [b] or None) of images uint8 [b s s 3].
+) -> tuple[dict[str, Float[Array, "b s s"]], Float[Array, "b"] | None]:
+    """({"bank", "student"}, a map each, and the drift or None) of images.
 
     The student reconstructs stages 1 and 2 as matched and stage 3 as they make it, as in reverse distillation. Other
     arguments as for `memory_bank.score_batch`.
@@ -147,7 +149,9 @@ def make_scales(variables: PyTree, images, **how) -> PyTree:
     return scales
 
 
-def score_batch(variables: PyTree, images: jax.Array, without: jax.Array | None = None, **how) -> Prediction:
+def score_batch(
+    variables: PyTree, images: UInt8[Array, "b s s 3"], without: Int32[Array, "b"] | None = None, **how
+) -> Prediction:
     """Score and map of images: the sum of the two maps, each less its location and over its scale; and drift.
 
     Args:

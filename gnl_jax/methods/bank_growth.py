@@ -4,6 +4,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool
 
 from gnl_jax.methods.bank_fit import draw_patches
 from gnl_jax.methods.bank_options import BankOptions
@@ -84,12 +85,12 @@ def _grown(
     }
 
 
-def drop_from_banks(variables: PyTree, gone: np.ndarray) -> PyTree:
+def drop_from_banks(variables: PyTree, gone: Bool[np.ndarray, "n"]) -> PyTree:
     """Banks without the rows of some images; nothing else changes.
 
     Args:
         variables: what the memory bank scores with.
-        gone: bool [n], for each image whether it is to be left out.
+        gone: for each image whether it is to be left out.
 
     Returns:
         {"banks", "parts"}.

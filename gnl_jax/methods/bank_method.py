@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 from ml_collections import ConfigDict
 
+from gnl_jax.array_types import Array
 from gnl_jax.images.views import normalise
 from gnl_jax.methods.bank_fit import make_banks
 from gnl_jax.methods.bank_growth import add_to_banks, drop_from_banks, shaped_by_fit
@@ -37,7 +38,7 @@ def bank_method(
     *,
     options: BankOptions = BankOptions(),
     scoring: Scoring = Scoring(),
-    preprocess: Callable[[jax.Array], jax.Array] = _IMAGENET,
+    preprocess: Callable[[Array], Array] = _IMAGENET,
     dtype: Any = None,
     name: str = "memory_bank",
 ) -> Method:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jaxtyping import Float32, Int32
 
 from gnl_jax.methods.bank_options import BankOptions
 from gnl_jax.ops.coreset import k_center
@@ -17,7 +18,13 @@ LEAST_SCALE = 1e-6
 
 
 def make_bank(
-    candidates: np.ndarray, owners: np.ndarray, parts: np.ndarray, *, rows: int, options: BankOptions, seed: int
+    candidates: Float32[np.ndarray, "m c"],
+    owners: Int32[np.ndarray, "m"],
+    parts: Int32[np.ndarray, "n"],
+    *,
+    rows: int,
+    options: BankOptions,
+    seed: int,
 ) -> PyTree:
     """A bank from its candidates: reduced, chosen, and with the scale of its distances."""
     bank: dict[str, Any] = {}
@@ -71,8 +78,8 @@ def _principal(candidates: np.ndarray, components: int) -> PyTree:
     return {"centre": jnp.asarray(centre, jnp.float32), "components": jnp.asarray(axes, jnp.float32)}
 
 
-def projection(channels: int, dimensions: int, *, seed: int) -> np.ndarray:
-    """A seeded sparse random projection, float32 [channels dimensions]; the identity where it would not reduce."""
+def projection(channels: int, dimensions: int, *, seed: int) -> Float32[np.ndarray, "{channels} d"]:
+    """A seeded sparse random projection to so many dimensions; the identity where it would not reduce."""
     if not 0 < dimensions < channels:
         return np.eye(channels, dtype=np.float32)
     from sklearn.random_projection import SparseRandomProjection

@@ -2,7 +2,9 @@
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Int, Key
 
+from gnl_jax.array_types import Array
 from gnl_jax.images.augmix import augmix_each
 from gnl_jax.images.degrade import degrade_each
 
@@ -14,7 +16,9 @@ BANK_VIEWS = {
 }
 
 
-def view_keys(key: jax.Array, *, first: jax.Array, start: jax.Array, n: int) -> jax.Array:
+def view_keys(
+    key: Key[Array, ""], *, first: Int[Array, ""] | int, start: Int[Array, ""] | int, n: int
+) -> Key[Array, "{n}"]:
     """A key for each of n images, from its position alone, whatever batch it is in.
 
     Args:
@@ -22,12 +26,9 @@ def view_keys(key: jax.Array, *, first: jax.Array, start: jax.Array, n: int) -> 
         first: how many images the bank held before.
         start: position of the first of these images among those that are learned from now.
         n: how many.
-
-    Returns:
-        Keys [n].
     """
 
-    def of_one(position: jax.Array) -> jax.Array:
+    def of_one(position: Array) -> Array:
         group = jax.random.fold_in(key, first + position // _GROUP * _GROUP)
         return jax.random.fold_in(group, position % _GROUP)
 

@@ -4,18 +4,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
+from jaxtyping import Float
+
+from gnl_jax.array_types import Array
 
 PyTree = Any
 
 
 class Prediction(NamedTuple):
-    """What is said of n images: score [n] (higher is more anomalous), anomaly map [n s s] and drift [n], or None."""
+    """The score of n images (higher is more anomalous), and their anomaly maps and drift, or None."""
 
-    score: jax.Array | np.ndarray
-    map: jax.Array | np.ndarray | None = None
-    drift: jax.Array | np.ndarray | None = None
+    score: Float[Array, "n"]
+    map: Float[Array, "n s s"] | None = None
+    drift: Float[Array, "n"] | None = None
 
 
 @dataclass(frozen=True)
@@ -35,10 +37,10 @@ class Phase:
     name: str
     epochs: int
     batch_size: int
-    init: Callable[[jax.Array, PyTree, np.ndarray], PyTree]
-    step: Callable[[jax.Array, PyTree, PyTree, jax.Array, jax.Array, PyTree], tuple[PyTree, dict[str, jax.Array]]]
+    init: Callable[[Array, PyTree, np.ndarray], PyTree]
+    step: Callable[[Array, PyTree, PyTree, Array, Array, PyTree], tuple[PyTree, dict[str, Array]]]
     min_valid: int = 1
-    precompute: Callable[[PyTree, jax.Array], PyTree] | None = None
+    precompute: Callable[[PyTree, Array], PyTree] | None = None
 
 
 @dataclass(frozen=True)
@@ -67,10 +69,10 @@ class Method:
     frozen: PyTree
     phases: tuple[Phase, ...]
     finish: Callable[[PyTree, PyTree, np.ndarray], PyTree]
-    score_batch: Callable[[PyTree, jax.Array], Prediction]
+    score_batch: Callable[[PyTree, Array], Prediction]
     own: tuple[str, ...] = ("references", "alpha")
     make_drift: Callable[[PyTree, np.ndarray], PyTree] | None = None
-    score_without: Callable[[PyTree, jax.Array, jax.Array], Prediction] | None = None
+    score_without: Callable[[PyTree, Array, Array], Prediction] | None = None
     add: Callable[[PyTree, Any], PyTree] | None = None
     drop: Callable[[PyTree, np.ndarray], PyTree] | None = None
     shaped: Callable[[PyTree], tuple[str, ...]] | None = None

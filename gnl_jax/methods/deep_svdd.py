@@ -12,8 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jaxtyping import Bool, Float, Int32, UInt8
 from ml_collections import ConfigDict
 
+from gnl_jax.array_types import Array
 from gnl_jax.batches import steps_per_epoch
 from gnl_jax.images.contrast_normalisation import chunks, contrast, contrast_range, count
 from gnl_jax.methods.base import Method, Phase, Prediction
@@ -24,6 +26,7 @@ from gnl_jax.nn.lenet import LENETS, LeNet
 from gnl_jax.ops.precision import at_least_float32
 
 PyTree = Any
+Measured = dict[str, Array | float]
 INIT_STREAM = 0
 DECAY = 0.1  # of the learning rate, at the milestone
 LEAST_CENTRE = 0.1  # in magnitude, of its components: an encoder reaches zero too easily
@@ -33,9 +36,9 @@ INFINITY = float("inf")
 class SvddState(NamedTuple):
     """Everything a phase changes, and what was measured on the training images before it: arrays only."""
 
-    step: jax.Array  # int32 []
-    milestone_step: jax.Array  # int32 []: from this step on the learning rate is a tenth
-    measured: dict[str, jax.Array]  # {"low", "high"} float32 [], of `contrast`; then {"centre"} float32 [d], too
+    step: Int32[Array, ""]
+    milestone_step: Int32[Array, ""]  # from this step on the learning rate is a tenth
+    measured: Measured  # {"low", "high"} float32 [], of `contrast`; then {"centre"} float32 [d], too
     params: PyTree  # {"encoder", "decoder"}, then the encoder's alone; float32
     batch_stats: PyTree  # likewise
     opt_state: PyTree
@@ -48,37 +51,41 @@ class SvddNetwork(NamedTuple):
     dtype: Any = jnp.float32
 
 
-def preprocess(images: jax.Array, measured: dict[str, jax.Array], *, model: SvddNetwork) -> jax.Array:
-    """Network inputs of images uint8 [b s s 3]; the training images' lowest value is 0, their highest is 1."""
+def preprocess(
+    images: UInt8[Array, "b s s 3"], measured: Measured, *, model: SvddNetwork
+) -> Float[Array, "b s s {model.network.channels}"]:
+    """Network inputs of images; the training images' lowest value is 0, their highest is 1."""
     x = contrast(images, channels=model.network.channels)
     return ((x - measured["low"]) / (measured["high"] - measured["low"])).astype(model.dtype)
 
 
-def reconstruction_error(images: jax.Array, reconstructions: jax.Array) -> jax.Array:
-    """Sum over pixels and channels of the squared difference: [b h w c] twice -> [b]."""
+def reconstruction_error(
+    images: Float[Array, "b h w c"], reconstructions: Float[Array, "b h w c"]
+) -> Float[Array, "b"]:
+    """Sum over pixels and channels of the squared difference."""
     return jnp.sum(jnp.square(at_least_float32(reconstructions) - at_least_float32(images)), axis=(1, 2, 3))
 
 
-def squared_distance(embeddings: jax.Array, centre: jax.Array) -> jax.Array:
-    """||phi - c||^2 of embeddings [b d] and a centre [d] -> [b]: loss and score."""
+def squared_distance(embeddings: Float[Array, "b d"], centre: Float[Array, "d"]) -> Float[Array, "b"]:
+    """||phi - c||^2 of embeddings and a centre: loss and score."""
     return jnp.sum(jnp.square(at_least_float32(embeddings) - centre[None, :]), axis=1)
 
 
-def away_from_zero(centre: jax.Array) -> jax.Array:
-    """A centre [d] with components below 0.1 in magnitude moved to 0.1 of their sign.
+def away_from_zero(centre: Float[Array, "d"]) -> Float[Array, "d"]:
+    """A centre with components below 0.1 in magnitude moved to 0.1 of their sign.
 
     Published code: an exact zero stays.
     """
     return jnp.where(jnp.abs(centre) < LEAST_CENTRE, LEAST_CENTRE * jnp.sign(centre), centre)
 
 
-def autoencoder_losses(variables: PyTree, measured, x: jax.Array, valid: jax.Array, *, model: SvddNetwork):
+def autoencoder_losses(variables: PyTree, measured, x: Array, valid: Array, *, model: SvddNetwork):
     """Reconstruction error of inputs x [b s s c] -> ([b], BatchNorm statistics of the valid rows)."""
     reconstructions, updates = model.network.autoencoder.apply(variables, x, valid, mutable=["statistics"])
     return reconstruction_error(x, reconstructions), updates["statistics"]
 
 
-def svdd_losses(variables: PyTree, measured, x: jax.Array, valid: jax.Array, *, model: SvddNetwork):
+def svdd_losses(variables: PyTree, measured, x: Array, valid: Array, *, model: SvddNetwork):
     """Squared distance to the centre of inputs x [b s s c] -> ([b], BatchNorm statistics of the valid rows)."""
     embeddings, updates = model.network.encoder.apply(variables, x, valid, mutable=["statistics"])
     return squared_distance(embeddings, measured["centre"]), updates["statistics"]
@@ -91,17 +98,17 @@ def l2_adam(weight_decay: float, *, b1: float, b2: float) -> optax.GradientTrans
 
 def svdd_step(
     state: SvddState,
-    images: jax.Array,
-    valid: jax.Array,
+    images: UInt8[Array, "b s s 3"],
+    valid: Bool[Array, "b"],
     *,
     losses: Callable,
     model: SvddNetwork,
     tx: optax.GradientTransformation,
     learning_rate: float,
-) -> tuple[SvddState, dict[str, jax.Array]]:
+) -> tuple[SvddState, dict[str, Array]]:
     """One optimiser step on the mean of `losses` (`autoencoder_losses` or `svdd_losses`) over the valid rows.
 
-    images uint8 [b s s 3], valid bool [b]; rows that are not valid change nothing. -> (state, {"loss": scalar}).
+    Rows that are not valid change nothing. -> (state, {"loss": scalar}).
     """
     x = preprocess(images, state.measured, model=model)
 
@@ -119,14 +126,14 @@ def svdd_step(
     return new, {"loss": loss}
 
 
-def milestone_step(n: int, *, batch_size: int, min_valid: int, milestone: int) -> jax.Array:
-    """The first step of epoch `milestone`, counted from 0, over n images; int32, at most its largest number."""
+def milestone_step(n: int, *, batch_size: int, min_valid: int, milestone: int) -> Int32[Array, ""]:
+    """The first step of epoch `milestone`, counted from 0, over n images; at most its largest number."""
     steps = steps_per_epoch(n, batch_size=batch_size, min_valid=min_valid)
     return jnp.int32(min(milestone * steps, np.iinfo(np.int32).max))
 
 
-def measure_centre(encoder: PyTree, measured: dict[str, jax.Array], images, *, model: SvddNetwork) -> jax.Array:
-    """`away_from_zero` of the mean embedding [d] of the training images; BatchNorm uses its stored statistics."""
+def measure_centre(encoder: PyTree, measured: Measured, images, *, model: SvddNetwork) -> Float[Array, "d"]:
+    """`away_from_zero` of the mean embedding of the training images; BatchNorm uses its stored statistics."""
 
     @jax.jit
     def total(encoder, measured, chunk, valid):
@@ -137,7 +144,7 @@ def measure_centre(encoder: PyTree, measured: dict[str, jax.Array], images, *, m
     return away_from_zero(sum(totals, jnp.zeros(model.network.encoder.features)) / count(images))
 
 
-def init_autoencoder(key: jax.Array, previous: None, images, *, model: SvddNetwork, tx, milestone_step) -> SvddState:
+def init_autoencoder(key: Array, previous: None, images, *, model: SvddNetwork, tx, milestone_step) -> SvddState:
     """A fresh autoencoder, and the range of the training images: uint8 [n s s 3] or any source of them.
 
     `images` None gives the right shapes and infinities, which no loss survives. `milestone_step`: int32 from n.
@@ -149,9 +156,7 @@ def init_autoencoder(key: jax.Array, previous: None, images, *, model: SvddNetwo
     return _begin(variables, {"low": low, "high": high}, tx=tx, milestone_step=milestone_step(count(images)))
 
 
-def init_svdd(
-    key: jax.Array, previous: SvddState | None, images, *, model: SvddNetwork, tx, milestone_step
-) -> SvddState:
+def init_svdd(key: Array, previous: SvddState | None, images, *, model: SvddNetwork, tx, milestone_step) -> SvddState:
     """The autoencoder's encoder, running statistics included, and the centre of its embeddings of the training images.
 
     `previous`: the autoencoder's last state; None for one that was never trained.
@@ -170,8 +175,8 @@ def _begin(variables: PyTree, measured, *, tx, milestone_step) -> SvddState:
     return SvddState(jnp.int32(0), milestone_step, measured, params, batch_stats, tx.init(params))
 
 
-def score_batch(variables: PyTree, images: jax.Array, *, model: SvddNetwork) -> Prediction:
-    """Squared distance to the centre of images uint8 [b s s 3] -> score [b]; rows do not influence each other.
+def score_batch(variables: PyTree, images: UInt8[Array, "b s s 3"], *, model: SvddNetwork) -> Prediction:
+    """Squared distance to the centre as the score of images; rows do not influence each other.
 
     variables: {"encoder", "measured"}.
     """

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
+from gnl_jax.array_types import Array
 from gnl_jax.images.views import make_views, normalise
 from gnl_jax.methods.base import Method, Phase
 from gnl_jax.methods.choices import PRECISIONS, choose
@@ -43,14 +44,14 @@ def distillation_method(
     teacher: PyTree,
     *,
     size: int,
-    make_views: Callable[..., jax.Array],
+    make_views: Callable[..., Array],
     tx: optax.GradientTransformation,
     losses: Mapping[str, Loss] | None = None,
     loss_weights: LossWeights | Mapping[str, float] = GNL_WEIGHTS,
     mixing: Mixing | None = None,
     jigsaw: Jigsaw | None = None,
     views: Sequence[str] | None = None,
-    preprocess: Callable[[jax.Array], jax.Array] = _IMAGENET,
+    preprocess: Callable[[Array], Array] = _IMAGENET,
     epochs: int = 20,
     batch_size: int = 16,
     scoring: Scoring = _UNMATCHED,
@@ -82,10 +83,10 @@ def distillation_method(
     split = split_views(views or ())
     unchanged = bool(split.fixed) and mixing is None and jigsaw is None
 
-    def init(key: jax.Array, previous: PyTree, images) -> TrainState:
+    def init(key: Array, previous: PyTree, images) -> TrainState:
         return init_state(jax.random.fold_in(key, INIT_STREAM), model=model, tx=tx, size=size, jigsaw=jigsaw)
 
-    def step(key: jax.Array, state: TrainState, frozen: PyTree, images: jax.Array, valid: jax.Array, features: PyTree):
+    def step(key: Array, state: TrainState, frozen: PyTree, images: Array, valid: Array, features: PyTree):
         return train_step(
             key,
             state,
@@ -103,7 +104,7 @@ def distillation_method(
             split=split,
         )
 
-    def precompute(frozen: PyTree, images: jax.Array) -> PyTree:
+    def precompute(frozen: PyTree, images: Array) -> PyTree:
         def stages_of(positions):
             chosen = make_views(jax.random.key(0), images, positions=positions)
             return teacher_stages(frozen, chosen, model=model)

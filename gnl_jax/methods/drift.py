@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gnl_jax.array_types import Array
 from gnl_jax.methods.reverse_distillation import Model
 from gnl_jax.methods.scoring import match_hook
 from gnl_jax.ops.drift import channel_deviation, middle_ranks
@@ -16,13 +17,13 @@ _CHUNK = 16  # images per pass
 
 def make_drift(
     teacher: PyTree,
-    images: np.ndarray,
+    images,
     *,
     model: Model,
     preprocess,
     matching: str = "none",
-    references: tuple[jax.Array, jax.Array] | None = None,
-    alpha: float | jax.Array = 0.0,
+    references: tuple[Array, Array] | None = None,
+    alpha: float | Array = 0.0,
 ) -> PyTree:
     """The entry "drift" of `score_batch`'s variables, from n >= 2 good images uint8 [n s s 3].
 

@@ -10,8 +10,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Bool, Float, Int32, Key, UInt8
 from ml_collections import ConfigDict
 
+from gnl_jax.array_types import Array
 from gnl_jax.batches import steps_per_epoch
 from gnl_jax.images.pillow import luma
 from gnl_jax.methods.base import Method, Phase, Prediction
@@ -28,22 +30,22 @@ INIT_STREAM, DROPOUT_STREAM, GAN_FLIP_STREAM, ENCODER_FLIP_STREAM = 0, 2, 3, 4
 class EncoderState(NamedTuple):
     """What the second phase trains, and the variables of the first one's networks, which stay as they are."""
 
-    step: jax.Array  # int32 []
+    step: Int32[Array, ""]
     generator: PyTree
     critic: PyTree
     encoder: Learner
 
 
-def preprocess(images: jax.Array, *, networks: Networks) -> jax.Array:
-    """Images uint8 [b s s 3] as the networks take them: [b s s c] in [-1, 1], grey by Pillow's "L" where c is 1."""
+def preprocess(images: UInt8[Array, "b s s 3"], *, networks: Networks) -> Float[Array, "b s s {networks.channels}"]:
+    """Images as the networks take them, in [-1, 1], grey by Pillow's "L" where these have one channel."""
     if networks.channels == 1:
         images = luma(images)[..., None]
     dtype = jnp.promote_types(networks.generator.dtype, jnp.float32)
     return (images.astype(dtype) / 255 - 0.5) / 0.5
 
 
-def mirror(key: jax.Array, images: jax.Array) -> jax.Array:
-    """Each image [b s s c], left and right exchanged with probability a half; image i follows from key and i.
+def mirror(key: Key[Array, ""], images: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+    """Each image, left and right exchanged with probability a half; image i follows from key and i.
 
     Published code: the test script mirrors at random, too; here a score is a function of the image.
     """
@@ -52,11 +54,11 @@ def mirror(key: jax.Array, images: jax.Array) -> jax.Array:
 
 
 def reconstruction_distances(
-    x: jax.Array, z: jax.Array, *, generator: PyTree, critic: PyTree, networks: Networks
-) -> tuple[jax.Array, jax.Array]:
-    """Squared differences of images x [b s s c] and G(z): per pixel, and per critic feature.
+    x: Float[Array, "b s s c"], z: Float[Array, "b 100"], *, generator: PyTree, critic: PyTree, networks: Networks
+) -> tuple[Float[Array, "b s s c"], Float[Array, "b f"]]:
+    """Squared differences of images x and G(z): per pixel, and per critic feature.
 
-    Generator and critic, given as variables, are in evaluation mode. -> ([b s s c], [b f]).
+    Generator and critic, given as variables, are in evaluation mode.
     """
     reconstruction = networks.generator.apply(generator, z)
     _, features = networks.critic.apply(critic, x)
@@ -65,25 +67,25 @@ def reconstruction_distances(
 
 
 def encoder_step(
-    key: jax.Array,
+    key: Key[Array, ""],
     state: EncoderState,
-    x: jax.Array,
-    valid: jax.Array,
+    x: Float[Array, "b s s c"],
+    valid: Bool[Array, "b"],
     *,
     networks: Networks,
     tx: optax.GradientTransformation,
     feature_weight: float,
-) -> tuple[EncoderState, dict[str, jax.Array]]:
+) -> tuple[EncoderState, dict[str, Float[Array, ""]]]:
     """One optimiser step of MSE(G(E(x)), x) + kappa MSE(f(G(E(x))), f(x)) on the encoder alone.
 
-    key: the run's key (the step is folded in here); x [b s s c] in [-1, 1], valid bool [b]: other rows change nothing.
-    -> (state, {"loss", "image", "feature"}, scalars).
+    key: the run's key (the step is folded in here); x in [-1, 1]; rows that are not valid change nothing.
+    -> (state, {"loss", "image", "feature"}).
     """
     key = jax.random.fold_in(jax.random.fold_in(key, DROPOUT_STREAM), state.step)
     drops = networks.encoder.trunk.drops
     noise = jax.vmap(lambda row: jax.random.uniform(jax.random.fold_in(key, row), (drops,)))(jnp.arange(x.shape[0]))
 
-    def objective(params: PyTree) -> tuple[jax.Array, tuple[dict[str, jax.Array], PyTree]]:
+    def objective(params: PyTree) -> tuple[Array, tuple[dict[str, Array], PyTree]]:
         z, statistics = training_pass(networks.encoder, params, state.encoder.batch_stats, x, valid, noise)
         pixels, features = reconstruction_distances(
             x, z, generator=state.generator, critic=state.critic, networks=networks
@@ -98,8 +100,10 @@ def encoder_step(
     return state._replace(step=state.step + 1, encoder=encoder), metrics
 
 
-def score_batch(variables: PyTree, images: jax.Array, *, networks: Networks, feature_weight: float) -> Prediction:
-    """MSE of the pixels + kappa MSE of the critic's features of images uint8 [b s s 3] -> score [b], map [b s s].
+def score_batch(
+    variables: PyTree, images: UInt8[Array, "b s s 3"], *, networks: Networks, feature_weight: float
+) -> Prediction:
+    """The score is MSE of the pixels + kappa MSE of the critic's features; there is a map.
 
     variables: those of "generator", "critic" and "encoder". Everything is in evaluation mode: rows do not influence
     each other. The map is a pixel's squared difference, the mean over channels.
@@ -130,11 +134,11 @@ def build_f_anogan(config: ConfigDict, *, frozen: PyTree | None = None) -> Metho
     # The dense generator normalises vectors: over one image, single values. The dense encoder normalises nothing.
     min_valid = 1 if networks.convolutional else 2
 
-    def learn(images: jax.Array, key: jax.Array, stream: int, step: jax.Array) -> jax.Array:
+    def learn(images: Array, key: Array, stream: int, step: Array) -> Array:
         x = preprocess(images, networks=networks)
         return mirror(jax.random.fold_in(jax.random.fold_in(key, stream), step), x) if options.flip else x
 
-    def init_first(key: jax.Array, previous: PyTree, images) -> PyTree:
+    def init_first(key: Array, previous: PyTree, images) -> PyTree:
         n = 0 if images is None else len(images)  # without images only shapes are asked for
         steps = steps_per_epoch(n, batch_size=batch_size, min_valid=min_valid)
         return init_gan(jax.random.fold_in(key, INIT_STREAM), networks=networks, tx=tx, steps_per_epoch=steps)
@@ -144,7 +148,7 @@ def build_f_anogan(config: ConfigDict, *, frozen: PyTree | None = None) -> Metho
         weights = {"weight": options.gradient_penalty, "critic_steps": options.critic_steps}
         return gan_step(key, state, real, valid, networks=networks, tx=tx, **weights)
 
-    def init_second(key: jax.Array, previous: PyTree, images) -> EncoderState:
+    def init_second(key: Array, previous: PyTree, images) -> EncoderState:
         gan = init_first(key, None, images) if previous is None else previous
         key = jax.random.fold_in(jax.random.fold_in(key, INIT_STREAM), 2)  # 0 and 1 are generator and critic
         example = jnp.zeros((1, networks.size, networks.size, networks.channels))

@@ -3,13 +3,15 @@
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
+from gnl_jax.array_types import Array
 from gnl_jax.images.views import FIXED_VIEWS
 
 PyTree = Any
-Stages = tuple[jax.Array, ...]
+ViewStages = tuple[Float[Array, "v b _ _ _"], ...]  # features [v b h w c] of views
+ImageStages = tuple[Float[Array, "b f _ _ _"], ...]  # of the f fixed views, one row for each image
 
 
 class ViewSplit(NamedTuple):
@@ -25,16 +27,18 @@ def split_views(views: Sequence[str]) -> ViewSplit:
     return ViewSplit(fixed, tuple(i for i in range(len(views)) if i not in fixed))
 
 
-def fixed_features(stages_of: Callable[[tuple[int, ...]], Stages], split: ViewSplit) -> Stages:
-    """The features of the fixed views, one row for each image: each [b f h w c].
+def fixed_features(stages_of: Callable[[tuple[int, ...]], ViewStages], split: ViewSplit) -> ImageStages:
+    """The features of the fixed views, one row for each image.
 
-    stages_of: positions -> teacher features of those views, each [v b h w c].
+    stages_of: positions -> teacher features of those views.
     """
     return tuple(jnp.moveaxis(stage, 0, 1) for stage in stages_of(split.fixed))
 
 
-def joined_stages(features: Stages, stages_of: Callable[[tuple[int, ...]], Stages], split: ViewSplit) -> Stages:
-    """The features of all views in their order, each [v b h w c]: the fixed ones given, the others from the teacher."""
+def joined_stages(
+    features: ImageStages, stages_of: Callable[[tuple[int, ...]], ViewStages], split: ViewSplit
+) -> ViewStages:
+    """The features of all views in their order: the fixed ones given, the others from the teacher."""
     drawn = stages_of(split.drawn) if split.drawn else (None,) * len(features)
     joined = []
     for fixed, other in zip(features, drawn, strict=True):

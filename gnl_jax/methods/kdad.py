@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Bool, Float, UInt8
 from ml_collections import ConfigDict
 
+from gnl_jax.array_types import Array
 from gnl_jax.images.views import NORMALISERS, normalise
 from gnl_jax.methods.base import Method, Phase, Prediction
 from gnl_jax.methods.choices import PRECISIONS, choose
@@ -21,7 +23,7 @@ from gnl_jax.ops.cosine import cosine_distance
 from gnl_jax.ops.precision import at_least_float32
 
 PyTree = Any
-Taps = tuple[jax.Array, ...]  # outputs of poolings 2 to 5, [b h w c]
+Taps = tuple[Float[Array, "b _ _ _"], ...]  # outputs of poolings 2 to 5, [b h w c]
 INIT_STREAM = 0  # number of the random stream of initialisation; training draws nothing
 SCORED = 3  # of the taps, the deepest ones
 
@@ -31,35 +33,35 @@ class KdadNetworks(NamedTuple):
 
     source: Source
     cloner: Cloner
-    preprocess: Callable[[jax.Array], jax.Array]
+    preprocess: Callable[[Array], Array]
     dtype: Any = jnp.float32
 
-    def inputs(self, images: jax.Array) -> jax.Array:
-        """What both networks take, [b s s 3] in their dtype, from images uint8 [b s s 3]."""
+    def inputs(self, images: UInt8[Array, "b s s 3"]) -> Float[Array, "b s s 3"]:
+        """What both networks take, in their dtype."""
         return self.preprocess(images).astype(self.dtype)
 
 
-def tap_distance(source: Taps, cloner: Taps, *, mse_weight: float) -> jax.Array:
-    """Sum over the taps given of 1 - cos (of a whole tap as one vector) + mse_weight * mean squared difference: [b].
+def tap_distance(source: Taps, cloner: Taps, *, mse_weight: float) -> Float[Array, "b"]:
+    """Sum over the taps given of 1 - cos (of a whole tap as one vector) + mse_weight * mean squared difference.
 
     Its mean over a batch is the published loss, over the deepest three taps it is the published score.
     """
 
-    def squared(a: jax.Array, b: jax.Array) -> jax.Array:
+    def squared(a: Array, b: Array) -> Array:
         return jnp.mean(jnp.square(at_least_float32(a) - at_least_float32(b)), axis=(1, 2, 3))
 
     return sum(cosine_distance(a, b) + mse_weight * squared(a, b) for a, b in zip(source, cloner, strict=True))
 
 
-def source_taps(source: PyTree, images: jax.Array, *, model: KdadNetworks) -> Taps:
-    """What the cloner is to reproduce, from images uint8 [b s s 3]; no gradient passes."""
+def source_taps(source: PyTree, images: UInt8[Array, "b s s 3"], *, model: KdadNetworks) -> Taps:
+    """What the cloner is to reproduce; no gradient passes."""
     return jax.lax.stop_gradient(model.source.apply(source, model.inputs(images)))
 
 
-def init_cloner(key: jax.Array, *, model: KdadNetworks, tx: optax.GradientTransformation) -> TrainState:
+def init_cloner(key: Array, *, model: KdadNetworks, tx: optax.GradientTransformation) -> TrainState:
     """A fresh cloner and its optimiser; the variables do not depend on the size of the images."""
 
-    def init(key: jax.Array) -> TrainState:
+    def init(key: Array) -> TrainState:
         variables = model.cloner.init(key, jnp.zeros((1, 32, 32, 3)))
         params = variables["params"]
         return TrainState(jnp.zeros((), jnp.int32), params, variables["batch_stats"], tx.init(params))
@@ -69,23 +71,23 @@ def init_cloner(key: jax.Array, *, model: KdadNetworks, tx: optax.GradientTransf
 
 def kdad_step(
     state: TrainState,
-    images: jax.Array,
-    valid: jax.Array,
+    images: UInt8[Array, "b s s 3"],
+    valid: Bool[Array, "b"],
     features: Taps | None,
     *,
     model: KdadNetworks,
     tx: optax.GradientTransformation,
     source: PyTree,
     mse_weight: float,
-) -> tuple[TrainState, dict[str, jax.Array]]:
+) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
     """One optimiser step on the mean `tap_distance` over all four taps.
 
-    images uint8 [b s s 3], valid bool [b]; features: the images' `source_taps`, computed here if None. Rows that are
+    features: the images' `source_taps`, computed here if None. Rows that are
     not valid change nothing. -> (state, {"loss"}).
     """
     targets = source_taps(source, images, model=model) if features is None else jax.lax.stop_gradient(features)
 
-    def objective(params: PyTree) -> tuple[jax.Array, PyTree]:
+    def objective(params: PyTree) -> tuple[Array, PyTree]:
         variables = {"params": params, "batch_stats": state.batch_stats}
         taps, updates = model.cloner.apply(variables, model.inputs(images), valid, mutable=["statistics"])
         return masked_mean(tap_distance(targets, taps, mse_weight=mse_weight), valid), updates["statistics"]
@@ -98,8 +100,10 @@ def kdad_step(
     return TrainState(state.step + 1, params, batch_stats, opt_state), {"loss": loss}
 
 
-def score_batch(variables: PyTree, images: jax.Array, *, model: KdadNetworks, mse_weight: float) -> Prediction:
-    """`tap_distance` over poolings 3 to 5 of images uint8 [b s s 3] -> score [b]; variables {"teacher", "student"}.
+def score_batch(
+    variables: PyTree, images: UInt8[Array, "b s s 3"], *, model: KdadNetworks, mse_weight: float
+) -> Prediction:
+    """`tap_distance` over poolings 3 to 5 as the score of images; variables {"teacher", "student"}.
 
     Published code: the score is one number per image, so there is no map.
     """
@@ -124,10 +128,10 @@ def build_kdad(config: ConfigDict, *, frozen: PyTree | None = None) -> Method:
     )
     tx = torch_adam(config.train.learning_rate, b1=config.train.beta1, b2=config.train.beta2)
 
-    def init(key: jax.Array, previous: PyTree, images) -> TrainState:
+    def init(key: Array, previous: PyTree, images) -> TrainState:
         return init_cloner(jax.random.fold_in(key, INIT_STREAM), model=model, tx=tx)
 
-    def step(key: jax.Array, state: TrainState, frozen: PyTree, images: jax.Array, valid: jax.Array, features: PyTree):
+    def step(key: Array, state: TrainState, frozen: PyTree, images: Array, valid: Array, features: PyTree):
         return kdad_step(state, images, valid, features, model=model, tx=tx, source=frozen, mse_weight=mse_weight)
 
     def finish(frozen: PyTree, state: TrainState, images) -> PyTree:

@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Bool, Float
 
+from gnl_jax.array_types import Array, Stages
 from gnl_jax.ops.cosine import cosine_distance
 
 
@@ -15,20 +17,20 @@ class Outputs(NamedTuple):
     """What one pass over all views of a batch leaves: the arguments of a loss.
 
     Attributes:
-        stages: the teacher's features (E1, E2, E3), each [v b h w c]; view 0 is the clean one.
-        targets: what view 0 reconstructs, as `stages` without v: [b h w c]. The teacher's clean features, unless the
-            training step mixes features and keeps clean targets.
-        embedding: phi, [v b h w c].
+        stages: the teacher's features (E1, E2, E3); view 0 is the clean one.
+        targets: what view 0 reconstructs: the teacher's clean features, unless the training step mixes features and
+            keeps clean targets.
+        embedding: phi.
         decoded: (D1, D2, D3), shaped as `stages`.
     """
 
-    stages: tuple[jax.Array, ...]
-    targets: tuple[jax.Array, ...]
-    embedding: jax.Array
-    decoded: tuple[jax.Array, ...]
+    stages: tuple[Float[Array, "v b h w c"], ...]
+    targets: tuple[Float[Array, "b h w c"], ...]
+    embedding: Float[Array, "v b h w c"]
+    decoded: tuple[Float[Array, "v b h w c"], ...]
 
 
-Loss = Callable[[Outputs], jax.Array]  # one value per example, [b]
+Loss = Callable[[Outputs], Float[Array, "b"]]  # one value per example
 
 
 class LossWeights(NamedTuple):
@@ -42,16 +44,16 @@ class LossWeights(NamedTuple):
 GNL_WEIGHTS = LossWeights()
 
 
-def reconstruction_loss(teacher, student) -> jax.Array:
-    """L_ori: sum over levels of the cosine distance between whole feature maps E_k, D_k [b h_k w_k c_k] -> [b].
+def reconstruction_loss(teacher: Stages, student: Stages) -> Float[Array, "b"]:
+    """L_ori: sum over levels of the cosine distance between whole feature maps E_k and D_k.
 
     A sample's map is one vector here; only the score compares position by position.
     """
     return functools.reduce(operator.add, [cosine_distance(e, d) for e, d in zip(teacher, student, strict=True)])
 
 
-def similarity_loss(features: jax.Array, *, reduction: str) -> jax.Array:
-    """Distance of view 0 to every other view, features [v b ...] -> [b]; zero where there is one view.
+def similarity_loss(features: Float[Array, "v b *d"], *, reduction: str) -> Float[Array, "b"]:
+    """Distance of view 0 to every other view; zero where there is one view.
 
     Gradients flow to both sides. Eq. 1 and 2 average over the v-1 other views (`reduction` "mean");
     Published code: sums over them ("sum").
@@ -77,6 +79,6 @@ def gnl_losses(*, reduction: str = "sum") -> Mapping[str, Loss]:
     }
 
 
-def masked_mean(values: jax.Array, valid: jax.Array) -> jax.Array:
-    """Mean of values [b] over the valid rows, bool [b]; 0 if there are none."""
+def masked_mean(values: Float[Array, "b"], valid: Bool[Array, "b"]) -> Float[Array, ""]:
+    """Mean of values over the valid rows; 0 if there are none."""
     return jnp.sum(jnp.where(valid, values, 0)) / jnp.maximum(jnp.sum(valid), 1)

@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Bool, Float, Int32, Real, UInt8
 
+from gnl_jax.array_types import Array, Scalar
 from gnl_jax.methods.bank_options import BankOptions
 from gnl_jax.methods.base import Prediction
 from gnl_jax.methods.scoring import hold_region
@@ -26,30 +28,30 @@ PyTree = Any
 
 
 class Stages(NamedTuple):
-    """The teacher's stages, [b h w c] each: after matching, and as each was before it was matched itself.
+    """The teacher's stages: after matching, and as each was before it was matched itself.
 
     Where the class token is embedded, `matched` are the class tokens of the stages, [b 1 1 c].
     """
 
-    matched: tuple[jax.Array, ...]
-    before: tuple[jax.Array, ...]
+    matched: tuple[Float[Array, "b h w c"], ...]
+    before: tuple[Float[Array, "b h w c"], ...]
 
 
 def matched_stages(
     teacher: nn.Module,
     variables: PyTree,
-    x: jax.Array,
+    x: Float[Array, "b s s 3"],
     *,
     matching: str,
     options: BankOptions,
     references: PyTree,
-    alpha: jax.Array | float,
+    alpha: Scalar,
 ) -> Stages:
     """The teacher's stages, those in `options.matched` given the distribution of a reference.
 
     Args:
         teacher, variables: the network, whose hook is called for every stage but the last, and its variables.
-        x: images as the teacher takes them, [b s s 3].
+        x: images as the teacher takes them.
         matching: "none" or a key of `MATCHINGS`.
         options: which stages; later ones see those before them as they are after matching.
         references: sorted features of each matched stage, {"1": [h1*w1 c1], ...}; empty without matching.
@@ -57,7 +59,7 @@ def matched_stages(
     """
     before = []
 
-    def hook(stage: int, features: jax.Array, weight: jax.Array | float = alpha) -> jax.Array:
+    def hook(stage: int, features: Float[Array, "b h w c"], weight: Scalar = alpha) -> Float[Array, "b h w c"]:
         before.append(features)
         if matching == "none" or stage not in options.matched:
             return features
@@ -71,24 +73,26 @@ def matched_stages(
         return Stages((*earlier, hook(len(earlier) + 1, last, options.last_alpha)), tuple(before))
 
 
-def at_side(x: jax.Array, side: int) -> jax.Array:
-    """Images [b s s 3] at another side, smoothed as they shrink."""
+def at_side(x: Float[Array, "b s s 3"], side: int) -> Float[Array, "b {side} {side} 3"]:
+    """Images at another side in pixels, smoothed as they shrink."""
     if x.shape[1] == side:
         return x
     return jax.image.resize(x, (x.shape[0], side, side, x.shape[3]), "linear")
 
 
 def network_input(
-    images: jax.Array, pixels: PyTree | None, *, preprocess: Callable[[jax.Array], jax.Array], dtype: Any
-) -> jax.Array:
-    """What the teacher takes of images in [0, 255], [b s s 3]; with `pixels`, after `match_moments` to these."""
+    images: Real[Array, "b s s 3"], pixels: PyTree | None, *, preprocess: Callable[[Array], Array], dtype: Any
+) -> Float[Array, "b s s 3"]:
+    """What the teacher takes of images in [0, 255]; with `pixels`, after `match_moments` to these."""
     if pixels is not None:
         images = match_moments(images.astype(jnp.float32), PixelMoments(pixels["mean"], pixels["sigma"]))
     return preprocess(images).astype(dtype)
 
 
-def embed(stages: tuple[jax.Array, ...], chosen: tuple[int, ...], bank: PyTree, *, options: BankOptions) -> jax.Array:
-    """Embeddings of chosen stages, in the bank's coordinates where it has any: [b h w c]; of whole images [b 1 1 c]."""
+def embed(
+    stages: tuple[Float[Array, "b _ _ _"], ...], chosen: tuple[int, ...], bank: PyTree, *, options: BankOptions
+) -> Float[Array, "b h w c"]:
+    """Embeddings of chosen stages, in the bank's coordinates where it has any; of whole images [b 1 1 c]."""
     embedding = EMBEDDINGS[options.embedding]([stages[k - 1] for k in chosen])
     embedding = DISTANCES[options.distance].prepare(embedding)
     if "components" in bank:
@@ -96,13 +100,13 @@ def embed(stages: tuple[jax.Array, ...], chosen: tuple[int, ...], bank: PyTree, 
     return embedding
 
 
-def patches_within(region: jax.Array, grid: tuple[int, int]) -> jax.Array:
-    """Which patches of a grid (h, w) see a pixel of a region bool [s s]: bool [h w]."""
+def patches_within(region: Bool[Array, "s s"], grid: tuple[int, int]) -> Bool[Array, "{grid[0]} {grid[1]}"]:
+    """Which patches of a grid (h, w) see a pixel of a region."""
     rows, columns = (jnp.arange(n) * cells // n for n, cells in zip(region.shape, grid, strict=True))
     return jnp.zeros(grid, bool).at[rows[:, None], columns[None]].max(region)
 
 
-def _reweighted(embedding, distances, rows, norms, *, bank: jax.Array, neighbours: int) -> jax.Array:
+def _reweighted(embedding, distances, rows, norms, *, bank: Array, neighbours: int) -> Array:
     return reweighted_score(embedding, distances, rows, bank, neighbours=neighbours, half_norms=norms)
 
 
@@ -110,28 +114,28 @@ class BankScores(NamedTuple):
     """What banks say of images.
 
     Attributes:
-        map: the sum of their maps, [b s s]; of banks of whole images that of their distances, [b].
-        worst: the image score of the patches' distances themselves [b], None unless it was asked for.
-        drift: [b], or None.
+        map: the sum of their maps; of banks of whole images that of their distances.
+        worst: the image score of the patches' distances themselves; None unless it was requested.
+        drift: None where it is not measured.
         stages: of the teacher, by the side of the images it saw.
     """
 
-    map: jax.Array
-    worst: jax.Array | None
-    drift: jax.Array | None
+    map: Float[Array, "b s s"] | Float[Array, "b"]
+    worst: Float[Array, "b"] | None
+    drift: Float[Array, "b"] | None
     stages: dict[int, Stages]
 
 
 def score_banks(
     variables: PyTree,
-    x: jax.Array,
-    without: jax.Array | None,
+    x: Float[Array, "b s s 3"],
+    without: Int32[Array, "b"] | None,
     *,
     teacher: nn.Module,
     options: BankOptions,
     matching: str,
 ) -> BankScores:
-    """Distances of images, as the teacher takes them [b s s 3], to each bank; other arguments as for `score_batch`."""
+    """Distances of images, as the teacher takes them, to each bank; other arguments as for `score_batch`."""
     size, region, stages_of = x.shape[1:3], variables.get("region"), {}
     total, worst = 0.0, None
     for i, spec in enumerate(options.sizes):
@@ -172,8 +176,8 @@ def score_banks(
     return BankScores(total, worst, _drift(first, variables.get("drift"), options.drift), stages_of)
 
 
-def _drift(stages: Stages, drift: PyTree | None, measured: tuple[int, ...]) -> jax.Array | None:
-    """How far the stages, as they are before matching, are from those of the good images: [b]."""
+def _drift(stages: Stages, drift: PyTree | None, measured: tuple[int, ...]) -> Float[Array, "b"] | None:
+    """How far the stages, as they are before matching, are from those of the good images."""
     if drift is None:
         return None
     deviations = [
@@ -184,11 +188,11 @@ def _drift(stages: Stages, drift: PyTree | None, measured: tuple[int, ...]) -> j
 
 def score_batch(
     variables: PyTree,
-    images: jax.Array,
-    without: jax.Array | None = None,
+    images: UInt8[Array, "b s s 3"],
+    without: Int32[Array, "b"] | None = None,
     *,
     teacher: nn.Module,
-    preprocess: Callable[[jax.Array], jax.Array],
+    preprocess: Callable[[Array], Array],
     dtype: Any,
     options: BankOptions,
     matching: str,
@@ -200,8 +204,8 @@ def score_batch(
             [s s]. A bank is {"rows" [m c], "half_norms" [m], "owners" int32 [m], "location", "scale"} with
             "references" and, where it is reduced, "centre" and "components". With a matching there is "alpha" and,
             where pixels are matched, "pixels", {"mean", "sigma"}. "drift" as `methods/drift.py` makes it, k = 1.
-        images: uint8 [b s s 3].
-        without: int32 [b], a part for each image whose patches are left out of the bank while it is scored; -1 for
+        images: what is scored.
+        without: a part for each image whose patches are left out of the bank while it is scored; -1 for
             none. So images that are in the bank can be ranked as if they were not.
         teacher, preprocess, dtype, options: as for `bank_method`.
         matching: "none" or a key of `MATCHINGS`.
@@ -220,6 +224,6 @@ def score_batch(
     return Prediction(image_score(total) if found.worst is None else found.worst, total, found.drift)
 
 
-def within(region: jax.Array, maps: jax.Array) -> jax.Array:
-    """Maps [b s s] with their own lowest value, at most 0, outside a region bool [s s]: rows stay independent."""
+def within(region: Bool[Array, "s s"], maps: Float[Array, "b s s"]) -> Float[Array, "b s s"]:
+    """Maps with their own lowest value, at most 0, outside a region: rows stay independent."""
     return jnp.where(region[None], maps, jnp.minimum(maps.min((1, 2), keepdims=True), 0))

@@ -12,9 +12,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Bool, Float, Int32, Key, Real
 
+from gnl_jax.array_types import Array
 from gnl_jax.images.jigsaw import shuffle_tiles
-from gnl_jax.methods.fixed_views import ViewSplit, joined_stages
+from gnl_jax.methods.fixed_views import ViewSplit, ViewStages, joined_stages
 from gnl_jax.methods.jigsaw import Jigsaw, init_head, jigsaw_loss
 from gnl_jax.methods.losses import Loss, LossWeights, Outputs, gnl_losses, masked_mean
 from gnl_jax.nn.batch_norm import fold_statistics
@@ -30,7 +32,7 @@ VIEWS_STREAM, MIXING_STREAM, JIGSAW_STREAM = 1, 2, 3  # random streams of a step
 class TrainState(NamedTuple):
     """Everything training changes: arrays only."""
 
-    step: jax.Array  # int32 []
+    step: Int32[Array, ""]
     params: PyTree  # {"bottleneck", "decoder"} and, with a jigsaw task, its head "jigsaw"; float32
     batch_stats: PyTree
     opt_state: PyTree
@@ -81,7 +83,7 @@ def stage_shapes(teacher: nn.Module, size: int) -> tuple[jax.ShapeDtypeStruct, .
 
 
 def init_state(
-    key: jax.Array, *, model: Model, tx: optax.GradientTransformation, size: int, jigsaw: Jigsaw | None = None
+    key: Array, *, model: Model, tx: optax.GradientTransformation, size: int, jigsaw: Jigsaw | None = None
 ) -> TrainState:
     """A fresh student for images [s s 3], the published initialisation, and its optimiser."""
 
@@ -99,9 +101,9 @@ def init_state(
 
 
 def teacher_stages(
-    teacher: PyTree, views: jax.Array, *, model: Model, match: Match | None = None
-) -> tuple[jax.Array, ...]:
-    """Teacher features of every view: [v b s s 3] -> (E1, E2, E3), each [v b h w c]; no gradient passes.
+    teacher: PyTree, views: Float[Array, "v b s s 3"], *, model: Model, match: Match | None = None
+) -> ViewStages:
+    """Teacher features of every view, (E1, E2, E3); no gradient passes.
 
     `match` is the teacher's hook on stages 1 and 2, given all views at once, [b*v h w c]: the views of an image are
     neighbours, so that images divided over devices stay where they are.
@@ -118,18 +120,18 @@ def teacher_stages(
 def forward(
     params: PyTree,
     batch_stats: PyTree,
-    stages: tuple[jax.Array, ...],
-    valid: jax.Array,
+    stages: ViewStages,
+    valid: Bool[Array, "b"],
     *,
     model: Model,
-    targets: tuple[jax.Array, ...] | None = None,
+    targets: ViewStages | None = None,
 ) -> tuple[Outputs, PyTree]:
     """The student over all views of a batch in one pass, and the views' BatchNorm statistics.
 
     Args:
         params, batch_stats: of the student.
-        stages: teacher features [v b h w c], view 0 the one that is reconstructed.
-        valid: bool [b]; other rows count in no statistic.
+        stages: teacher features, view 0 the one that is reconstructed.
+        valid: other rows count in no statistic.
         model: the networks.
         targets: what view 0's reconstruction is compared with, as `stages`, which is the default.
 
@@ -148,17 +150,17 @@ def forward(
 def view_losses(
     params: PyTree,
     batch_stats: PyTree,
-    stages: tuple[jax.Array, ...],
-    valid: jax.Array,
+    stages: ViewStages,
+    valid: Bool[Array, "b"],
     *,
     model: Model,
     losses: Mapping[str, Loss],
-    targets: tuple[jax.Array, ...] | None = None,
-    order: jax.Array | None = None,
-) -> tuple[dict[str, jax.Array], PyTree]:
-    """The losses of a batch, [b] each by name, and the views' BatchNorm statistics; arguments as for `forward`.
+    targets: ViewStages | None = None,
+    order: Int32[Array, "b"] | None = None,
+) -> tuple[dict[str, Float[Array, "b"]], PyTree]:
+    """The losses of a batch by name, and the views' BatchNorm statistics; arguments as for `forward`.
 
-    order: int32 [b], how the images' tiles were shuffled; with it there is one loss more, "jigsaw".
+    order: how the images' tiles were shuffled; with it there is one loss more, "jigsaw".
     """
     outputs, statistics = forward(params, batch_stats, stages, valid, model=model, targets=targets)
     with jax.named_scope("losses"):
@@ -169,34 +171,34 @@ def view_losses(
 
 
 def train_step(
-    key: jax.Array,
+    key: Key[Array, ""],
     state: TrainState,
-    images: jax.Array,
-    valid: jax.Array,
+    images: Real[Array, "b s s 3"],
+    valid: Bool[Array, "b"],
     *,
     model: Model,
     tx: optax.GradientTransformation,
     teacher: PyTree,
-    make_views: Callable[..., jax.Array],
+    make_views: Callable[..., Array],
     loss_weights: LossWeights | Mapping[str, float],
     losses: Mapping[str, Loss] | None = None,
     mixing: Mixing | None = None,
     jigsaw: Jigsaw | None = None,
     features: PyTree = None,
     split: ViewSplit | None = None,
-) -> tuple[TrainState, dict[str, jax.Array]]:
+) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
     """One optimiser step of the weighted losses, by default L = l_ori L_ori + l_abs L_abs + l_lowf L_lowf (Eq. 3).
 
-    key: the run's key (the step is folded in here); images uint8 [b s s 3], valid bool [b]; `make_views(key, images)
-    -> [v b s s 3]`. `losses` are functions of `Outputs` by name, `gnl_losses()` by default; each has its weight in
-    `loss_weights`. `mixing` mixes the teacher's features within the batch, `jigsaw` shuffles the images' tiles and
-    adds its weighted loss. `features` are those of the batch's fixed views (`fixed_features`), if they were computed
-    before, and `split` says which these are; then `make_views` takes `positions`, and there is neither mixing nor
-    jigsaw. Rows that are not valid change nothing. -> (state, {"loss"} and each loss by its name, with `jigsaw` also
-    "jigsaw": scalars). Raises ValueError where losses and weights have other names.
+    key: the run's key (the step is folded in here); `make_views(key, images) -> [v b s s 3]`. `losses` are functions of
+    `Outputs` by name, `gnl_losses()` by default; each has its weight in `loss_weights`. `mixing` mixes the teacher's
+    features within the batch, `jigsaw` shuffles the images' tiles and adds its weighted loss. `features` are those of
+    the batch's fixed views (`fixed_features`), if they were computed before, and `split` says which these are; then
+    `make_views` takes `positions`, and there is neither mixing nor jigsaw. Rows that are not valid change nothing. ->
+    (state, {"loss"} and each loss by its name, with `jigsaw` also "jigsaw": scalars). Raises ValueError where losses
+    and weights have other names.
     """
 
-    def stream(number: int) -> jax.Array:
+    def stream(number: int) -> Array:
         return jax.random.fold_in(jax.random.fold_in(key, number), state.step)
 
     losses = gnl_losses() if losses is None else losses

@@ -1,11 +1,14 @@
 """Scoring with a teacher and its student, with or without feature matching (Eq. 4 to 8)."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float, Float32, Int, Real, UInt8
 
+from gnl_jax.array_types import Array, Scalar
 from gnl_jax.methods.base import Prediction
 from gnl_jax.methods.reverse_distillation import Model
 from gnl_jax.nn.resnet import Match
@@ -35,8 +38,8 @@ class Scoring(NamedTuple):
     seed: int = 0
 
 
-def anchor_images(n: int, *, anchor: str, k: int, seed: int) -> np.ndarray:
-    """Indices of the training images whose features become references: int [m].
+def anchor_images(n: int, *, anchor: str, k: int, seed: int) -> Int[np.ndarray, "m"]:
+    """Indices of the training images whose features become references.
 
     "first": the first image (Published code: the first file); "random": k drawn once from the seed (Paper: a fresh one
     per test image); "barycentre": all of them, to be averaged.
@@ -51,9 +54,9 @@ def anchor_images(n: int, *, anchor: str, k: int, seed: int) -> np.ndarray:
 
 
 def make_references(
-    teacher: PyTree, images: np.ndarray, *, model: Model, preprocess, anchor: str, k: int = 1, seed: int = 0
-) -> tuple[jax.Array, jax.Array]:
-    """Sorted teacher features of the anchors at stages 1 and 2: float32 [k h1*w1 c1], [k h2*w2 c2].
+    teacher: PyTree, images, *, model: Model, preprocess, anchor: str, k: int = 1, seed: int = 0
+) -> tuple[Float32[Array, "k n1 c1"], Float32[Array, "k n2 c2"]]:
+    """Sorted teacher features of the anchors at stages 1 and 2; n is h w there.
 
     images: the training images, uint8 [n s s 3]. "barycentre" gives k = 1: the mean of the sorted features, which is
     the one-dimensional Wasserstein barycentre of the images' feature distributions. The anchors' own path through the
@@ -77,25 +80,27 @@ def make_references(
     return tuple(jnp.asarray(t / len(chosen), jnp.float32) for t in totals)
 
 
-def match_hook(references: tuple[jax.Array, jax.Array], *, matching: str, alpha: jax.Array) -> Match:
-    """The teacher's hook that matches stages 1 and 2 to one anchor's sorted features [h1*w1 c1], [h2*w2 c2]."""
+def match_hook(references: Sequence[Float[Array, "_ _"]], *, matching: str, alpha: Scalar) -> Match:
+    """The teacher's hook that matches stages 1 and 2 to one anchor's sorted features."""
     if matching not in MATCHINGS:
         raise ValueError(f"eval.matching: got {matching!r}, expected one of none, {', '.join(MATCHINGS)}")
 
     @jax.named_scope("matching")
-    def match(stage: int, features: jax.Array) -> jax.Array:
+    def match(stage: int, features: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         return MATCHINGS[matching](features, references[stage - 1], alpha=alpha).astype(features.dtype)
 
     return match
 
 
-def hold_region(images: jax.Array, region: jax.Array) -> jax.Array:
-    """Images uint8 [b s s 3] with `OUTSIDE` wherever region bool [s s] is False: what was there cannot matter."""
+def hold_region(images: UInt8[Array, "b h w 3"], region: Bool[Array, "h w"]) -> UInt8[Array, "b h w 3"]:
+    """Images with `OUTSIDE` wherever the region is False: what was there cannot matter."""
     return jnp.where(region[None, ..., None], images, jnp.uint8(OUTSIDE))
 
 
-def score_batch(variables: PyTree, images: jax.Array, *, model: Model, preprocess, matching: str) -> Prediction:
-    """Anomaly score and map of images uint8 [b s s 3] -> score [b], map [b s s], and drift [b] or None.
+def score_batch(
+    variables: PyTree, images: Real[Array, "b s s 3"], *, model: Model, preprocess, matching: str
+) -> Prediction:
+    """Anomaly score and map of images, and drift or None.
 
     variables: {"teacher", "student"}; for a matching other than "none" {"references", "alpha"}; optionally "region",
     bool [s s], outside which nothing counts, and "drift" (`methods/drift.py`), with which drift is measured on the

@@ -9,7 +9,9 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
+from jaxtyping import Bool, Float, Int32, Key
 
+from gnl_jax.array_types import Array
 from gnl_jax.methods.losses import masked_mean
 from gnl_jax.nn.batch_norm import fold_statistics
 from gnl_jax.nn.gan import LATENT, Networks
@@ -34,8 +36,8 @@ class Learner(NamedTuple):
 class GanState(NamedTuple):
     """Everything adversarial training changes, and the length of an epoch: arrays only."""
 
-    step: jax.Array  # int32 []
-    steps_per_epoch: jax.Array  # int32 []
+    step: Int32[Array, ""]
+    steps_per_epoch: Int32[Array, ""]
     generator: Learner
     critic: Learner
 
@@ -43,21 +45,21 @@ class GanState(NamedTuple):
 class Noise(NamedTuple):
     """The random numbers of a step on b images; those of row i follow from its position alone."""
 
-    latent: jax.Array  # standard normal [b 100]
-    mixing: jax.Array  # uniform [b 1 1 c]
-    dropout: jax.Array  # uniform [4 b d]: of the critic's passes over real, fake, mixed and again fake images
+    latent: Float[Array, "b 100"]  # standard normal
+    mixing: Float[Array, "b 1 1 c"]  # uniform
+    dropout: Float[Array, "4 b d"]  # uniform: of the critic's passes over real, fake, mixed and again fake images
 
 
-def init_learner(key: jax.Array, module: nn.Module, example: jax.Array, tx: optax.GradientTransformation) -> Learner:
+def init_learner(key: Array, module: nn.Module, example: Array, tx: optax.GradientTransformation) -> Learner:
     """A fresh network that takes arrays like `example`, and its optimiser's state."""
     variables = module.init(key, example)
     return Learner(variables["params"], variables.get("batch_stats", {}), tx.init(variables["params"]))
 
 
-def init_gan(key: jax.Array, *, networks: Networks, tx: optax.GradientTransformation, steps_per_epoch: int) -> GanState:
+def init_gan(key: Array, *, networks: Networks, tx: optax.GradientTransformation, steps_per_epoch: int) -> GanState:
     """Fresh generator and critic; `steps_per_epoch` batches pass before the count of batches begins anew."""
 
-    def init(key: jax.Array) -> GanState:
+    def init(key: Array) -> GanState:
         latent = jnp.zeros((1, LATENT))
         images = jnp.zeros((1, networks.size, networks.size, networks.channels))
         generator = init_learner(jax.random.fold_in(key, 0), networks.generator, latent, tx)
@@ -67,7 +69,7 @@ def init_gan(key: jax.Array, *, networks: Networks, tx: optax.GradientTransforma
     return jax.jit(init)(key)
 
 
-def training_pass(module: nn.Module, params: PyTree, batch_stats: PyTree, *inputs: jax.Array) -> tuple[Any, PyTree]:
+def training_pass(module: nn.Module, params: PyTree, batch_stats: PyTree, *inputs: Array) -> tuple[Any, PyTree]:
     """`module` in training mode -> (its result, the statistics of this batch for each BatchNorm)."""
     result, updates = module.apply({"params": params, "batch_stats": batch_stats}, *inputs, mutable=["statistics"])
     return result, updates.get("statistics", {})
@@ -81,16 +83,16 @@ def update(learner: Learner, gradients: PyTree, statistics: PyTree, *, tx: optax
 
 
 def gradient_penalty(
-    critic: Callable[[jax.Array], tuple[jax.Array, PyTree]], x: jax.Array, valid: jax.Array
-) -> tuple[jax.Array, PyTree]:
-    """(||gradient of the critic at x|| - 1)^2 of each image, [b], and the critic's second result.
+    critic: Callable[[Array], tuple[Array, PyTree]], x: Float[Array, "b s s c"], valid: Bool[Array, "b"]
+) -> tuple[Float[Array, "b"], PyTree]:
+    """(||gradient of the critic at x|| - 1)^2 of each image, and the critic's second result.
 
-    critic: x [b s s c] -> (validity [b], anything). The gradient is that of the sum over the valid rows: through batch
+    critic: x -> (validity [b], anything). The gradient is that of the sum over the valid rows: through batch
     statistics an image's gradient holds its influence on the others, as in the published code. The norm's own gradient
     is zero where it is zero, as torch's.
     """
 
-    def total(x: jax.Array) -> tuple[jax.Array, PyTree]:
+    def total(x: Array) -> tuple[Array, PyTree]:
         validity, rest = critic(x)
         return jnp.sum(jnp.where(valid, validity, 0)), rest
 
@@ -103,21 +105,21 @@ def gradient_penalty(
 def critic_loss(
     params: PyTree,
     batch_stats: PyTree,
-    real: jax.Array,
-    fake: jax.Array,
+    real: Float[Array, "b s s c"],
+    fake: Float[Array, "b s s c"],
     noise: Noise,
-    valid: jax.Array,
+    valid: Bool[Array, "b"],
     *,
     critic: nn.Module,
     weight: float,
-) -> tuple[jax.Array, tuple[dict[str, jax.Array], PyTree]]:
+) -> tuple[Array, tuple[dict[str, Array], PyTree]]:
     """-mean D(real) + mean D(fake) + weight * mean penalty, at a point between each real and fake image.
 
-    real, fake [b s s c], valid bool [b] -> (loss, (the loss and its parts, statistics [3 c] of the passes over real,
-    fake and mixed images, in the published order)). Published code: the point is drawn per image and per channel.
+    Returns (loss, (the loss and its parts, statistics [3 c] of the passes over real, fake and mixed images, in the
+    published order)). Published code: the point is drawn per image and per channel.
     """
 
-    def score(x: jax.Array, dropout: jax.Array) -> tuple[jax.Array, PyTree]:
+    def score(x: Array, dropout: Array) -> tuple[Array, PyTree]:
         (validity, _), statistics = training_pass(critic, params, batch_stats, x, valid, dropout)
         return validity, statistics
 
@@ -140,13 +142,13 @@ def generator_turn(
     critic: Learner,
     *,
     noise: Noise,
-    valid: jax.Array,
+    valid: Bool[Array, "b"],
     networks: Networks,
     tx: optax.GradientTransformation,
 ) -> tuple[Learner, Learner]:
     """The generator's step on -mean D(G(z)); the critic's statistics have seen one batch more after it."""
 
-    def objective(params: PyTree) -> tuple[jax.Array, tuple[PyTree, PyTree]]:
+    def objective(params: PyTree) -> tuple[Array, tuple[PyTree, PyTree]]:
         fake, moved = training_pass(networks.generator, params, generator.batch_stats, noise.latent, valid)
         inputs = (fake, valid, noise.dropout[3])
         (validity, _), seen = training_pass(networks.critic, critic.params, critic.batch_stats, *inputs)
@@ -157,20 +159,20 @@ def generator_turn(
 
 
 def gan_step(
-    key: jax.Array,
+    key: Key[Array, ""],
     state: GanState,
-    real: jax.Array,
-    valid: jax.Array,
+    real: Float[Array, "b s s c"],
+    valid: Bool[Array, "b"],
     *,
     networks: Networks,
     tx: optax.GradientTransformation,
     weight: float,
     critic_steps: int,
-) -> tuple[GanState, dict[str, jax.Array]]:
+) -> tuple[GanState, dict[str, Float[Array, ""]]]:
     """The critic's step on a batch, then, on every `critic_steps`-th batch of an epoch from its first, the generator's.
 
-    key: the run's key (the step is folded in here); real [b s s c] in [-1, 1], valid bool [b]; `weight` of the penalty.
-    -> (state, {"loss", "real", "fake", "penalty"}, scalars). Rows that are not valid change nothing. Both networks are
+    key: the run's key (the step is folded in here); real in [-1, 1]; `weight` of the penalty.
+    -> (state, {"loss", "real", "fake", "penalty"}). Rows that are not valid change nothing. Both networks are
     in training mode throughout: the generator's statistics move with every pass, so twice on its own turn, and the
     critic's with each of its three or four. The turn takes the same z and the stepped critic.
     """
@@ -190,10 +192,10 @@ def gan_step(
     return GanState(state.step + 1, state.steps_per_epoch, generator, critic), metrics
 
 
-def draw_noise(key: jax.Array, rows: int, *, networks: Networks) -> Noise:
+def draw_noise(key: Key[Array, ""], rows: int, *, networks: Networks) -> Noise:
     """The random numbers of a step for so many rows."""
 
-    def draw(row: jax.Array) -> Noise:
+    def draw(row: Array) -> Noise:
         latent, mixing, dropout = jax.random.split(jax.random.fold_in(key, row), 3)
         return Noise(
             jax.random.normal(latent, (LATENT,)),
@@ -204,7 +206,7 @@ def draw_noise(key: jax.Array, rows: int, *, networks: Networks) -> Noise:
     return jax.vmap(draw, out_axes=Noise(0, 0, 1))(jnp.arange(rows))
 
 
-def _on_turn(turn: jax.Array, take: Callable, learners: tuple[Learner, Learner], *, networks: Networks):
+def _on_turn(turn: Array, take: Callable, learners: tuple[Learner, Learner], *, networks: Networks):
     """`take(*learners)` if it is their turn, else the learners as they are.
 
     A condition spares the other batches the work. Not so for convolutions on a CPU, which leave XLA's fast path inside

@@ -312,7 +312,7 @@ def changed_config(**fields):
     )
 
 
-OWN = Method("mine", {}, (), finish=None, score_batch=None)
+OWN = Method("mine", {}, (), finish=lambda *_: {}, score_batch=lambda *_: None)
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ MODEL = Model(TEACHER, TinyStudent())
 GOOD, TEST = pictures(6), pictures(3, seed=1)
 PARTS = ["a", "a", "b", "c", "d", "e"]
 STUDENT = jax.jit(MODEL.student.init)(jax.random.key(2), TEACHER.apply(VARIABLES, preprocess(GOOD)))
-LEARNED = Method("student", VARIABLES, (), lambda frozen, state, images: {"student": STUDENT}, None)
+LEARNED = Method("student", VARIABLES, (), lambda frozen, state, images: {"student": STUDENT}, lambda *_: None)
 OPTIONS = BankOptions(rows=50, matched=(1, 2, 3))
 
 
