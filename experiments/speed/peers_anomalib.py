@@ -29,7 +29,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 def normalised(images: np.ndarray) -> Tensor:
     """uint8 [n s s 3] -> float32 [n 3 s s], normalised with ImageNet's mean and standard deviation."""
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
-    return (torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255 - mean) / std
+    return (torch.from_numpy(images).permute(0, 3, 1, 2).float().contiguous() / 255 - mean) / std
 
 
 def load_teacher(extractor: nn.Module, path: str) -> None:
