@@ -85,8 +85,8 @@ def planned(
     saved = workdir if workdir is not None and (Path(workdir) / "config.json").exists() else None
     with jax.default_matmul_precision(matmul_precision(config)):
         if chosen.phases:
-            asked, say_later = options.batch_size, notes.append
-            need = _training(config, images, saved=saved, requested=asked, available=available, say=say_later)
+            requested, note = options.batch_size, notes.append
+            need = _training(config, images, saved=saved, requested=requested, available=available, say=note)
         else:
             need = fit_need(config, chosen, images)
         if need.all > available and (saved is None or not chosen.phases):

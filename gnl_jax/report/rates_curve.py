@@ -27,10 +27,9 @@ class Supported(NamedTuple):
 def supported(parts: int, options: FitOptions) -> Supported | None:
     """What `fit` would choose with so many parts and the same options; None where it would refuse."""
     rates = options.rates
+    asked = [rate for rate in rates if rate is not None]
     try:
-        needed = max(
-            (parts_needed(rate, confidence=options.confidence) for rate in rates if rate is not None), default=0
-        )
+        needed = max((parts_needed(rate, confidence=options.confidence) for rate in asked), default=0)
         count = calibration_parts(parts, wanted=options.calibration, needed=needed, confidence=options.confidence)
         rules, _ = make_rules(count, ng=rates.ng, review=rates.review, confidence=options.confidence)
     except RateError:

@@ -189,10 +189,9 @@ def _defects(detector: Detector, shown: Shown) -> list[dict[str, Any]]:
 def _histogram(detector: Detector, shown: Shown) -> dict[str, Any]:
     """Scores in equal bins from zero to the 99th percentile; what lies beyond is in the last one."""
     scores, record = shown.prediction.score, detector.require_record()
-    highest = [threshold for threshold in record.thresholds if threshold is not None][
-        :1
-    ]  # that of NG where there is one
-    reach = max(*(1.25 * threshold for threshold in highest), float(np.quantile(scores, 0.99)))
+    rejected, reviewed = record.thresholds
+    threshold = reviewed if rejected is None else rejected
+    reach = max(1.25 * (threshold or 0.0), float(np.quantile(scores, 0.99)))
     edges = np.linspace(0, reach, BINS + 1)
     held = np.clip(scores.astype(np.float64), 0, reach)
     of = {
