@@ -1,4 +1,30 @@
-"""How many images make a batch and how many batches an epoch: what data feeds and what methods count on."""
+"""What data feeds and what methods count on: a source of images, how many make a batch, how many batches an epoch."""
+
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+
+@runtime_checkable
+class ImageSource(Protocol):
+    """Random access: `len(source)`, and `source[indices] -> uint8 [b s s 3]` for an integer array."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, indices: np.ndarray, /) -> np.ndarray: ...
+
+
+@runtime_checkable
+class ShapedSource(ImageSource, Protocol):
+    """A source that says the shape (n, s, s, 3) and the dtype of its images before it reads any."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n, s, s, 3)."""
+
+    @property
+    def dtype(self) -> np.dtype:
+        """uint8."""
 
 
 def steps_per_epoch(n: int, *, batch_size: int, min_valid: int) -> int:

@@ -51,13 +51,13 @@ def run(args: argparse.Namespace) -> int:
     old = open_detector(args.detector)
     dataset, groups = old.detector.require_record().config.dataset, group_by(args.group_by, old.detector)
     calibration, grid = None, old.detector.grid
-    reading = {"group_by": groups, "native": grid and grid.native}
+    native = grid.native if grid else None
     if args.calibration_images:
-        calibration = good_images(args.calibration_images, dataset, **reading)
+        calibration = good_images(args.calibration_images, dataset, group_by=groups, native=native)
     good = (
-        read_files(marks.good, dataset, below=marks.below, **reading)
+        read_files(marks.good, dataset, below=marks.below, group_by=groups, native=native)
         if marks
-        else read_good(args.good, dataset, **reading)
+        else read_good(args.good, dataset, group_by=groups, native=native)
     )
     new = add_images(
         old.detector,

@@ -113,8 +113,15 @@ def _onnx(
     _require_onnx()
     from gnl_jax.deploy.onnx.export import export_onnx
 
-    options = {"images": images, "names": names, "input_size": size, "target": args.target or "onnxruntime"}
-    exported = export_onnx(opened.detector, args.out, parent=opened.sha256, **options)
+    exported = export_onnx(
+        opened.detector,
+        args.out,
+        images=images,
+        names=names,
+        input_size=size,
+        target=args.target or "onnxruntime",
+        parent=opened.sha256,
+    )
     errors = ", ".join(f"{kind} {error:.1g}" for kind, error in exported.errors.items())
     model, manifest, runtime = exported.paths
     print(f"equal on {exported.images} images, each in batches of 1, 2 and 8; largest relative errors: {errors}")

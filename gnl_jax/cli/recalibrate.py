@@ -114,12 +114,12 @@ def read_images(
     """The good images, each picture once: those of the folder by name, marked ones in the order of their batch."""
     from gnl_jax.detection.parts import good_images, read_files, without_copies
 
-    dataset, reading = record.config.dataset, {"group_by": groups, "native": record.grid and record.grid.native}
+    dataset, native = record.config.dataset, record.grid.native if record.grid else None
     if marks:
         paths = [p for p in marks.good if p not in skipped]
-        return without_copies(read_files(paths, dataset, below=marks.below, **reading))
+        return without_copies(read_files(paths, dataset, below=marks.below, group_by=groups, native=native))
     inside = [path for path in skipped if path.startswith(os.path.join(args.good, ""))]
-    return good_images(args.good, dataset, exclude=sorted(inside), **reading)
+    return good_images(args.good, dataset, exclude=sorted(inside), group_by=groups, native=native)
 
 
 def defects(
@@ -142,7 +142,7 @@ def old_limits(detector: "Detector") -> "Limits":
     """What is acceptable of the old detector: the defaults around its target."""
     from gnl_jax.detection.limits import make_limits
 
-    return make_limits(detector.require_record().rules.review.rate)
+    return make_limits(detector.require_record().require_rules().review.rate)
 
 
 def report(found: "Compared", args: argparse.Namespace) -> list[str]:

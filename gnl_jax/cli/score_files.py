@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import io
 import os
 import sys
 from collections import Counter
@@ -32,7 +33,7 @@ def run_files(args: argparse.Namespace, files: Sequence[Listed], detector: "Dete
     if args.html:
         from gnl_jax.report.triage import Triage
 
-    results, said, taken = [], Counter(), set()
+    results, said, taken = [], Counter[str](), set[str]()
     with contextlib.ExitStack() as stack:
         page = stack.enter_context(Triage(args.html, detector)) if args.html else None
         keep = bool(args.overlays or page)
@@ -79,7 +80,8 @@ def verdict_lines(verdict: "Verdict") -> list[str]:
 def output(path: str | None) -> Iterator[IO[str]]:
     """The file, or standard output; what is not UTF-8 in a name is written as an escape."""
     if path is None:
-        sys.stdout.reconfigure(errors="backslashreplace")
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")
         yield sys.stdout
         return
     with open(path, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:

@@ -51,7 +51,7 @@ def read_names(stream: IO[bytes]) -> Iterator[list[str]]:
 
 def score_names(detector: "Detector", lists: Iterable[list[str]], write: Show, *, keep: bool) -> Counter:
     """Writes one result for each name as soon as it is there; the number of each decision."""
-    said = Counter()
+    said = Counter[str]()
     for names in lists:
         for result in detector.inspect(names, keep=keep):
             write(result)
@@ -80,7 +80,7 @@ def watch(
     """
     from gnl_jax.detection.inspection import ERROR
 
-    said, last, there = Counter(), time.monotonic(), True
+    said, last, there = Counter[str](), time.monotonic(), True
     while True:
         try:
             paths, there = arrivals.poll(), True

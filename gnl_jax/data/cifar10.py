@@ -45,8 +45,9 @@ def cifar10_task(
     normals = normal_labels(normal, CLASSES, dataset="cifar10")
     records, test_records = (open_split(root, split, dataset=VERSION) for split in ("train", "test"))
     train, kept = normal_images(records, normals, size, what="CIFAR-10 train", seed=seed, limit=limit_train)
-    mine = {"normals": normals, "size": size, "seed": seed, "limit": limit_test}
-    test = functools.partial(labelled_images, test_records, what="CIFAR-10 test", **mine)
+    test = functools.partial(
+        labelled_images, test_records, normals, size, what="CIFAR-10 test", seed=seed, limit=limit_test
+    )
 
     def corrupted(image: np.ndarray, index: int, *, shift: str) -> np.ndarray:
         return corrupt(corruption_rng(seed, record_name("test", index)), image, shift, severity)

@@ -3,11 +3,11 @@
 import io
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.JpegImagePlugin import JpegImageFile
@@ -17,7 +17,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 # First bytes to decoder. `Image.open` would find the same one, but it warns from 89 megapixels on, and it
 # takes a phone's JPEG with a preview inside for several images.
-_DECODERS = {
+_DECODERS: dict[bytes, Callable[[io.BytesIO], ImageFile.ImageFile]] = {
     b"\x89PNG\r\n\x1a\n": PngImageFile,
     b"\xff\xd8\xff": JpegImageFile,
     b"BM": BmpImageFile,
@@ -70,7 +70,7 @@ class Samples(NamedTuple):
 
     colour: np.ndarray
     opacity: np.ndarray | None
-    white: int | None
+    white: float | None
 
 
 def decode(data: bytes, *, max_megapixels: float = 100) -> Samples:
@@ -106,7 +106,7 @@ def decode(data: bytes, *, max_megapixels: float = 100) -> Samples:
         raise ImageError(f"broken or unsupported image: {str(error) or type(error).__name__}") from error
 
 
-def _open(data: bytes) -> Image.Image:
+def _open(data: bytes) -> ImageFile.ImageFile:
     if not data:
         raise ImageError("the file is empty")
     for start, decoder in _DECODERS.items():
@@ -115,7 +115,7 @@ def _open(data: bytes) -> Image.Image:
     raise ImageError(f"not a PNG, JPEG, BMP, TIFF, WebP or GIF image: it starts with {data[:8]!r}")
 
 
-def _samples(image: Image.Image, data: bytes) -> Samples:
+def _samples(image: ImageFile.ImageFile, data: bytes) -> Samples:
     """The samples of an image that `_open(data)` gave."""
     if isinstance(image, TiffImageFile):
         _check_tiff(image)
@@ -137,18 +137,18 @@ def _samples(image: Image.Image, data: bytes) -> Samples:
     return _eight_bit(image)
 
 
-def _layout(image: Image.Image) -> str:
+def _layout(image: ImageFile.ImageFile) -> str:
     """Pillow's name for the way samples are stored, such as "RGB;16B"; empty where it has none."""
     names = {args[0] if isinstance(args, tuple) and args else args for _, _, _, args in image.tile}
     name = names.pop() if len(names) == 1 else ""
     return name if isinstance(name, str) else ""
 
 
-def _load(image: Image.Image, layout: str | None = None) -> np.ndarray:
+def _load(image: ImageFile.ImageFile, layout: str | None = None) -> np.ndarray:
     """The turned image as an array; with `layout`, its samples are read as if stored that way."""
     if layout is not None:
         image.tile = [
-            tile._replace(args=layout if isinstance(tile.args, str) else (layout, *tile.args[1:]))
+            tile._replace(args=layout if isinstance(tile.args, str) else (layout, *(tile.args or ())[1:]))
             for tile in image.tile
         ]
     ImageOps.exif_transpose(image, in_place=True)
@@ -165,7 +165,7 @@ def _colour_key(values: np.ndarray, image: Image.Image) -> np.ndarray | None:
     return None if key is None else np.where(np.all(values == key, axis=2), 0, 65535).astype(np.uint16)
 
 
-def _load_wide(image: Image.Image) -> np.ndarray:
+def _load_wide(image: ImageFile.ImageFile) -> np.ndarray:
     values = _load(image)
     if not np.isfinite(values).all():
         raise ImageError("NaN or infinite values")

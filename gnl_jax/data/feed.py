@@ -12,11 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from absl import logging
 
-from gnl_jax.batches import steps_per_epoch
-from gnl_jax.data.protocol import ImageSource
+from gnl_jax.batches import ImageSource, steps_per_epoch
 from gnl_jax.data.reading import usable_cores
 
-Batches = Iterator[tuple[np.ndarray, jax.Array, np.ndarray]]
+Batches = Iterator[tuple[np.ndarray, np.ndarray | jax.Array, np.ndarray]]
 
 
 class Schedule(NamedTuple):

@@ -18,6 +18,7 @@ from gnl_jax.data.pixels import Alpha, range_warning
 from gnl_jax.data.prepared import opened, prepared_category, prepared_pacs
 from gnl_jax.data.protocol import LabelledImages, Task, check_shifts, limited
 from gnl_jax.data.reading import Loaded, Transform, load_images
+from gnl_jax.data.sources import in_memory
 from gnl_jax.data.visa import visa_layout
 from gnl_jax.images.corruptions import FAMILIES, SEVERITIES, corrupt, corruption_rng, parse_shift
 from gnl_jax.images.resize import Geometry
@@ -170,14 +171,16 @@ def load_test(files: ImageFiles, options: FolderOptions, *, shift: str = "", wha
     transform = corruption(shift, severity=options.severity, seed=options.seed) if shift else None
     files = _subset(files, options.limit_test, seed=options.seed)
     before, after = (transform, None) if options.corrupt_at == "native" else (None, transform)
-    images, kept, _ = _load(files, options, transform=before, what=what)
+    loaded, kept, _ = _load(files, options, transform=before, what=what)
+    images = in_memory(loaded)
     names = tuple(files.names[i] for i in kept)
     if after:
         images = np.stack([after.apply(image, name) for image, name in zip(images, names)])
     defective = np.array([files.defects[i] != "" for i in kept], np.bool_)
     if files.masks is None:
         return LabelledImages(images, defective, None, names)
-    change = {"change": lambda mask, index: before.move(mask, names[index])} if before and before.move else {}
+    move = before and before.move
+    change = {"change": lambda mask, index: move(mask, names[index])} if move else {}
     masks, known = load_masks(
         [files.masks[i] for i in kept],
         options.size,
@@ -221,7 +224,8 @@ def _load(files: ImageFiles, options: FolderOptions, *, what: str, **others) -> 
 
 def _subset(files: ImageFiles, limit: int, *, seed: int) -> ImageFiles:
     kept = limited(np.array([defect != "" for defect in files.defects], np.bool_), limit, seed=seed)
-    return ImageFiles(*(None if field is None else tuple(field[i] for i in kept) for field in files))
+    paths, names, defects = (tuple(field[i] for i in kept) for field in files[:3])
+    return ImageFiles(paths, names, defects, None if files.masks is None else tuple(files.masks[i] for i in kept))
 
 
 def _named_folders(options: FolderOptions) -> dict[str, str]:

@@ -50,7 +50,7 @@ def load_masks(
     paths: Sequence[Sequence[str | os.PathLike]],
     size: int | Geometry,
     *,
-    defective: Sequence[bool] | None = None,
+    defective: Sequence[bool] | np.ndarray | None = None,
     change: Callable[[np.ndarray, int], np.ndarray] = lambda mask, index: mask,
     skip_unreadable: bool = False,
     what: str = "masks",

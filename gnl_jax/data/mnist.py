@@ -50,10 +50,9 @@ def mnist_task(
         check_mnist_m(mnist_m)  # now, not after the training
     records, test = (open_split(root, split, dataset=VERSION) for split in ("train", "test"))
     train, kept = normal_images(records, normals, size, what="MNIST train", seed=seed, limit=limit_train)
-    mine = {"normals": normals, "size": size, "seed": seed, "limit": limit_test}
     loaders = {
-        "id": functools.partial(labelled_images, test, what="MNIST test", **mine),
-        "mnist_m": functools.partial(load_mnist_m, mnist_m, **mine),
+        "id": functools.partial(labelled_images, test, normals, size, what="MNIST test", seed=seed, limit=limit_test),
+        "mnist_m": functools.partial(load_mnist_m, mnist_m, normals=normals, size=size, seed=seed, limit=limit_test),
     }
     return Task(
         dataset="mnist",

@@ -43,12 +43,11 @@ def read_image(
         ValueError: an invalid option.
     """
     check_options(white=white, alpha=alpha, max_megapixels=max_megapixels)
-    content = isinstance(source, bytes)
-    data = source if content else read_file(source)
+    data = source if isinstance(source, bytes) else read_file(source)
     try:
         return to_rgb(decode(data, max_megapixels=max_megapixels), white=white, alpha=alpha)
     except ImageError as error:
-        name = name or ("image" if content else os.fsdecode(source))
+        name = name or ("image" if isinstance(source, bytes) else os.fsdecode(source))
         raise ImageError(f"{name!r}: {error}") from error
 
 
@@ -145,6 +144,7 @@ def _blended(samples: Samples, colour: np.ndarray, alpha: Alpha) -> np.ndarray:
         return colour
     if alpha == "error":
         raise ImageError("has transparent pixels; set `alpha` to 'drop' or to the colour of a background")
+    assert samples.white is not None  # what says how opaque a pixel is says what is opaque
     opacity = to_uint8(samples.opacity, samples.white).astype(np.int32)[..., None]
     background = np.array(alpha, np.int32)
     return ((colour * opacity + background * (255 - opacity) + 127) // 255).astype(np.uint8)

@@ -185,9 +185,9 @@ def _brushed(rng: np.random.Generator, side: int, pose: Pose) -> np.ndarray:
 def _stamp(side: int, pose: Pose) -> np.ndarray:
     """The stamped letters, 0 to 1 with soft edges: float32 [side side]."""
     canvas = Image.new("L", (side, side))
-    at = tuple((c + 1) * side / 2 for c in _STAMP_AT)
-    ImageDraw.Draw(canvas).text(at, _STAMP, 255, ImageFont.load_default(size=round(0.085 * side)), anchor="mm")
-    shift = tuple(round(c * side / 2) for c in (pose.x, pose.y))
+    x, y = ((c + 1) * side / 2 for c in _STAMP_AT)
+    ImageDraw.Draw(canvas).text((x, y), _STAMP, 255, ImageFont.load_default(size=round(0.085 * side)), anchor="mm")
+    shift = round(pose.x * side / 2), round(pose.y * side / 2)
     return np.asarray(canvas.rotate(-pose.turned, Image.Resampling.BILINEAR, translate=shift), np.float32) / 255
 
 

@@ -78,7 +78,7 @@ def photograph_part(
         surface = plate(part, side, pose)
         if kind != "good":
             surface, mask = SURFACE_DEFECTS[kind](damage, surface, pose, strength)
-    whole = mask.reshape(size, OVERSAMPLED, size, OVERSAMPLED).any((1, 3))
+    whole = np.any(mask.reshape(size, OVERSAMPLED, size, OVERSAMPLED), axis=(1, 3))
     taken = []
     for lamp in lamps:
         exposure = lamp.exposure * float(np.exp(camera.normal(0, 0.015)))
@@ -121,7 +121,7 @@ class _Shot(NamedTuple):
 
     folder: str
     name: str
-    index: int
+    number: int
     kind: str
     strength: float
     lamps: tuple[str, ...]
@@ -176,7 +176,7 @@ def write_product(
 
     def write(shot: _Shot) -> int:
         lamps = tuple(LAMPS[name] for name in shot.lamps)
-        taken = photograph_part(shot.index, kind=shot.kind, strength=shot.strength, lamps=lamps, size=size, seed=seed)
+        taken = photograph_part(shot.number, kind=shot.kind, strength=shot.strength, lamps=lamps, size=size, seed=seed)
         for lamp, photo in zip(shot.lamps, taken):
             _save(partial / lamp / shot.folder / f"{shot.name}.png", photo.image)
             if shot.kind != "good":

@@ -2,10 +2,11 @@
 
 import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
+from gnl_jax.batches import ImageSource
 from gnl_jax.data.pixels import pixel_hash
 
 
@@ -39,14 +40,6 @@ class LabelledImages(NamedTuple):
         return maps[self.masked], self.masks[self.masked]
 
 
-class ImageSource(Protocol):
-    """Random access: `len(source)`, and `source[indices] -> uint8 [b s s 3]` for an integer array."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, indices: np.ndarray, /) -> np.ndarray: ...
-
-
 @dataclasses.dataclass(frozen=True)
 class Task:
     """What to learn from, and what to be tested on.
@@ -64,7 +57,7 @@ class Task:
 
     dataset: str
     normal: str
-    train: np.ndarray | ImageSource
+    train: ImageSource
     tests: Mapping[str, Callable[[], LabelledImages]]
     train_names: tuple[str, ...] | None = None
 
@@ -192,7 +185,7 @@ def limited(anomalous: np.ndarray, limit: int, *, seed: int) -> np.ndarray:
     return np.sort(np.concatenate(kept))
 
 
-def leak_check(train: np.ndarray | ImageSource, test: np.ndarray | ImageSource) -> list[tuple[int, int]]:
+def leak_check(train: ImageSource, test: ImageSource) -> list[tuple[int, int]]:
     """Finds test images that were trained on: equal shape and equal pixels, by SHA-256.
 
     Args:
@@ -207,5 +200,5 @@ def leak_check(train: np.ndarray | ImageSource, test: np.ndarray | ImageSource) 
     return [(i, j) for j in range(len(test)) for i in seen.get(_content(test, j), ())]
 
 
-def _content(source: np.ndarray | ImageSource, index: int) -> str:
+def _content(source: ImageSource, index: int) -> str:
     return pixel_hash(source[np.array([index])][0])

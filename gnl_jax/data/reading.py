@@ -75,9 +75,11 @@ class ImageReader:
         if self.cache:
             recipe = (RECIPE, PIL.__version__, self.geometry, decoding, change and change.identity)
             key = _key(repr(recipe), name if change else "", data)
-            if (stored := self.cache.read(key, self.geometry.size)) is not None:
+            if (stored := self.cache.read(key, self.geometry.shape[0])) is not None:
                 return stored, True
-        image = read_image(data, name=os.fsdecode(path), **decoding)
+        image = read_image(
+            data, name=os.fsdecode(path), white=self.white, alpha=self.alpha, max_megapixels=self.max_megapixels
+        )
         image = change.apply(image, name) if change else image
         if not isinstance(self.geometry, Native):
             image = resize(image, self.geometry)
@@ -221,11 +223,11 @@ def usable_cores() -> int:
 
 
 def _collected(
-    paths: Sequence[str], outcomes: Sequence[_Outcome | ImageError], what: str, *, skip_unreadable: bool
+    paths: Sequence[str | os.PathLike], outcomes: Sequence[_Outcome | ImageError], what: str, *, skip_unreadable: bool
 ) -> tuple[np.ndarray, Report]:
     skipped = tuple((os.fsdecode(paths[i]), str(o)) for i, o in enumerate(outcomes) if isinstance(o, ImageError))
     kept = np.array([i for i, o in enumerate(outcomes) if not isinstance(o, ImageError)], np.int64)
-    read = [outcomes[i] for i in kept]
+    read = [o for o in outcomes if not isinstance(o, ImageError)]
     cached = sum(o.cached for o in read)
     report = Report(len(read) - cached, cached, skipped, max((o.peak for o in read), default=0))
     if skipped and not (skip_unreadable and len(kept)):

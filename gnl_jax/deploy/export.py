@@ -105,16 +105,16 @@ def make_program(
     The images are uint8 [b s s 3], or [b *input_size 3], for any b. No path of this machine is in the program.
     """
     leaves, tree = jax.tree.flatten(jax.tree.map(jnp.asarray, detector.variables))
-    outputs = []
+    outputs: list[str] = []
 
     def score(leaves, images):
         squares = images if input_size is None else resize_in_program(images, geometry(detector))
-        prediction = detector.score_batch(tree.unflatten(leaves), squares)
+        prediction = detector.score_batch(jax.tree.unflatten(tree, leaves), squares)
         outputs[:] = [name for name, x in zip(Prediction._fields, prediction) if x is not None]
         return tuple(x for x in prediction if x is not None)
 
     sample = jax.ShapeDtypeStruct((*jax_export.symbolic_shape("b"), *(input_size or (detector.size,) * 2), 3), np.uint8)
-    limit = jax.config.jax_traceback_in_locations_limit
+    limit = jax.config.values["jax_traceback_in_locations_limit"]
     jax.config.update("jax_traceback_in_locations_limit", 0)
     try:
         program = jax_export.export(jax.jit(score), platforms=tuple(platforms))(leaves, sample).serialize()
@@ -173,7 +173,9 @@ class _Pair(NamedTuple):
             self.compare_decisions(ours, theirs, where)
         return differences
 
-    def compare_decisions(self, ours: Prediction, theirs: Prediction, where: np.ndarray | bool) -> None:
+    def compare_decisions(
+        self, ours: Prediction[np.ndarray], theirs: Prediction[np.ndarray] | runtime.Scores, where: np.ndarray | bool
+    ) -> None:
         """ExportError for an image on which they do not agree; only those `where` it is set, bool [n] or for all."""
         expected, says = self.detector.decide(ours), self.exported.decide(*theirs[::2])
         differ = [here[:2] != there for here, there in zip(expected, says, strict=True)] & np.asarray(where)

@@ -13,7 +13,7 @@ import numpy as np
 from gnl_jax.detection.container import ArtifactError, Container, pack, read_container, unpack, write_container
 from gnl_jax.detection.detector import Detector, predict_squares, score_function
 from gnl_jax.detection.forks import check_not_forked
-from gnl_jax.detection.programs import kept_score
+from gnl_jax.detection.programs import Score, kept_score
 from gnl_jax.detection.record import Calibration, Record
 from gnl_jax.detection.trees import flatten, unflatten
 from gnl_jax.methods.base import Method, Prediction
@@ -75,8 +75,8 @@ def load(
         ValueError: a matching that it was not calibrated for.
     """
     container = read_container(path)
-    options = {"matching": matching, "verify": verify, "method": method, "programs": programs}
-    return read_detector(container, name=os.fsdecode(path), **options)
+    name = os.fsdecode(path)
+    return read_detector(container, name=name, matching=matching, verify=verify, method=method, programs=programs)
 
 
 def read_detector(
@@ -125,6 +125,7 @@ def build_detector(
         built = method or build_method(config, matching=record.matching, frozen=shared.get("teacher"))
         return score_function(built, precision=matmul_precision(config))
 
+    score: Score
     if programs is None or method is not None or jax.default_backend() != "cpu":
         score = jax.jit(make())
     else:
@@ -182,7 +183,7 @@ def check_probe(detector: Detector, *, name: str) -> dict[str, float]:
     return differences
 
 
-def _numbers(prediction: Prediction) -> dict[str, np.ndarray]:
+def _numbers(prediction: Prediction[np.ndarray]) -> dict[str, np.ndarray]:
     return {k: v for k, v in (("score", prediction.score), ("drift", prediction.drift)) if v is not None}
 
 

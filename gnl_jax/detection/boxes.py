@@ -30,14 +30,15 @@ def map_axes(geometry: Geometry | Grid, source: tuple[int, int]) -> tuple[Axis, 
     """The two sides of a map of this geometry on an image of a (height, width), or on a smaller copy of it."""
     if isinstance(geometry, Geometry):
         side, cut = geometry.resized, (geometry.resized - geometry.size) / 2
-        return tuple(Axis(0, length, side, cut) for length in source)
+        return Axis(0, source[0], side, cut), Axis(0, source[1], side, cut)
     axes = []
     for first, length, whole, shown, resized in zip(
         geometry.area, geometry.area[2:], geometry.frame, source, geometry.map_shape
     ):
         begin, end = (round(pixel * shown / whole) for pixel in (first, first + length))
         axes.append(Axis(begin, max(1, end - begin), resized, 0))
-    return tuple(axes)
+    vertical, horizontal = axes
+    return vertical, horizontal
 
 
 def defect_boxes(

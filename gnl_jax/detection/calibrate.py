@@ -11,6 +11,7 @@ import jaxlib
 import numpy as np
 from ml_collections import ConfigDict
 
+from gnl_jax.batches import ImageSource
 from gnl_jax.detection.artifact import probe, use_matching
 from gnl_jax.detection.detector import Detector, predict
 from gnl_jax.detection.parts import GoodImages, largest_by_part
@@ -38,7 +39,7 @@ def matching_methods(config: ConfigDict, trained: Method, *, own_method: bool = 
 
 
 def scoring_variables(
-    methods: Mapping[str, Method], state: PyTree, images: np.ndarray, *, precision: str
+    methods: Mapping[str, Method], state: PyTree, images: ImageSource, *, precision: str
 ) -> tuple[PyTree, dict[str, PyTree]]:
     """From a trained state and the images it saw: the variables all matchings share, and those of each matching.
 

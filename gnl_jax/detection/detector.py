@@ -3,19 +3,20 @@
 import html
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Unpack, overload
 
 import jax
 import numpy as np
 
-from gnl_jax.data.protocol import ImageSource
+from gnl_jax.batches import ImageSource, ShapedSource
 from gnl_jax.detection import inspection
 from gnl_jax.detection.forks import check_not_forked, note_use
+from gnl_jax.detection.frames import One, Options, Several
 from gnl_jax.detection.inspection import Inspected
 from gnl_jax.detection.record import Decision, Record, describe_parent, describe_rules
 from gnl_jax.detection.windowed import predict_windows
 from gnl_jax.detection.windows import Grid
-from gnl_jax.methods.base import Method, Prediction
+from gnl_jax.methods.base import Method, Prediction, each_array, joined
 from gnl_jax.overlap import overlapped
 from gnl_jax.text import printable
 
@@ -32,7 +33,7 @@ class Detector:
     """
 
     variables: PyTree
-    score_batch: Callable[[PyTree, jax.Array], Prediction]
+    score_batch: Callable[[PyTree, jax.Array | np.ndarray], Prediction[jax.Array]]
     size: int
     batch_size: int = 32
     record: Record | None = None
@@ -41,14 +42,14 @@ class Detector:
     def __post_init__(self):
         note_use()
 
-    def __call__(self, images: ImageSource) -> Prediction:
+    def __call__(self, images: ShapedSource) -> Prediction[np.ndarray]:
         """Scores, maps and drift of images uint8 [n s s 3]: `predict`."""
         return predict(self, images)
 
     @property
     def grid(self) -> Grid | None:
         """Where its windows are; None for a detector of whole images."""
-        return self.record and self.record.grid
+        return None if self.record is None else self.record.grid
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -81,6 +82,15 @@ class Detector:
         rows = [f"<tr><th>{name}</th><td>{html.escape(line)}</td></tr>" for name, line in zip(names, others)]
         return f"<b>{html.escape(first)}</b><table>{''.join(rows)}</table>"
 
+    @overload
+    def inspect(self, images: Several, **options: Unpack[Options]) -> Iterator[Inspected]: ...
+
+    @overload
+    def inspect(self, images: One, **options: Unpack[Options]) -> Inspected: ...
+
+    @overload
+    def inspect(self, images: Any, **options: Unpack[Options]) -> Inspected | Iterator[Inspected]: ...
+
     def inspect(
         self,
         images: Any,
@@ -103,7 +113,7 @@ class Detector:
             self, images, white=white, channels=channels, keep=keep, maps=maps, ahead=ahead, workers=workers
         )
 
-    def decide(self, prediction: Prediction) -> list[Decision]:
+    def decide(self, prediction: Prediction[np.ndarray]) -> list[Decision]:
         """OK, REVIEW or NG, with the reason and p-values, for what `predict` returned (`Record.decide`)."""
         return self.require_record().decide(prediction)
 
@@ -126,7 +136,7 @@ class Detector:
 def make_detector(
     method: Method,
     state: PyTree,
-    images: np.ndarray,
+    images: ImageSource,
     *,
     size: int,
     batch_size: int = 32,
@@ -148,7 +158,7 @@ def make_detector(
     return Detector(variables, jax.jit(score_function(method, precision=precision)), size, batch_size)
 
 
-def score_function(method: Method, *, precision: str) -> Callable[[PyTree, jax.Array], Prediction]:
+def score_function(method: Method, *, precision: str) -> Callable[[PyTree, jax.Array], Prediction[jax.Array]]:
     """The method's `score_batch` at one precision of products."""
 
     def score_batch(variables, batch):
@@ -158,7 +168,7 @@ def score_function(method: Method, *, precision: str) -> Callable[[PyTree, jax.A
     return score_batch
 
 
-def check_images(images: ImageSource, size: tuple[int, int]) -> None:
+def check_images(images: ShapedSource, size: tuple[int, int]) -> None:
     """ValueError unless images are uint8 [n *size 3], or a source that says it reads such (`data/sources.py`)."""
     shape, dtype = getattr(images, "shape", None), getattr(images, "dtype", None)
     if shape is None or len(shape) != 4 or shape[1:] != (*size, 3) or dtype != np.uint8:
@@ -168,11 +178,11 @@ def check_images(images: ImageSource, size: tuple[int, int]) -> None:
 
 def predict(
     detector: Detector,
-    images: ImageSource,
+    images: ShapedSource,
     *,
     maps: bool = True,
     advance: Callable[[int], None] = lambda n: None,
-) -> Prediction:
+) -> Prediction[np.ndarray]:
     """Scores images uint8 [n s s 3], any n: score float32 [n], map float32 [n s s], as NumPy arrays.
 
     A detector with windows takes whole images uint8 [n h w 3] of its `shape`; `predict_windows` says what it returns.
@@ -188,7 +198,7 @@ def predict(
     if detector.grid is None:
         return predict_squares(detector, images, maps=maps, advance=advance)
 
-    def score(windows: np.ndarray, image: int) -> Prediction:
+    def score(windows: np.ndarray, image: int) -> Prediction[np.ndarray]:
         return predict_squares(detector, windows, maps=maps)
 
     return predict_windows(score, images, detector.grid, maps=maps, advance=advance)
@@ -196,32 +206,34 @@ def predict(
 
 def predict_squares(
     detector: Detector,
-    images: ImageSource,
+    images: ShapedSource,
     *,
     maps: bool = True,
     advance: Callable[[int], None] = lambda n: None,
-) -> Prediction:
+) -> Prediction[np.ndarray]:
     """What the networks say of squares uint8 [n s s 3], as `predict` has it for a detector without windows."""
-    size, parts = detector.batch_size, []
+    size = detector.batch_size
+    parts: list[Prediction[np.ndarray]] = []
 
-    def begin(batch: np.ndarray) -> tuple[Prediction, int]:
+    def begin(batch: np.ndarray) -> tuple[Prediction[jax.Array], int]:
         fill = np.zeros((size - len(batch), *batch.shape[1:]), np.uint8)
         result = detector.score_batch(detector.variables, np.concatenate([batch, fill]))
         return result if maps else result._replace(map=None), len(batch)
 
     batches = (np.asarray(images[np.arange(i, min(i + size, len(images)))]) for i in range(0, len(images), size))
-    for part in overlapped(begin, lambda begun: _rows(*begun), batches):
+    for part in overlapped(begin, lambda begun: first_rows(*begun), batches):
         parts.append(part)
         advance(len(part.score))
     if not parts:
         none = np.zeros((0, detector.size, detector.size), np.float32)
         return Prediction(np.zeros(0, np.float32), none if maps else None)
-    prediction = Prediction(*(None if p[0] is None else np.concatenate(p) for p in zip(*parts, strict=True)))
+    prediction = joined(parts)
     broken = np.flatnonzero(~np.isfinite(prediction.score))
     if broken.size:
         raise ValueError(f"score of image {broken[0]}: got {prediction.score[broken[0]]}, expected a finite number")
     return prediction
 
 
-def _rows(result: Prediction, n: int) -> Prediction:
-    return Prediction(*(None if a is None else np.asarray(a)[:n] for a in result))
+def first_rows(result: Prediction[jax.Array], n: int) -> Prediction[np.ndarray]:
+    """Of a full batch, what was computed of its first n images, as NumPy arrays."""
+    return each_array(result, lambda a: np.asarray(a)[:n])

@@ -144,7 +144,8 @@ def divide(
     Of so few parts that they cannot do both, none calibrates where nothing is trained and no rate is requested.
     """
     check_confidence(options.confidence)
-    check_order(options.ng, options.review)
+    rates = options.rates
+    check_order(rates.ng, rates.review)
     n = len(set(good.parts))
     if not trains and n < LEAST_FIT + LEAST_CALIBRATION and not requests_rate(options):
         of_parts = "" if n == len(good.parts) else f" of {n} parts"
@@ -154,11 +155,11 @@ def divide(
             "without a threshold of yours (gnl-jax score --threshold)"
         )
         return good, good.take([]), Rules(None, None), None
-    asked = [rate for rate in (options.ng, options.review, options.drift) if rate is not None]
+    asked = [rate for rate in rates if rate is not None]
     needed = max((parts_needed(rate, confidence=options.confidence) for rate in asked), default=0)
     count = calibration_parts(n, wanted=options.calibration, needed=needed, confidence=options.confidence)
-    rules, notes = make_rules(count, ng=options.ng, review=options.review, confidence=options.confidence)
-    drift_rule, drift_note = make_drift_rule(count, rate=options.drift, confidence=options.confidence)
+    rules, notes = make_rules(count, ng=rates.ng, review=rates.review, confidence=options.confidence)
+    drift_rule, drift_note = make_drift_rule(count, rate=rates.drift, confidence=options.confidence)
     fitting, calibrating = map(good.take, split_parts(good.parts, count, seed=seed))
     parts = "" if n == len(good.parts) else f" of {n} parts"
     counts = f"{len(fitting.names)} to learn from, {len(calibrating.names)} to calibrate"

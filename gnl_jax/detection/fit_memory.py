@@ -81,14 +81,15 @@ def planned(
     chosen = without_weights(config) if method is None else method
     if options.student or (chosen.phases and method is not None):
         return config
-    notes, resumed = [], workdir is not None and (Path(workdir) / "config.json").exists()
+    notes: list[str] = []
+    saved = workdir if workdir is not None and (Path(workdir) / "config.json").exists() else None
     with jax.default_matmul_precision(matmul_precision(config)):
         if chosen.phases:
-            begun = {"saved": workdir if resumed else None, "requested": options.batch_size}
-            need = _training(config, images, **begun, available=available, say=notes.append)
+            requested, note = options.batch_size, notes.append
+            need = _training(config, images, saved=saved, requested=requested, available=available, say=note)
         else:
             need = fit_need(config, chosen, images)
-        if need.all > available and not (resumed and chosen.phases):
+        if need.all > available and (saved is None or not chosen.phases):
             raise ValueError(_refusal(config, chosen, need, images, own=method, available=available, options=options))
     limit = f"{available / GB:.1f} GB may be taken" if math.isfinite(available) else "what is free is not known"
     takes = "less than" if need.at_most else "about"
@@ -186,7 +187,7 @@ def fit_need(config: ConfigDict, method: Method, images: int) -> Need:
 
 
 def _phase_need(config: ConfigDict, method: Method, phase: Phase, images: int) -> Need:
-    size, features, kept = config.dataset.size, None, 0
+    size, features, kept = config.dataset.size, None, 0.0
     if phase.precompute is not None and config.train.feature_budget_mb:
         batch = jax.ShapeDtypeStruct((phase.batch_size, size, size, 3), jnp.uint8)
         shapes = jax.eval_shape(phase.precompute, method.frozen, batch)

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 from ml_collections import ConfigDict
 
+from gnl_jax.batches import ShapedSource
 from gnl_jax.config_io import load_config
 from gnl_jax.data.feed import even_batch
 from gnl_jax.data.protocol import Task
@@ -27,7 +27,7 @@ IMAGE_PASSES = 3200  # by default: 20 epochs, the paper's, of 160 images; half a
 
 def trained_student(
     config: ConfigDict,
-    images: np.ndarray,
+    images: ShapedSource,
     names: Sequence[str],
     *,
     options: FitOptions,
@@ -92,7 +92,7 @@ def _folder(workdir: str | os.PathLike | None) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _schedule(config: ConfigDict, options: FitOptions, images: np.ndarray, folder: Path, say) -> ConfigDict:
+def _schedule(config: ConfigDict, options: FitOptions, images: ShapedSource, folder: Path, say) -> ConfigDict:
     """The configuration with its number of epochs; a continued run's stands. Epochs that are requested are whole."""
     if (folder / "config.json").exists():
         saved = load_config(folder).train
@@ -109,9 +109,9 @@ def _schedule(config: ConfigDict, options: FitOptions, images: np.ndarray, folde
             if not most:
                 say(f"one epoch takes longer than the time budget of {options.time_budget:g} minutes, and is trained")
             config.train.epochs = min(config.train.epochs, max(most, 1))
-    most = f", at most {config.train.max_steps} steps" if config.train.max_steps else ""
+    limit = f", at most {config.train.max_steps} steps" if config.train.max_steps else ""
     say(
         f"training: {config.train.epochs} epochs of {len(images)} images, {config.teacher.arch} at "
-        f"{config.dataset.size}x{config.dataset.size}, batches of {config.train.batch_size}{most}"
+        f"{config.dataset.size}x{config.dataset.size}, batches of {config.train.batch_size}{limit}"
     )
     return config

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -13,6 +13,22 @@ from gnl_jax.data.pixels import Alpha, read_file, read_image, to_rgb
 CHANNELS = ("rgb", "bgr")
 _CONTENT = (bytes, bytearray, memoryview)
 _EXPECTED = "expected a path, the bytes of a file, a PIL image, or an array [h w], [h w 3] or [h w 4]"
+
+
+# An array is one image or several, by its shape.
+One = str | os.PathLike | bytes | Image.Image
+Several = list[Any] | tuple[Any, ...] | Iterator[Any]
+
+
+class Options(TypedDict, total=False):
+    """The options of `inspection.inspect`."""
+
+    white: float | None
+    channels: str
+    keep: bool
+    maps: bool
+    ahead: int | None
+    workers: int | None
 
 
 class Reading(NamedTuple):

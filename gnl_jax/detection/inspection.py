@@ -4,14 +4,14 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, Unpack, overload
 
 import numpy as np
 
 from gnl_jax.data.pixels import ImageError
 from gnl_jax.data.reading import usable_cores
 from gnl_jax.detection.boxes import Box, defect_boxes, frame_map
-from gnl_jax.detection.frames import frame_name, frames_of, is_one_image, snapshot
+from gnl_jax.detection.frames import One, Options, Several, frame_name, frames_of, is_one_image, snapshot
 from gnl_jax.detection.preprocess import Decoded, Read, read_or_reason, record_reader
 from gnl_jax.detection.record import Decision, Record
 from gnl_jax.methods.base import Prediction
@@ -24,12 +24,14 @@ AHEAD = 4  # images decoded ahead for each thread, beyond a batch
 class Inspector(Protocol):
     """What `inspect` needs of a detector (`gnl_jax.Detector` has it)."""
 
-    batch_size: int
+    @property
+    def batch_size(self) -> int:
+        """Images that are scored at once."""
 
-    def __call__(self, images: np.ndarray) -> Prediction:
+    def __call__(self, images: np.ndarray, /) -> Prediction[np.ndarray]:
         """Scores, maps and drift of images uint8 [n s s 3]."""
 
-    def decide(self, prediction: Prediction) -> list[Decision]:
+    def decide(self, prediction: Prediction[np.ndarray]) -> list[Decision]:
         """The decision on each image."""
 
     def require_record(self) -> Record:
@@ -68,6 +70,18 @@ class Inspected(NamedTuple):
 def reader(detector: Inspector) -> Read:
     """A function (image, its name or None) -> `Decoded`: images as the detector sees them (`record_reader`)."""
     return record_reader(detector.require_record())
+
+
+@overload
+def inspect(detector: Inspector, images: Several, **options: Unpack[Options]) -> Iterator[Inspected]: ...
+
+
+@overload
+def inspect(detector: Inspector, images: One, **options: Unpack[Options]) -> Inspected: ...
+
+
+@overload
+def inspect(detector: Inspector, images: Any, **options: Unpack[Options]) -> Inspected | Iterator[Inspected]: ...
 
 
 def inspect(
@@ -198,8 +212,10 @@ def _scored(detector: Inspector, images: list[np.ndarray]) -> list:
         prediction = detector(np.stack(images))
     except ValueError as error:  # a score that is no number; the others shall not suffer
         return [str(error)] if len(images) == 1 else [_scored(detector, [image])[0] for image in images]
-    drift = [None] * len(images) if prediction.drift is None else prediction.drift
-    return list(zip(prediction.score, drift, prediction.map, detector.decide(prediction)))
+    nothing = [None] * len(images)
+    drift = nothing if prediction.drift is None else prediction.drift
+    maps = nothing if prediction.map is None else prediction.map
+    return list(zip(prediction.score, drift, maps, detector.decide(prediction)))
 
 
 def _inspected(
@@ -215,10 +231,10 @@ def _inspected(
         None if drift is None else float(drift),
         said.drift_p_value,
         ()
-        if threshold is None
+        if threshold is None or score_map is None
         else tuple(defect_boxes(score_map, threshold, source=decoded.source, geometry=geometry)),
         decoded.image if keep else None,
         score_map if keep else None,
         decoded.source,
-        frame_map(score_map, source=decoded.source, geometry=geometry) if maps else None,
+        frame_map(score_map, source=decoded.source, geometry=geometry) if maps and score_map is not None else None,
     )

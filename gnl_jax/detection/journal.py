@@ -8,11 +8,6 @@ from types import TracebackType
 from gnl_jax.detection.inspection import Inspected
 from gnl_jax.detection.rows import json_line
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
-
 
 class Journal:
     """A file of JSON lines that is continued: `done` holds the names that have their line.
@@ -57,7 +52,9 @@ class Journal:
         self._file.close()
 
     def _lock(self) -> None:
-        if fcntl is None:
+        try:
+            import fcntl
+        except ImportError:  # Windows
             return
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -6,7 +6,7 @@ change with the bank, so the calibration is always made anew.
 
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -23,6 +23,7 @@ from gnl_jax.methods.base import Method
 from gnl_jax.methods.build import build_method, matmul_precision
 
 PyTree = Any
+Step = TypeVar("Step", bound=Callable[..., Any])
 MOST_NAMED = 5
 
 
@@ -63,7 +64,8 @@ def add_images(
             calibrated with (named); calibration images that are missing.
     """
     record, data = detector.require_record(), detector.require_record().manifest["data"]
-    methods = _methods(detector, "add")
+    methods = _methods(detector)
+    add = {kind: _able(method, method.add) for kind, method in methods.items()}
     check_new(more, data)
     if calibration is not None:
         learned, anew = more, old_calibration(record, calibration, none=more.take([]), say=say)
@@ -77,7 +79,7 @@ def add_images(
     return _successor(
         detector,
         methods,
-        lambda method, variables: method.add(variables, images),
+        lambda kind, variables: add[kind](variables, images),
         anew,
         data={
             "fit": [*data["fit"], *learned.hashes],
@@ -113,20 +115,21 @@ def remove_images(
             stays; no calibration images, or missing ones.
     """
     record, data = detector.require_record(), detector.require_record().manifest["data"]
-    methods = _methods(detector, "drop")
+    methods = _methods(detector)
+    drop = {kind: _able(method, method.drop) for kind, method in methods.items()}
     _check_removable(images, data, _shaped(detector, methods))
     anew = old_calibration(record, calibration, none=images.take([]), say=say)
     known, removed = list(data["fit"]), set(images.hashes)
-    gone = np.array([digest in removed for digest in known], bool)
-    of_squares = np.array(of_windows(gone, detector.grid), bool)
-    say(f"{gone.sum()} images are taken back of {len(known)}")
+    gone = [digest in removed for digest in known]
+    of_squares = np.array(of_windows(gone, detector.grid), np.bool_)
+    say(f"{sum(gone)} images are taken back of {len(known)}")
     return _successor(
         detector,
         methods,
-        lambda method, variables: method.drop(variables, of_squares),
+        lambda kind, variables: drop[kind](variables, of_squares),
         anew,
         data={name: [h for h in data.get(name, ()) if h not in removed] for name in ("fit", "added")},
-        parent={"sha256": parent, "change": f"{gone.sum()} images removed", "reason": reason},
+        parent={"sha256": parent, "change": f"{sum(gone)} images removed", "reason": reason},
         say=say,
     )
 
@@ -167,32 +170,35 @@ def _check_removable(images: GoodImages, data: Mapping[str, Any], shaped: Sequen
         _refuse(images, [digest not in added for digest in images.hashes], what)
 
 
-def _methods(detector: Detector, able: str) -> dict[str, Method]:
-    """The method of each matching. ValueError where it cannot do what is wanted, the method's field `able`."""
+def _methods(detector: Detector) -> dict[str, Method]:
+    """The method of each matching."""
     record, frozen = detector.require_record(), detector.variables.get("teacher")
-    methods = {
+    return {
         kind: detector.method or build_method(record.config, matching=kind, frozen=frozen) for kind in record.matchings
     }
-    for method in methods.values():
-        if getattr(method, able) is None:
-            raise ValueError(
-                f"detector: got one of method {method.name!r}, expected a memory bank: only its images can be added to "
-                "or taken back, for others fit a new detector"
-            )
-    return methods
+
+
+def _able(method: Method, step: Step | None) -> Step:
+    """What a method does to its bank; ValueError where it cannot."""
+    if step is None:
+        raise ValueError(
+            f"detector: got one of method {method.name!r}, expected a memory bank: only its images can be added to "
+            "or taken back, for others fit a new detector"
+        )
+    return step
 
 
 def _shaped(detector: Detector, methods: Mapping[str, Method]) -> list[str]:
     """What the images of the fit gave as a whole, over all matchings."""
     record, shared = detector.require_record(), shared_variables(detector)
-    found = [method.shaped({**shared, **record.matchings[kind]}) for kind, method in methods.items()]
+    found = [_able(method, method.shaped)({**shared, **record.matchings[kind]}) for kind, method in methods.items()]
     return list(dict.fromkeys(name for names in found for name in names))
 
 
 def _successor(
     detector: Detector,
     methods: Mapping[str, Method],
-    change: Callable[[Method, PyTree], PyTree],
+    change: Callable[[str, PyTree], PyTree],
     anew: NewCalibration,
     *,
     data: Mapping[str, Any],
@@ -204,7 +210,7 @@ def _successor(
     shared = dict(old)
     with jax.default_matmul_precision(matmul_precision(record.config)):
         for kind, method in methods.items():
-            changed = change(method, {**old, **record.matchings[kind]})
+            changed = change(kind, {**old, **record.matchings[kind]})
             own = {name: value for name, value in changed.items() if name in method.own}
             matchings[kind] = {**record.matchings[kind], **own}
             shared |= {name: value for name, value in changed.items() if name not in method.own}

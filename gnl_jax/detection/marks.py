@@ -68,7 +68,8 @@ def read_marks(path: str | os.PathLike) -> Marks:
             raise ValueError(f"{name!r}, {row['file']!r}: got mark {row['mark']!r}, expected one of {', '.join(MARKS)}")
         elif row["decision"] != ERROR:
             unmarked += 1
-    return Marks(*(tuple(image for _, image in sorted(found[mark])) for mark in MARKS), unmarked, name, below)
+    good, bad, unsure = (tuple(image for _, image in sorted(found[mark])) for mark in MARKS)
+    return Marks(good, bad, unsure, unmarked, name, below)
 
 
 def require_all(marks: Marks, *, purpose: str) -> Marks:

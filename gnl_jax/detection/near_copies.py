@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from gnl_jax.data.protocol import ImageSource
+from gnl_jax.batches import ShapedSource
 from gnl_jax.data.sources import one_by_one
 from gnl_jax.detection.parts import GoodImages
 
@@ -25,13 +25,13 @@ class NearCopy(NamedTuple):
     distance: float
 
 
-def thumbnails(images: ImageSource) -> np.ndarray:
+def thumbnails(images: ShapedSource) -> np.ndarray:
     """Images uint8 [n s s 3], or a source of them, as grey thumbnails of mean 0, float32 [n 256]: means of areas."""
     small = small_greys(images)
     return small - small.mean(1, keepdims=True)
 
 
-def small_greys(images: ImageSource) -> np.ndarray:
+def small_greys(images: ShapedSource) -> np.ndarray:
     """Images uint8 [n s s 3], or a source of them, as grey thumbnails, float32 [n 256]: means of areas."""
     grey = (Image.fromarray(image.mean(-1, dtype=np.float32)) for image in one_by_one(images))
     return np.stack([np.asarray(one.resize((SIDE, SIDE), Image.Resampling.BOX)).ravel() for one in grey])

@@ -28,7 +28,7 @@ class NewCalibration(NamedTuple):
     """
 
     images: GoodImages
-    rules: Rules
+    rules: Rules[Rule | None]
     drift_rule: Rule | None
     drift: GoodImages | None = None
     notes: tuple[str, ...] = ()
@@ -55,17 +55,17 @@ def old_calibration(
     Raises ValueError where some are missing, or where they were told apart into other parts than before.
     """
     wanted, rules = record.manifest["data"]["calibration"], record.rules
-    if images is None and wanted:
-        raise ValueError(
-            f"calibration: got no images, expected the {len(wanted)} that calibrate the detector "
-            "(--calibration-images FOLDER): its scores change, and its thresholds with them"
-        )
     if rules.review is None:
         if images is not None:
             raise ValueError(
                 "calibration: got images, expected none: no image calibrates this detector (gnl-jax recalibrate does)"
             )
         return NewCalibration(none, rules, None)
+    if images is None:
+        raise ValueError(
+            f"calibration: got no images, expected the {len(wanted)} that calibrate the detector "
+            "(--calibration-images FOLDER): its scores change, and its thresholds with them"
+        )
     place = {digest: i for i, digest in enumerate(images.hashes)}
     missing = [digest for digest in wanted if digest not in place]
     if missing:

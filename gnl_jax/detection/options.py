@@ -2,6 +2,7 @@
 
 import dataclasses
 from fractions import Fraction
+from typing import NamedTuple
 
 import jax
 from ml_collections import ConfigDict
@@ -12,6 +13,14 @@ from gnl_jax.detection.threshold import parse_rate
 from gnl_jax.detection.windows import Windows
 
 DEFAULT_METHOD = "matched_bank"
+
+
+class Rates(NamedTuple):
+    """The false-alarm rates of `FitOptions`, exact; None where none is requested."""
+
+    ng: Fraction | None
+    review: Fraction | None
+    drift: Fraction | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +87,11 @@ class FitOptions:
             self.requested_windows.check()
         elif self.overlap is not None:
             raise ValueError(f"overlap: got {self.overlap} without windows, expected windows or window_size as well")
+
+    @property
+    def rates(self) -> Rates:
+        """The rates as they are held."""
+        return Rates(*(None if rate is None else parse_rate(rate) for rate in (self.ng, self.review, self.drift)))
 
     @property
     def requested_windows(self) -> Windows | None:

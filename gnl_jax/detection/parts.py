@@ -8,11 +8,11 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
+from gnl_jax.batches import ShapedSource
 from gnl_jax.data.good import check_good_folder
 from gnl_jax.data.listing import list_images
 from gnl_jax.data.load import folder_options
 from gnl_jax.data.pixels import check_array, pixel_hash, range_warning
-from gnl_jax.data.protocol import ImageSource
 from gnl_jax.data.reading import load_images
 from gnl_jax.data.sources import Arrays, one_by_one, subset
 from gnl_jax.detection.grouping import file_parts, part_names
@@ -38,7 +38,7 @@ class GoodImages(NamedTuple):
         hashes: of the pixels of each image (`pixel_hash`).
     """
 
-    images: ImageSource
+    images: ShapedSource
     names: tuple[str, ...]
     parts: tuple[str, ...]
     hashes: tuple[str, ...]
@@ -145,7 +145,7 @@ def _squares(images: np.ndarray | Sequence[np.ndarray], chosen: Sequence[int], d
     return squares
 
 
-def _native(images: np.ndarray | Sequence[np.ndarray], chosen: Sequence[int], native: Native) -> ImageSource:
+def _native(images: np.ndarray | Sequence[np.ndarray], chosen: Sequence[int], native: Native) -> ShapedSource:
     """The chosen images as they are. Raises ValueError for one of another size."""
     for i in chosen:
         if wrong := native.wrong(images[i].shape[:2]):

@@ -32,7 +32,7 @@ from gnl_jax.files import write_atomic
 from gnl_jax.methods.base import Prediction
 
 PyTree = Any
-Score = Callable[[PyTree, np.ndarray | jax.Array], Prediction]
+Score = Callable[[PyTree, np.ndarray | jax.Array], Prediction[jax.Array]]
 MAGIC = b"\x89GNLP\r\n\n"
 SUFFIX = ".program"
 FORGOTTEN = 90 * 24 * 3600  # seconds after which a program that nobody used is removed
@@ -57,7 +57,7 @@ def kept_score(make: Callable[[], Score], *, folder: Path, about: Mapping[str, A
     programs: dict[Any, Score] = {}
     lock = threading.Lock()
 
-    def score(variables: PyTree, images: np.ndarray | jax.Array) -> Prediction:
+    def score(variables: PyTree, images: np.ndarray | jax.Array) -> Prediction[jax.Array]:
         leaves, tree = jax.tree.flatten(variables)
         if any(isinstance(x, jax.core.Tracer) for x in (*leaves, images)):  # part of another program
             return make()(variables, images)
@@ -82,7 +82,7 @@ def surroundings() -> dict[str, Any]:
         "cores": cores,
         "devices": jax.device_count(),
         "flags": os.environ.get("XLA_FLAGS", ""),
-        "x64": bool(jax.config.jax_enable_x64),
+        "x64": bool(jax.config.values["jax_enable_x64"]),
     }
 
 
@@ -145,14 +145,17 @@ def _find(make: Callable[[], Score], folder: Path, key: dict, variables: PyTree,
 def _compiled(score: Score, path: Path, key: dict, variables: PyTree, images) -> Score:
     """The compiled function; its program is kept if, read back, it returns the same bits for these images."""
 
-    def kept_score_batch(variables: PyTree, images: jax.Array) -> Prediction:
+    def kept_score_batch(variables: PyTree, images: jax.Array) -> Prediction[jax.Array]:
         return score(variables, images)
 
     lowered = jax.jit(kept_score_batch, keep_unused=True).lower(variables, images)
     compiled = _compile(lowered)
     outputs = tuple(n for n, value in zip(Prediction._fields, lowered.out_info, strict=True) if value is not None)
     try:
-        executable = compiled.runtime_executable().serialize()
+        made = compiled.runtime_executable()
+        if made is None:
+            raise ValueError("XLA gives no executable")
+        executable = made.serialize()
         again, expected = _loaded(outputs, executable)(variables, images), compiled(variables, images)
         for name, a, b in zip(Prediction._fields, again, expected, strict=True):
             if (a is None) != (b is None) or (a is not None and np.asarray(a).tobytes() != np.asarray(b).tobytes()):
@@ -186,7 +189,7 @@ def _loaded(outputs: tuple[str, ...], executable: bytes) -> Score:
     device = jax.devices()[0]
     loaded = device.client.deserialize_executable(executable, executable_devices=xla_client.DeviceList((device,)))
 
-    def score(variables: PyTree, images: np.ndarray | jax.Array) -> Prediction:
+    def score(variables: PyTree, images: np.ndarray | jax.Array) -> Prediction[jax.Array]:
         arguments = [*jax.tree.leaves(variables), jax.device_put(images, device)]
         results = loaded.execute_sharded(arguments).disassemble_into_single_device_arrays()
         return Prediction(**{"score": None} | {name: shards[0] for name, shards in zip(outputs, results, strict=True)})

@@ -5,17 +5,17 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from gnl_jax.data.protocol import ImageSource
-from gnl_jax.detection.detector import Detector, predict
+from gnl_jax.batches import ImageSource
+from gnl_jax.detection.detector import Detector, first_rows, predict
 from gnl_jax.detection.parts import GoodImages
 from gnl_jax.detection.windowed import predict_windows
-from gnl_jax.methods.base import Prediction
+from gnl_jax.methods.base import Prediction, joined
 from gnl_jax.methods.build import build_method, matmul_precision
 
 
 def predict_as_new(
     detector: Detector, good: GoodImages, *, maps: bool = True, advance: Callable[[int], None] = lambda n: None
-) -> Prediction:
+) -> Prediction[np.ndarray]:
     """Scores and maps of good images, leaving out of the detector what it learned from an image's own part.
 
     A memory bank is at distance zero from its own patches, so that without this a defective image among the good ones
@@ -37,7 +37,8 @@ def predict_as_new(
     method = detector.method or build_method(
         record.config, matching=record.matching, frozen=detector.variables.get("teacher")
     )
-    if method.score_without is None:
+    score_without = method.score_without
+    if score_without is None:
         return predict(detector, good.images, maps=maps, advance=advance)
     place = {digest: i for i, digest in enumerate(record.manifest["data"]["fit"])}
     grid = detector.grid
@@ -49,23 +50,23 @@ def predict_as_new(
     @jax.jit
     def program(variables, images, without):
         with jax.default_matmul_precision(matmul_precision(record.config)):
-            return method.score_without(variables, images, without)
+            return score_without(variables, images, without)
 
-    def scored(images: ImageSource, without: np.ndarray, advance: Callable[[int], None]) -> Prediction:
+    def scored(images: ImageSource, without: np.ndarray, advance: Callable[[int], None]) -> Prediction[np.ndarray]:
         found = []
         for start in range(0, len(without), detector.batch_size):
             rows = np.resize(np.arange(start, min(start + detector.batch_size, len(without))), detector.batch_size)
             count = min(detector.batch_size, len(without) - start)
             result = program(detector.variables, images[rows], without[rows])
             result = result if maps else result._replace(map=None)
-            found.append([None if field is None else np.asarray(field)[:count] for field in result])
+            found.append(first_rows(result, count))
             advance(count)
-        return Prediction(*(None if field[0] is None else np.concatenate(field) for field in zip(*found)))
+        return joined(found)
 
     if grid is None:
         return scored(good.images, own, advance)
 
-    def score(windows: np.ndarray, image: int) -> Prediction:
+    def score(windows: np.ndarray, image: int) -> Prediction[np.ndarray]:
         return scored(windows, np.repeat(own[image], len(windows)), lambda n: None)
 
     return predict_windows(score, good.images, grid, maps=maps, advance=advance)

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from absl import logging
 
-from gnl_jax.data.protocol import ImageSource
+from gnl_jax.batches import ImageSource
 from gnl_jax.detection.artifact import build_detector, shared_variables
 from gnl_jax.detection.calibrate import calibrated, provenance
 from gnl_jax.detection.detector import Detector, predict
@@ -17,7 +17,7 @@ from gnl_jax.detection.inspection import ERROR, inspect
 from gnl_jax.detection.limits import Counts, Limits
 from gnl_jax.detection.parts import LEAST_CALIBRATION, GoodImages, check_distinct, largest_by_part
 from gnl_jax.detection.record import Record, folder_drift, rule_record
-from gnl_jax.detection.threshold import OK, RateError, Rules, make_drift_rule, make_rules
+from gnl_jax.detection.threshold import OK, RateError, Rule, Rules, make_drift_rule, make_rules
 from gnl_jax.detection.verdict import Choice, choose, probably_blind
 from gnl_jax.detection.windowed import squares_to_learn
 from gnl_jax.methods.base import Method
@@ -55,7 +55,8 @@ def compare(
         bad_parts: the part that each of them shows.
         limits: what is acceptable.
     """
-    flagged, unreadable = [], set()
+    unreadable: set[str] = set()
+    flagged = []
     for detector in (old, new.detector):
         mine: dict[str, bool] = {}
         for part, said in zip(bad_parts, inspect(detector, list(bad)), strict=True):
@@ -65,12 +66,10 @@ def compare(
                 mine[part] = mine.get(part, False) or said.decision != OK
         flagged.append(mine)
     before, now = flagged
-    pairs = {
-        "lost": sum(before[part] and not now[part] for part in now),
-        "gained": sum(now[part] and not before[part] for part in now),
-    }
+    lost = sum(before[part] and not now[part] for part in now)
+    gained = sum(now[part] and not before[part] for part in now)
     was = good_counts(old, good)._replace(bad=len(before), caught=sum(before.values()))
-    fresh = good_counts(new.detector, good)._replace(bad=len(now), caught=sum(now.values()), **pairs)
+    fresh = good_counts(new.detector, good)._replace(bad=len(now), caught=sum(now.values()), lost=lost, gained=gained)
     blind = probably_blind(fresh, above_clean=new.may_be_blind, limits=limits)
     return Compared(was, fresh, blind, choose(was, blind=blind, limits=limits), tuple(sorted(unreadable)))
 
@@ -136,13 +135,14 @@ def recalibrate(
     rules, notes = _rules(record.rules, len(parts), ng=ng, review=review, confidence=confidence)
     matchings, shared = dict(record.matchings), shared_variables(detector)
     methods = {kind: _method(detector, kind, {**shared, **extras}) for kind, extras in matchings.items()}
-    measured = all(method.make_drift is not None for method in methods.values())
+    makers = {kind: method.make_drift for kind, method in methods.items() if method.make_drift is not None}
+    measured = len(makers) == len(methods)
     half = len(parts) // 2 if measured and len(parts) >= WITH_OWN_REFERENCE else 0
     reference, tested = (good.take([i for i, p in enumerate(good.parts) if p in side]) for side in _sides(parts, half))
     if half:
         held = squares_to_learn(reference, detector.grid, detector.variables.get("region")).images
         matchings = {
-            kind: {**extras, **_new_drift(detector, methods[kind], {**shared, **extras}, held)}
+            kind: {**extras, **_new_drift(detector, makers[kind], {**shared, **extras}, held)}
             for kind, extras in record.matchings.items()
         }
     elif measured:
@@ -186,10 +186,11 @@ def recalibrate(
     for note in notes:
         say(note)
     clean_maximum = manifest.get("clean_maximum", np.inf)  # none where nothing calibrated before
-    blind = fresh.record.thresholds[1] > clean_maximum
+    threshold = fresh.require_record().require_rules().review.threshold(fresh.require_record().calibration.score)
+    blind = threshold > clean_maximum
     if blind:
         say(
-            f"the new threshold {fresh.record.thresholds[1]:.4g} is above the scores of all good parts that first "
+            f"the new threshold {threshold:.4g} is above the scores of all good parts that first "
             f"calibrated (up to {clean_maximum:.4g}): in this condition the detector may be blind"
         )
     return Recalibrated(fresh, notes, blind)
@@ -200,17 +201,21 @@ def _method(detector: Detector, kind: str, variables: PyTree) -> Method:
     return detector.method or build_method(config, matching=kind, frozen=variables.get("teacher"))
 
 
-def _new_drift(detector: Detector, method: Method, variables: PyTree, images: ImageSource) -> PyTree:
+def _new_drift(
+    detector: Detector, make: Callable[[PyTree, ImageSource], PyTree], variables: PyTree, images: ImageSource
+) -> PyTree:
     """The entry "drift" of a matching, measured against these images."""
     with jax.default_matmul_precision(matmul_precision(detector.require_record().config)):
-        return {"drift": method.make_drift(variables, images)}
+        return {"drift": make(variables, images)}
 
 
 def _sides(parts: list[str], half: int) -> tuple[set[str], set[str]]:
     return set(parts[:half]), set(parts[half:])
 
 
-def _rules(old: Rules, n: int, *, ng: Fraction | None, review: Fraction | None, confidence: float | None):
+def _rules(
+    old: Rules[Rule | None], n: int, *, ng: Fraction | None, review: Fraction | None, confidence: float | None
+) -> tuple[Rules[Rule], list[str]]:
     """The rules that were asked for; else the old rates if n parts support them, else the defaults, which is said."""
     asked = (ng, review) if ng or review else (old.ng and old.ng.rate, old.review and old.review.rate)
     confidence = old.review and old.review.confidence if confidence is None else confidence

@@ -76,7 +76,7 @@ class Record:
     def grid(self) -> Grid | None:
         """Where its windows are; None for a detector of whole images."""
         windows = self.manifest["image"].get("windows")  # absent without them
-        return windows and read_grid(windows)
+        return read_grid(windows) if windows else None
 
     @property
     def geometry(self) -> Geometry | Grid:
@@ -85,7 +85,7 @@ class Record:
         return self.grid or Geometry(how["size"], how["resize"], how["filter"])
 
     @property
-    def rules(self) -> Rules:
+    def rules(self) -> Rules[Rule | None]:
         """When the score stops a part."""
         return Rules(read_rule(self.manifest["rules"]["ng"]), read_rule(self.manifest["rules"]["review"]))
 
@@ -102,14 +102,14 @@ class Record:
             return (self.manifest.get("threshold"),) * 2
         return rules.ng and rules.ng.threshold(self.calibration.score), rules.review.threshold(self.calibration.score)
 
-    def require_rules(self) -> Rules:
+    def require_rules(self) -> Rules[Rule]:
         """The rules; ValueError for a detector of so few images that none of them calibrates."""
-        if self.rules.review is None:
+        if (review := self.rules.review) is None:
             raise ValueError(
                 f"detector: it states no false-alarm rate, because it was fitted to all of its "
                 f"{len(self.manifest['data']['fit'])} images; expected a calibrated one (gnl-jax recalibrate)"
             )
-        return self.rules
+        return Rules(self.rules.ng, review)
 
     def with_threshold(self, threshold: float) -> "Record":
         """The record of a detector without calibration images that rejects (NG) scores above a threshold.
@@ -140,11 +140,11 @@ class Record:
             ValueError: a rate that cannot be read, or a detector that no image calibrates.
         """
         old = self.require_rules()
-        asked = [rate if rate is None else parse_rate(rate) for rate in (ng, review)]
-        review = old.review.rate if asked[1] is None else asked[1]
-        ng = min(old.ng.rate, review) if asked[0] is None and old.ng else asked[0]
+        rejected, flagged = (rate if rate is None else parse_rate(rate) for rate in (ng, review))
+        flagged = old.review.rate if flagged is None else flagged
+        rejected = min(old.ng.rate, flagged) if rejected is None and old.ng else rejected
         level = old.review.confidence if confidence is None else confidence
-        rules, _ = make_rules(len(self.calibration.score), ng=ng, review=review, confidence=level)
+        rules, _ = make_rules(len(self.calibration.score), ng=rejected, review=flagged, confidence=level)
         chosen = {"ng": rule_record(rules.ng), "review": rule_record(rules.review)}
         return replace(self, manifest={**self.manifest, "rules": {**self.manifest["rules"], **chosen}})
 
@@ -156,7 +156,7 @@ class Record:
     def __repr__(self) -> str:
         return f"Record(matching {self.matching}, {describe_rules(self)})"
 
-    def decide(self, prediction: Prediction) -> list[Decision]:
+    def decide(self, prediction: Prediction[np.ndarray]) -> list[Decision]:
         """The decision on each of b parts: that of `rules` by score; drift alone turns OK into REVIEW, nothing else.
 
         Without calibration images, by the threshold that was given (`with_threshold`), or none at all.
@@ -169,7 +169,8 @@ class Record:
             return [Decision(decision, _REASON[decision], None, None) for decision in said]
         scores = p_counts(self.calibration.score, prediction.score)
         p_values = scores / (len(self.calibration.score) + 1)
-        rule, drifted, drift_p = self.drift_rule, [False] * len(scores), [None] * len(scores)
+        rule, drifted = self.drift_rule, np.zeros(len(scores), bool)
+        drift_p: Sequence[float | None] = [None] * len(scores)
         if prediction.drift is not None and len(self.calibration.drift):
             counts = p_counts(self.calibration.drift, prediction.drift)
             drift_p = [float(p) for p in counts / (len(self.calibration.drift) + 1)]
@@ -178,7 +179,7 @@ class Record:
             Decision(REVIEW, "drift", float(p), d)
             if said == OK and alarm
             else Decision(said, _REASON[said], float(p), d)
-            for said, p, alarm, d in zip(self.rules.decide(scores), p_values, drifted, drift_p)
+            for said, p, alarm, d in zip(self.require_rules().decide(scores), p_values, drifted, drift_p)
         ]
 
 
@@ -211,7 +212,7 @@ def rule_record(rule: Rule | None) -> dict[str, Any] | None:
 
 def read_rule(record: Mapping[str, Any] | None) -> Rule | None:
     """What `rule_record` wrote."""
-    return record and Rule(Fraction(record["rate"]), record["k"], record["n"], record["confidence"])
+    return Rule(Fraction(record["rate"]), record["k"], record["n"], record["confidence"]) if record else None
 
 
 def describe_parent(parent: Mapping[str, Any]) -> str:
@@ -229,7 +230,7 @@ class FolderDrift(NamedTuple):
     alarm: bool
 
 
-def folder_drift(record: Record, drift: Sequence[float]) -> FolderDrift | None:
+def folder_drift(record: Record, drift: Sequence[float] | np.ndarray) -> FolderDrift | None:
     """Whether n parts as a whole are unlike those learned from (`drift_alarm`); None where drift is not measured.
 
     The rate is review's, or the smallest that the calibration supports. drift: a part's largest, [n].
@@ -246,4 +247,4 @@ def folder_drift(record: Record, drift: Sequence[float]) -> FolderDrift | None:
 def folder_rule(record: Record) -> Rule:
     """The rule by which `folder_drift` calls a drift p-value small, for a record with calibrated drift."""
     n = len(record.calibration.drift)
-    return make_rule(max(record.rules.review.rate, Fraction(1, n + 1)), n)
+    return make_rule(max(record.require_rules().review.rate, Fraction(1, n + 1)), n)

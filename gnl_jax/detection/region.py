@@ -5,14 +5,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from gnl_jax.batches import ShapedSource
 from gnl_jax.data.listing import list_images
 from gnl_jax.data.load import folder_options
 from gnl_jax.data.masks import read_mask
 from gnl_jax.data.pixels import ImageError, read_file, read_image
-from gnl_jax.data.protocol import ImageSource
 from gnl_jax.data.sources import changed
 from gnl_jax.detection.parts import ImagesLike
 from gnl_jax.images.resize import Geometry, resize
@@ -45,7 +46,7 @@ class Placed(NamedTuple):
     record: dict[str, Any]
 
 
-def blanked(images: ImageSource, region: np.ndarray | jax.Array | None) -> ImageSource:
+def blanked(images: ShapedSource, region: np.ndarray | jax.Array | None) -> ShapedSource:
     """Images uint8 [n s s 3] as `hold_region` leaves them, read when they are asked for; all of them without a region.
 
     region: bool [s s], or None.
@@ -54,7 +55,8 @@ def blanked(images: ImageSource, region: np.ndarray | jax.Array | None) -> Image
         return images
     from gnl_jax.methods.scoring import hold_region  # with the networks: a detector from a file does without
 
-    return changed(images, lambda some: np.asarray(hold_region(some, region)))
+    held = jnp.asarray(region)
+    return changed(images, lambda some: np.asarray(hold_region(jnp.asarray(some), held)))
 
 
 def parse_roi(text: str) -> tuple[int, int, int, int]:
@@ -90,9 +92,7 @@ def place_region(
         ValueError: images of several sizes, a mask of another size (unless it is relative), a rectangle beyond their
             border, or a region that leaves nothing at this size.
     """
-    if (region.roi is None) == (region.mask is None):
-        raise ValueError("region: expected a rectangle or a mask, one of the two")
-    if region.mask is not None:
+    if region.mask is not None and region.roi is None:
         inside, what = read_mask(region.mask), os.fsdecode(region.mask)
         drawn = inside.shape
         if not region.relative and (size := _common_size(images, dataset, names, what="mask")) != drawn:
@@ -100,13 +100,15 @@ def place_region(
                 f"mask: {what} has {_pixels(drawn)} pixels and the images {_pixels(size)}, expected one size; a "
                 "relative region is stretched as the images are"
             )
-    else:
+    elif region.roi is not None and region.mask is None:
         drawn = height, width = _common_size(images, dataset, names, what="roi")
         x, y, w, h = region.roi
         if x + w > width or y + h > height:
             raise ValueError(f"roi: got {x},{y},{w},{h}, expected it within the images of {width}x{height} pixels")
         inside, what = np.zeros((height, width), bool), f"roi {x},{y},{w},{h}"
         inside[y : y + h, x : x + w] = True
+    else:
+        raise ValueError("region: expected a rectangle or a mask, one of the two")
     drawn_as = {"roi": region.roi and str(region.roi), "mask": region.mask and os.fsdecode(region.mask)}
     record = {**drawn_as, "size": list(drawn), "relative": region.relative}
     if windows:
@@ -124,8 +126,9 @@ def check_frame_size(record: Mapping[str, Any] | None, size: tuple[int, int], *,
 
     A relative region, and one of a file that does not say its size, allow every size.
     """
-    drawn = tuple((record or {}).get("size", ()))
-    if drawn and not record["relative"] and drawn != size:
+    known: Mapping[str, Any] = record or {}
+    drawn = tuple(known.get("size", ()))
+    if drawn and not known["relative"] and drawn != size:
         raise ImageError(
             f"{name}: got {_pixels(size)} pixels, expected {_pixels(drawn)}: the region that is "
             "inspected was drawn on images of that size"
@@ -152,15 +155,17 @@ def _common_size(images: ImagesLike, dataset: ConfigDict, names: Sequence[str] |
     dataset = dataset.copy_and_resolve_references()
     dataset.root = os.fspath(images)
     options = folder_options(dataset, seed=0)
-    first, name = None, ""
-    for path in list_images(images) if names is None else names:
+
+    def size_of(path: str) -> tuple[int, int]:
         file = os.path.join(images, path)
-        shape = read_image(read_file(file), name=file, white=options.white, alpha=options.alpha).shape[:2]
-        if first is None:
-            first, name = shape, path
-        elif shape != first:
+        return read_image(read_file(file), name=file, white=options.white, alpha=options.alpha).shape[:2]
+
+    name, *others = list_images(images) if names is None else names
+    first = size_of(name)
+    for path in others:
+        if (size := size_of(path)) != first:
             raise ValueError(
-                f"{what}: {path!r} has {_pixels(shape)} pixels and {name!r} {_pixels(first)}, expected one size; a "
+                f"{what}: {path!r} has {_pixels(size)} pixels and {name!r} {_pixels(first)}, expected one size; a "
                 "relative mask is stretched as the images are"
             )
     return first

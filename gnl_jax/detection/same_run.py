@@ -8,9 +8,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from gnl_jax.batches import ShapedSource
 from gnl_jax.config_io import load_config
 from gnl_jax.data.pixels import pixel_hash
-from gnl_jax.data.protocol import ImageSource
 from gnl_jax.data.sources import one_by_one
 from gnl_jax.files import write_atomic
 
@@ -20,7 +20,7 @@ SHOWN = 3  # names in a message
 
 def check_same_run(
     folder: Path,
-    images: ImageSource,
+    images: ShapedSource,
     names: Sequence[str],
     config: ConfigDict,
     region: Mapping[str, Any] | None,

@@ -55,7 +55,7 @@ def survey_folder(
         read_headers([os.path.join(root, name) for name in good.names]),
         copies,
         _near(good.take(kept), small[kept] - brightness[kept, None]),
-        tuple(float(value) for value in (brightness.min(), np.median(brightness), brightness.max())),
+        (float(brightness.min()), float(np.median(brightness)), float(brightness.max())),
         tuple((good.names[i], float(brightness[i])) for i in standing_out(brightness)),
     )
 

@@ -6,11 +6,12 @@ prediction; Vovk, Gammerman and Shafer 2005). For one calibration the rate is Be
 k = floor(alpha (n + 1)), where scores do not tie, and smaller where they do.
 """
 
+import contextlib
 import decimal
 import math
 from collections.abc import Iterable
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -57,14 +58,19 @@ class Rule(NamedTuple):
         return f"{percent(average)} on average, with {percent(level)} confidence at most {100 * bound:.1f} %"
 
 
-class Rules(NamedTuple):
+Review = TypeVar("Review", bound=Rule | None, covariant=True)
+
+
+class Rules(NamedTuple, Generic[Review]):
     """The rule of each decision; `ng` is None where too few images calibrate it, `review` too where none does."""
 
     ng: Rule | None
-    review: Rule | None
+    review: Review
 
     def decide(self, counts: np.ndarray) -> list[str]:
-        """OK, REVIEW or NG for the counts (`p_counts`) of b parts."""
+        """OK, REVIEW or NG for the counts (`p_counts`) of b parts. ValueError without a rule for REVIEW."""
+        if self.review is None:
+            raise ValueError("rules: got none for REVIEW, expected one: no decision can be made")
         ng = self.ng.stops(counts) if self.ng else np.zeros(len(counts), bool)
         review = self.review.stops(counts)
         return [NG if n else REVIEW if r else OK for n, r in zip(ng, review)]
@@ -160,7 +166,7 @@ def make_rules(
     ng: Fraction | None = None,
     review: Fraction | None = None,
     confidence: float | None = None,
-) -> tuple[Rules, list[str]]:
+) -> tuple[Rules[Rule], list[str]]:
     """The rules for n calibration parts, and what has to be said about them.
 
     A rate that is asked for is given or refused (RateError); where it is None, 1 % rejects and 5 % goes to review as
@@ -169,14 +175,15 @@ def make_rules(
     check_confidence(confidence)
     check_order(ng, review)
     least = NG_DEFAULTS[0] if review is None else min(NG_DEFAULTS[0], review)
-    ng_rule = _first((least if ng is None else ng,), n, confidence, required=ng is not None)
+    ng_rule = _first((least,), n, confidence) if ng is None else make_rule(ng, n, confidence=confidence)
     defaults = REVIEW_DEFAULTS if ng is None else tuple(max(rate, ng) for rate in REVIEW_DEFAULTS)
-    review_rule = _first(defaults if review is None else (review,), n, confidence, required=True)
+    reviews = defaults if review is None else (review,)
+    review_rule = _first(reviews[:-1], n, confidence) or make_rule(reviews[-1], n, confidence=confidence)
     notes = []
     if ng_rule is None:
         wanted = parts_needed(least, confidence=confidence)
         notes.append(f"nothing is rejected (NG): {percent(least)} takes {wanted} calibration images, got {n}")
-    if review_rule.rate != (defaults[0] if review is None else review):
+    if review_rule.rate != reviews[0]:
         wanted = parts_needed(defaults[0], confidence=confidence)
         notes.append(
             f"REVIEW stops {percent(review_rule.rate)} of good parts: {percent(defaults[0])} takes {wanted} "
@@ -193,7 +200,7 @@ def make_drift_rule(
     A rate that is asked for is given or refused (RateError); where it is None, 1 % or 2 % if n supports it, else never.
     """
     check_confidence(confidence)
-    rule = _first(DRIFT_DEFAULTS if rate is None else (rate,), n, confidence, required=rate is not None)
+    rule = _first(DRIFT_DEFAULTS, n, confidence) if rate is None else make_rule(rate, n, confidence=confidence)
     if rule is None:
         wanted = parts_needed(DRIFT_DEFAULTS[-1], confidence=confidence)
         return None, f"drift alone flags no part: that takes {wanted} calibration images, got {n}"
@@ -212,16 +219,11 @@ def check_confidence(confidence: float | None) -> None:
         raise ValueError(f"confidence: got {confidence}, expected more than 0 and less than 1")
 
 
-def _first(rates: Iterable[Fraction], n: int, confidence: float | None, *, required: bool) -> Rule | None:
-    """The rule of the first rate that n supports; without one, None or, where it is required, the last one's error."""
-    error = None
+def _first(rates: Iterable[Fraction], n: int, confidence: float | None) -> Rule | None:
+    """The rule of the first rate that n supports; None without one."""
     for rate in rates:
-        try:
+        with contextlib.suppress(RateError):
             return make_rule(rate, n, confidence=confidence)
-        except RateError as unsupported:
-            error = unsupported
-    if required:
-        raise error
     return None
 
 

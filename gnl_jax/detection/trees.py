@@ -8,7 +8,7 @@ SEPARATOR = "/"
 
 def flatten(tree: Mapping[str, Any], *, above: str = "") -> dict[str, Any]:
     """The leaves by their path; an empty dict leaves nothing."""
-    flat = {}
+    flat: dict[str, Any] = {}
     for name, value in tree.items():
         if isinstance(value, Mapping):
             flat |= flatten(value, above=f"{above}{name}{SEPARATOR}")

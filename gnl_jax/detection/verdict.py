@@ -87,10 +87,10 @@ def worst(states: Sequence[State]) -> State:
 
 def parts_for_verdict(limits: Limits) -> tuple[int, int]:
     """Good and defective parts of a condition that can pass with one false alarm, and with one lost defect."""
-    numbers = parts_with(1, limits.acceptable), parts_with(1, limits.margin)
-    if None in numbers:
+    good, defective = parts_with(1, limits.acceptable), parts_with(1, limits.margin)
+    if good is None or defective is None:
         raise ValueError(f"limits: got {limits}, expected rates that 10,000 parts can show")
-    return numbers
+    return good, defective
 
 
 class Batch(NamedTuple):

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
+from gnl_jax.batches import ImageSource
 from gnl_jax.data.listing import list_images
 from gnl_jax.data.load import folder_options
 from gnl_jax.data.pixels import ImageError, read_file, read_image
-from gnl_jax.data.protocol import ImageSource
 from gnl_jax.detection.options import FitOptions
 from gnl_jax.detection.parts import GoodImages, ImagesLike, check_arrays
 from gnl_jax.detection.region import blanked
@@ -22,7 +22,7 @@ from gnl_jax.methods.base import GroupedImages, Prediction
 CHUNK = 16  # windows that are cut and scored at once
 KEPT_BYTES = 2**28  # of whole images that are kept while their windows are learned from
 
-Score = Callable[[np.ndarray, int], Prediction]
+Score = Callable[[np.ndarray, int], Prediction[np.ndarray]]
 
 
 def predict_windows(
@@ -32,7 +32,7 @@ def predict_windows(
     *,
     maps: bool = True,
     advance: Callable[[int], None] = lambda n: None,
-) -> Prediction:
+) -> Prediction[np.ndarray]:
     """Whole images scored by their windows.
 
     An image's score is the largest of its windows' scores. Its drift is the mean of theirs: a change of light moves
@@ -52,23 +52,26 @@ def predict_windows(
     joined = np.zeros((len(images), *grid.map_shape), np.float32) if maps else None
     measured = False
     for i in range(len(images)):
-        image, highest, drift, together = images[np.array([i])][0], [], [], Joined(grid) if maps else None
+        image, together = images[np.array([i])][0], Joined(grid) if maps else None
+        highest: list[np.ndarray] = []
+        drift: list[np.ndarray] = []
         for indices in _chunks(grid.count):
             try:
                 found = score(cut_windows(image, grid, indices), i)
             except ValueError as error:  # a score that is no number
                 raise ValueError(f"image {i}, among windows {indices[0]} to {indices[-1]}: {error}") from error
             highest.append(found.score)
-            drift.append(found.drift)
+            if found.drift is not None:
+                drift.append(found.drift)
             if found.map is None:  # of a method without maps
                 together = joined = None
-            if together is not None:
+            elif together is not None:
                 for index, score_map in zip(indices, found.map):
                     together.add(index, score_map)
         scores[i] = np.concatenate(highest).max()
-        if drift[0] is not None:
+        if drift:
             measured, drifts[i] = True, np.concatenate(drift).mean(dtype=np.float64)
-        if together is not None:
+        if joined is not None and together is not None:
             joined[i] = together.result()
         advance(1)
     return Prediction(scores, joined, drifts if measured else None)
@@ -160,7 +163,7 @@ def place_grid(images: ImagesLike, dataset: ConfigDict, options: FitOptions) -> 
         what = "mask" if region.roi is None else "region_relative"
         raise ValueError(f"{what}: got it with windows, expected a rectangle (roi) in pixels, which they are placed in")
     frame = _first_size(images, dataset, options.exclude)
-    if region is not None:
+    if region is not None and region.roi is not None:
         x, y, width, height = region.roi
         if x + width > frame[1] or y + height > frame[0]:
             raise ValueError(f"roi: got {x},{y},{width},{height}, expected it within images of {frame[1]}x{frame[0]}")

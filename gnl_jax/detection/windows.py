@@ -1,8 +1,9 @@
 """Overlapping windows of an image: where they are, how they are cut out, and how their score maps become one."""
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,8 @@ LEAST_SIDE = 16  # pixels of a window: less shows a network nothing
 BUMP = 8.0  # pixels of a map: how far around the highest score its own window's map is kept
 
 
-class Windows(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Windows:
     """What is requested, in pixels of the images: `count` x `count` windows, or square ones of a `size`.
 
     Attributes:
@@ -41,7 +43,8 @@ class Windows(NamedTuple):
         return self
 
 
-class Grid(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Grid:
     """Windows on images of one size; they are numbered row by row.
 
     Attributes:
@@ -74,7 +77,8 @@ class Grid(NamedTuple):
     @property
     def map_shape(self) -> tuple[int, int]:
         """(height, width) of the joined map: the area as the networks see it."""
-        return tuple(_in_map(length, window, self.side) for length, window in zip(self.area[2:], self.window))
+        height, width = (_in_map(length, window, self.side) for length, window in zip(self.area[2:], self.window))
+        return height, width
 
     def corner(self, index: int) -> tuple[int, int]:
         """(y, x) of a window's first pixel, from the area's corner."""
@@ -117,13 +121,14 @@ def place_windows(
                 f"{area[3]}x{area[2]} pixels are inspected"
             )
     else:
-        window = tuple(_window_length(length, requested.count, requested.overlap) for length in area[2:])
+        height, width = (_window_length(length, requested.count, requested.overlap) for length in area[2:])
+        window = height, width
     overlap = requested.size // OVERLAP if requested.overlap is None else requested.overlap
     rows, columns = (
         spaced(length, own, requested.count or least_count(length, own, overlap))
         for length, own in zip(area[2:], window)
     )
-    return Grid(tuple(frame), tuple(area), window, rows, columns, side, filter)
+    return Grid(frame, area, window, rows, columns, side, filter)
 
 
 def _window_length(length: int, count: int, overlap: int | None) -> int:
@@ -184,10 +189,11 @@ class Joined:
     def add(self, index: int, score_map: np.ndarray) -> None:
         """The map of a window, floats [side side]."""
         row, column = divmod(index, len(self.grid.columns))
-        place = tuple(
+        rows, columns = (
             slice(first, first + self.grid.side)
             for first in (_in_map(n, w, self.grid.side) for n, w in zip(self.grid.corner(index), self.grid.window))
         )
+        place = rows, columns
         self.map[place] += score_map * self.weights[0][row][:, None] * self.weights[1][column][None]
         if self.best is None or score_map.max() > self.best[0]:
             self.best = (float(score_map.max()), score_map.copy(), place)
@@ -220,9 +226,12 @@ def _in_map(pixels: int, window: int, side: int) -> int:
 
 def grid_record(grid: Grid) -> dict[str, Any]:
     """A grid as JSON holds it."""
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in grid._asdict().items()}
+    return {
+        name: list(value) if isinstance(value, tuple) else value for name, value in dataclasses.asdict(grid).items()
+    }
 
 
 def read_grid(record: Mapping[str, Any]) -> Grid:
     """What `grid_record` wrote."""
-    return Grid(**{name: tuple(value) if isinstance(value, list) else value for name, value in record.items()})
+    fields: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in record.items()}
+    return Grid(**fields)

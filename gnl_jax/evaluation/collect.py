@@ -44,18 +44,18 @@ def collect_scores(*paths: str | os.PathLike) -> list[tuple[Row, dict[str, Score
     """
     rows = _unique((file, i, row) for file in find_results(*paths) for i, row in _numbered(file))
     tests = {file: _scores_beside(file) for file in {file for (file, _), _ in rows}}
-    return [(row, tests[file][i]) for (file, i), row in rows if tests[file] is not None]
+    return [(row, scores[i]) for (file, i), row in rows if (scores := tests[file]) is not None]
 
 
 def find_results(*paths: str | os.PathLike) -> list[Path]:
     """The results.json files below the folders and the files themselves, sorted, each once. Errors as `collect`."""
-    found = set()
+    found: set[Path] = set()
     for path in map(Path, paths):
         if not path.exists():
             raise FileNotFoundError(2, "no such file or folder", str(path))
         found.update(path.rglob(RESULTS) if path.is_dir() else [path])
     if not found:
-        raise ValueError(f"results: no {RESULTS} in {', '.join(map(os.fspath, paths)) or 'no folder'}")
+        raise ValueError(f"results: no {RESULTS} in {', '.join(os.fspath(path) for path in paths) or 'no folder'}")
     return sorted(found)
 
 

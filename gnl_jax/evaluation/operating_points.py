@@ -105,23 +105,24 @@ def operating_points(
     detector.require_record().require_rules()
     names = test.names or tuple(f"image {i}" for i in range(len(test.images)))
     check_unseen(tuple(map(pixel_hash, test.images)), names, detector.require_record().manifest["data"])
-    defects, kinds = np.array(defects), sorted(set(defects) - {""})
+    of_image, kinds = np.array(defects), sorted(set(defects) - {""})
     results = {}
     with progress_bar("scoring", len(test.images) * len(detector.require_record().matchings)) as advance:
         for matching in detector.require_record().matchings:
             mine = use_matching(detector, matching)
             scored = predict(mine, test.images, maps=test.masks is not None, advance=advance)
             of = {
-                kind: largest_by_part(scored.score[defects == kind], [p for p, d in zip(parts, defects) if d == kind])
+                kind: largest_by_part(scored.score[of_image == kind], [p for p, d in zip(parts, defects) if d == kind])
                 for kind in ("", *kinds)
             }
             known, good = mine.require_record().calibration.score, of.pop("")
+            review = mine.require_record().require_rules().review
             held_out = np.concatenate([known, good])
             results[matching] = {
                 "auroc": auroc(scored.score, test.anomalous),
                 "pixel": pixel_metrics(*test.pixels(scored.map), name=f"matching {matching}"),
                 "parts": {"good": len(good), **{kind: len(scores) for kind, scores in of.items()}},
                 "detection": detection(held_out, of),
-                "redraws": redraw(held_out, len(known), mine.require_record().rules.review.rate, draws=draws).summary(),
+                "redraws": redraw(held_out, len(known), review.rate, draws=draws).summary(),
             }
     return results

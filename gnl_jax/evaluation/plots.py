@@ -5,7 +5,7 @@ import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure
+    from matplotlib.typing import RcKeyType
 
 # From the palette of Okabe and Ito, told apart with every common form of colour blindness.
 NORMAL, ANOMALOUS = "#0072B2", "#D55E00"
@@ -25,7 +26,7 @@ METADATA = {
     ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
     ".svg": {"Date": None, "Creator": None},
 }
-STYLE = {
+STYLE: "dict[RcKeyType, Any]" = {
     "font.family": "DejaVu Sans",  # ships with matplotlib: a picture is the same everywhere
     "font.size": 8,
     "axes.titlesize": 8,
@@ -106,7 +107,7 @@ def plot_scores(path: str | os.PathLike, panels: Mapping[str, Mapping[str, tuple
 def _draw_histograms(axes: "Axes", scores: np.ndarray, anomalous: np.ndarray, edges: np.ndarray) -> None:
     for label, colour, members in (("normal", NORMAL, ~anomalous), ("anomalous", ANOMALOUS, anomalous)):
         axes.hist(
-            scores[members], edges, density=True, histtype="stepfilled", label=label,
+            scores[members], edges.tolist(), density=True, histtype="stepfilled", label=label,
             facecolor=(colour, 0.35), edgecolor=colour, linewidth=0.8,
         )  # fmt: skip
     axes.locator_params(axis="x", nbins=4)
@@ -138,9 +139,9 @@ def plot_gallery(path: str | os.PathLike, items: Sequence[GalleryItem], *, colum
         drawn = []
         for position, item in enumerate(items):
             row, column = divmod(position, columns)
-            pair = [figure.add_subplot(grid[row, 3 * column + side]) for side in (0, 1)]
-            _draw_item(*pair, item, scale)
-            drawn += pair
+            left, right = (figure.add_subplot(grid[row, 3 * column + side]) for side in (0, 1))
+            _draw_item(left, right, item, scale)
+            drawn += [left, right]
         figure.colorbar(scale, ax=drawn, label="score map", pad=0.02, aspect=15 * rows)
 
 

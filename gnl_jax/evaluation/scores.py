@@ -33,7 +33,7 @@ def write_scores(path: str | os.PathLike, tests: Sequence[Mapping[str, Scored]])
             check_scored(f"{row}/{name}", scored)
             arrays |= {f"{row}/{name}/{field}": array for field, array in scored._asdict().items()}
     content = io.BytesIO()
-    np.savez(content, **arrays)
+    np.savez(content, allow_pickle=True, **arrays)
     write_atomic(path, content.getvalue())
 
 

@@ -27,6 +27,7 @@ from gnl_jax.methods.memory_bank import network_input, score_banks, within
 from gnl_jax.methods.options import augmix_options, scoring_options
 from gnl_jax.methods.reverse_distillation import Model
 from gnl_jax.methods.scoring import Scoring, hold_region
+from gnl_jax.nn.apply import outputs
 from gnl_jax.nn.teachers import teacher_record
 from gnl_jax.ops.scoremap import image_score, score_map
 
@@ -69,7 +70,7 @@ def bank_and_student(
         preprocess=preprocess,
         dtype=model.dtype,
     )
-    how = {"model": model, "preprocess": preprocess, "options": options, "matching": scoring.matching}
+    how: dict[str, Any] = {"model": model, "preprocess": preprocess, "options": options, "matching": scoring.matching}
 
     def finish(frozen: PyTree, state: PyTree, images) -> PyTree:
         learned = student.finish(frozen, state, images)["student"]
@@ -109,9 +110,9 @@ def two_maps(
     found = score_banks(variables, x, without, teacher=model.teacher, options=options, matching=matching)
     whole = found.stages[images.shape[1]]
     stages = (*whole.matched[:2], whole.before[2])
-    _, decoded = model.student.apply(variables["student"], stages)
+    _, decoded = outputs(model.student, variables["student"], stages)
     with jax.named_scope("score map"):
-        maps = {"bank": found.map, "student": score_map(stages, decoded, size=images.shape[1:3])}
+        maps = {"bank": found.map, "student": score_map(stages, decoded, size=(images.shape[1], images.shape[2]))}
     return maps, found.drift
 
 
@@ -151,7 +152,7 @@ def make_scales(variables: PyTree, images, **how) -> PyTree:
 
 def score_batch(
     variables: PyTree, images: UInt8[Array, "b s s 3"], without: Int32[Array, "b"] | None = None, **how
-) -> Prediction:
+) -> Prediction[Array]:
     """Score and map of images: the sum of the two maps, each less its location and over its scale; and drift.
 
     Args:

@@ -13,6 +13,7 @@ from gnl_jax.methods.bank_options import BankOptions
 from gnl_jax.methods.bank_views import BANK_VIEWS, view_keys
 from gnl_jax.methods.memory_bank import at_side, embed, matched_stages, network_input
 from gnl_jax.methods.scoring import Scoring
+from gnl_jax.nn.apply import outputs
 from gnl_jax.ops.drift import middle_ranks
 from gnl_jax.ops.matching import sort_features
 
@@ -28,7 +29,7 @@ class Networks(NamedTuple):
     dtype: Any = jnp.float32
 
 
-def reference_program(networks: Networks, pixels: PyTree | None, *, options: BankOptions) -> Callable:
+def reference_program(networks: Networks, pixels: PyTree | None, *, options: BankOptions) -> jax.stages.Wrapped:
     """A program: (variables, images) -> for each bank the images' sorted features at the matched stages."""
     teacher = networks.teacher
 
@@ -37,7 +38,7 @@ def reference_program(networks: Networks, pixels: PyTree | None, *, options: Ban
         x = network_input(batch, pixels, preprocess=networks.preprocess, dtype=networks.dtype)
         found = []
         for spec in options.sizes:
-            stages = teacher.apply(variables, at_side(x, spec.side(batch.shape[1])))
+            stages = outputs(teacher, variables, at_side(x, spec.side(batch.shape[1])))
             found.append({str(k): sort_features(stages[k - 1]).astype(jnp.float32) for k in options.matched})
         return found
 
@@ -59,7 +60,9 @@ def view_programs(options: BankOptions, scoring: Scoring) -> dict[str, Callable]
     return {"clean": lambda batch, *_: np.asarray(batch, np.float32)} | seen
 
 
-def patch_program(networks: Networks, pixels: PyTree | None, *, options: BankOptions, scoring: Scoring) -> Callable:
+def patch_program(
+    networks: Networks, pixels: PyTree | None, *, options: BankOptions, scoring: Scoring
+) -> jax.stages.Wrapped:
     """A program: (variables, references, images float32 [b s s 3]) -> embeddings, stages that drift is measured at.
 
     One for all views: compiling it is much of the time that a bank of few images takes.

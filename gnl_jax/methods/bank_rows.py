@@ -40,7 +40,7 @@ def make_bank(
     bank |= {"rows": kept, "half_norms": half_squared_norms(kept), "owners": jnp.asarray(owners[chosen])}
     asked = np.random.default_rng([seed, 7]).permutation(len(candidates))[:SCALE_PATCHES]
     distances = _distances_to_others(candidates[asked], parts[owners[asked]], bank, parts)
-    distances = np.asarray(DISTANCES[options.distance].of_euclidean(distances))
+    distances = np.asarray(DISTANCES[options.distance].of_euclidean(jnp.asarray(distances)))
     distances = distances[np.isfinite(distances)]  # none where all rows are of one part
     if not len(distances):
         return bank | {"location": jnp.float32(0), "scale": jnp.float32(1)}

@@ -2,22 +2,51 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
+import jax
 import numpy as np
 from jaxtyping import Float
 
 from gnl_jax.array_types import Array
+from gnl_jax.batches import ImageSource, ShapedSource
 
 PyTree = Any
+Kind = TypeVar("Kind", bound=jax.Array | np.ndarray)
+Other = TypeVar("Other", bound=jax.Array | np.ndarray)
 
 
-class Prediction(NamedTuple):
-    """The score of n images (higher is more anomalous), and their anomaly maps and drift, or None."""
+if TYPE_CHECKING:
 
-    score: Float[Array, "n"]
-    map: Float[Array, "n s s"] | None = None
-    drift: Float[Array, "n"] | None = None
+    class Prediction(NamedTuple, Generic[Kind]):
+        """Of JAX's arrays, as a method computes it, or of NumPy's, as a detector gives it."""
+
+        score: Kind
+        map: Kind | None = None
+        drift: Kind | None = None
+
+else:  # beartype, with which the tests check signatures, takes no generic named tuple
+
+    class Prediction(NamedTuple):
+        """The score of n images (higher is more anomalous), and their anomaly maps and drift, or None."""
+
+        score: Float[Array, "n"]
+        map: Float[Array, "n s s"] | None = None
+        drift: Float[Array, "n"] | None = None
+
+
+def each_array(prediction: Prediction[Kind], change: Callable[[Kind], Other]) -> Prediction[Other]:
+    """The prediction with every array changed."""
+    score, maps, drift = prediction
+    return Prediction(change(score), None if maps is None else change(maps), None if drift is None else change(drift))
+
+
+def joined(parts: Sequence[Prediction[np.ndarray]]) -> Prediction[np.ndarray]:
+    """One prediction of the images of one or more, in their order; all of them have the same fields."""
+    score, maps, drift = ([a for a in arrays if a is not None] for arrays in zip(*parts, strict=True))
+    return Prediction(
+        np.concatenate(score), np.concatenate(maps) if maps else None, np.concatenate(drift) if drift else None
+    )
 
 
 @dataclass(frozen=True)
@@ -37,7 +66,7 @@ class Phase:
     name: str
     epochs: int
     batch_size: int
-    init: Callable[[Array, PyTree, np.ndarray], PyTree]
+    init: Callable[[Array, PyTree, ImageSource | None], PyTree]
     step: Callable[[Array, PyTree, PyTree, Array, Array, PyTree], tuple[PyTree, dict[str, Array]]]
     min_valid: int = 1
     precompute: Callable[[PyTree, Array], PyTree] | None = None
@@ -68,21 +97,22 @@ class Method:
     name: str
     frozen: PyTree
     phases: tuple[Phase, ...]
-    finish: Callable[[PyTree, PyTree, np.ndarray], PyTree]
-    score_batch: Callable[[PyTree, Array], Prediction]
+    finish: Callable[[PyTree, PyTree, ImageSource], PyTree]
+    score_batch: Callable[[PyTree, Array], Prediction[Array]]
     own: tuple[str, ...] = ("references", "alpha")
-    make_drift: Callable[[PyTree, np.ndarray], PyTree] | None = None
-    score_without: Callable[[PyTree, Array, Array], Prediction] | None = None
-    add: Callable[[PyTree, Any], PyTree] | None = None
+    make_drift: Callable[[PyTree, ImageSource], PyTree] | None = None
+    score_without: Callable[[PyTree, Array, Array], Prediction[Array]] | None = None
+    add: Callable[[PyTree, ImageSource], PyTree] | None = None
     drop: Callable[[PyTree, np.ndarray], PyTree] | None = None
     shaped: Callable[[PyTree], tuple[str, ...]] | None = None
     finish_bytes: Callable[[int, int], int] | None = None
 
 
-class GroupedImages(NamedTuple):
+@dataclass(frozen=True)
+class GroupedImages:
     """Images uint8 [n s s 3], or a source of them, with the part that each shows; a source of images itself."""
 
-    images: Any
+    images: ShapedSource
     parts: Sequence[Any]
 
     def __len__(self) -> int:
@@ -92,6 +122,6 @@ class GroupedImages(NamedTuple):
         return self.images[indices]
 
 
-def parts_of(images) -> np.ndarray:
+def parts_of(images: ImageSource) -> np.ndarray:
     """The part that each image shows, [n]; where nothing says it, each shows one of its own."""
     return np.asarray(getattr(images, "parts", range(len(images))))

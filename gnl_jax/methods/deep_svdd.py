@@ -21,6 +21,7 @@ from gnl_jax.images.contrast_normalisation import chunks, contrast, contrast_ran
 from gnl_jax.methods.base import Method, Phase, Prediction
 from gnl_jax.methods.choices import PRECISIONS, choose
 from gnl_jax.methods.losses import masked_mean
+from gnl_jax.nn.apply import outputs
 from gnl_jax.nn.batch_norm import fold_statistics
 from gnl_jax.nn.lenet import LENETS, LeNet
 from gnl_jax.ops.precision import at_least_float32
@@ -137,7 +138,7 @@ def measure_centre(encoder: PyTree, measured: Measured, images, *, model: SvddNe
 
     @jax.jit
     def total(encoder, measured, chunk, valid):
-        embeddings = at_least_float32(model.network.encoder.apply(encoder, preprocess(chunk, measured, model=model)))
+        embeddings = at_least_float32(outputs(model.network.encoder, encoder, preprocess(chunk, measured, model=model)))
         return jnp.sum(jnp.where(valid[:, None], embeddings, 0), axis=0)
 
     totals = [total(encoder, measured, *chunk) for chunk in chunks(images)]
@@ -175,13 +176,13 @@ def _begin(variables: PyTree, measured, *, tx, milestone_step) -> SvddState:
     return SvddState(jnp.int32(0), milestone_step, measured, params, batch_stats, tx.init(params))
 
 
-def score_batch(variables: PyTree, images: UInt8[Array, "b s s 3"], *, model: SvddNetwork) -> Prediction:
+def score_batch(variables: PyTree, images: UInt8[Array, "b s s 3"], *, model: SvddNetwork) -> Prediction[Array]:
     """Squared distance to the centre as the score of images; rows do not influence each other.
 
     variables: {"encoder", "measured"}.
     """
     measured = variables["measured"]
-    embeddings = model.network.encoder.apply(variables["encoder"], preprocess(images, measured, model=model))
+    embeddings = outputs(model.network.encoder, variables["encoder"], preprocess(images, measured, model=model))
     return Prediction(squared_distance(embeddings, measured["centre"]))
 
 

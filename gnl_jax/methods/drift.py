@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gnl_jax.array_types import Array
+from gnl_jax.batches import ImageSource
 from gnl_jax.methods.reverse_distillation import Model
 from gnl_jax.methods.scoring import match_hook
 from gnl_jax.ops.drift import channel_deviation, middle_ranks
@@ -17,7 +18,7 @@ _CHUNK = 16  # images per pass
 
 def make_drift(
     teacher: PyTree,
-    images,
+    images: ImageSource,
     *,
     model: Model,
     preprocess,

@@ -20,6 +20,7 @@ from gnl_jax.methods.base import Method, Phase, Prediction
 from gnl_jax.methods.choices import PRECISIONS, choose
 from gnl_jax.methods.losses import masked_mean
 from gnl_jax.methods.wgan_gp import Learner, gan_step, init_gan, init_learner, training_pass, update
+from gnl_jax.nn.apply import outputs
 from gnl_jax.nn.gan import EPSILONS, NETWORKS, Networks
 
 PyTree = Any
@@ -60,9 +61,9 @@ def reconstruction_distances(
 
     Generator and critic, given as variables, are in evaluation mode.
     """
-    reconstruction = networks.generator.apply(generator, z)
-    _, features = networks.critic.apply(critic, x)
-    _, reconstructed = networks.critic.apply(critic, reconstruction)
+    reconstruction = outputs(networks.generator, generator, z)
+    _, features = outputs(networks.critic, critic, x)
+    _, reconstructed = outputs(networks.critic, critic, reconstruction)
     return jnp.square(reconstruction - x), jnp.square(reconstructed - features)
 
 
@@ -102,14 +103,14 @@ def encoder_step(
 
 def score_batch(
     variables: PyTree, images: UInt8[Array, "b s s 3"], *, networks: Networks, feature_weight: float
-) -> Prediction:
+) -> Prediction[Array]:
     """The score is MSE of the pixels + kappa MSE of the critic's features; there is a map.
 
     variables: those of "generator", "critic" and "encoder". Everything is in evaluation mode: rows do not influence
     each other. The map is a pixel's squared difference, the mean over channels.
     """
     x = preprocess(images, networks=networks)
-    z = networks.encoder.apply(variables["encoder"], x)
+    z = outputs(networks.encoder, variables["encoder"], x)
     pixels, features = reconstruction_distances(
         x, z, generator=variables["generator"], critic=variables["critic"], networks=networks
     )

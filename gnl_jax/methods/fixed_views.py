@@ -39,7 +39,7 @@ def joined_stages(
     features: ImageStages, stages_of: Callable[[tuple[int, ...]], ViewStages], split: ViewSplit
 ) -> ViewStages:
     """The features of all views in their order: the fixed ones given, the others from the teacher."""
-    drawn = stages_of(split.drawn) if split.drawn else (None,) * len(features)
+    drawn: Sequence[Array | tuple[Array, ...]] = stages_of(split.drawn) if split.drawn else ((),) * len(features)
     joined = []
     for fixed, other in zip(features, drawn, strict=True):
         of = {position: fixed[:, i] for i, position in enumerate(split.fixed)}

@@ -16,6 +16,7 @@ from gnl_jax.methods.base import Method, Phase, Prediction
 from gnl_jax.methods.choices import PRECISIONS, choose
 from gnl_jax.methods.losses import masked_mean
 from gnl_jax.methods.reverse_distillation import TrainState, torch_adam
+from gnl_jax.nn.apply import outputs
 from gnl_jax.nn.batch_norm import fold_statistics
 from gnl_jax.nn.pretrained import load_teacher
 from gnl_jax.nn.vgg import Cloner, Source
@@ -50,12 +51,13 @@ def tap_distance(source: Taps, cloner: Taps, *, mse_weight: float) -> Float[Arra
     def squared(a: Array, b: Array) -> Array:
         return jnp.mean(jnp.square(at_least_float32(a) - at_least_float32(b)), axis=(1, 2, 3))
 
-    return sum(cosine_distance(a, b) + mse_weight * squared(a, b) for a, b in zip(source, cloner, strict=True))
+    distances = (cosine_distance(a, b) + mse_weight * squared(a, b) for a, b in zip(source, cloner, strict=True))
+    return functools.reduce(jnp.add, distances)
 
 
 def source_taps(source: PyTree, images: UInt8[Array, "b s s 3"], *, model: KdadNetworks) -> Taps:
     """What the cloner is to reproduce; no gradient passes."""
-    return jax.lax.stop_gradient(model.source.apply(source, model.inputs(images)))
+    return jax.lax.stop_gradient(outputs(model.source, source, model.inputs(images)))
 
 
 def init_cloner(key: Array, *, model: KdadNetworks, tx: optax.GradientTransformation) -> TrainState:
@@ -102,13 +104,13 @@ def kdad_step(
 
 def score_batch(
     variables: PyTree, images: UInt8[Array, "b s s 3"], *, model: KdadNetworks, mse_weight: float
-) -> Prediction:
+) -> Prediction[Array]:
     """`tap_distance` over poolings 3 to 5 as the score of images; variables {"teacher", "student"}.
 
     Published code: the score is one number per image, so there is no map.
     """
     targets = source_taps(variables["teacher"], images, model=model)
-    taps = model.cloner.apply(variables["student"], model.inputs(images))
+    taps = outputs(model.cloner, variables["student"], model.inputs(images))
     return Prediction(tap_distance(targets[-SCORED:], taps[-SCORED:], mse_weight=mse_weight))
 
 

@@ -17,6 +17,7 @@ from gnl_jax.array_types import Array, Scalar
 from gnl_jax.methods.bank_options import BankOptions
 from gnl_jax.methods.base import Prediction
 from gnl_jax.methods.scoring import hold_region
+from gnl_jax.nn.apply import outputs
 from gnl_jax.ops.drift import channel_deviation, drift_score, middle_ranks
 from gnl_jax.ops.matching import MATCHINGS
 from gnl_jax.ops.nearest import DISTANCES, nearest, reweighted_score, top_mean
@@ -68,8 +69,8 @@ def matched_stages(
 
     with jax.named_scope("teacher"):
         if options.embedding == "class":
-            return Stages(teacher.apply(variables, x, hook, method="classes"), tuple(before))
-        *earlier, last = teacher.apply(variables, x, hook)
+            return Stages(outputs(teacher, variables, x, hook, method="classes"), tuple(before))
+        *earlier, last = outputs(teacher, variables, x, hook)
         return Stages((*earlier, hook(len(earlier) + 1, last, options.last_alpha)), tuple(before))
 
 
@@ -136,8 +137,8 @@ def score_banks(
     matching: str,
 ) -> BankScores:
     """Distances of images, as the teacher takes them, to each bank; other arguments as for `score_batch`."""
-    size, region, stages_of = x.shape[1:3], variables.get("region"), {}
-    total, worst = 0.0, None
+    size, region, stages_of = (x.shape[1], x.shape[2]), variables.get("region"), {}
+    maps, worst = [], None
     for i, spec in enumerate(options.sizes):
         bank, side = variables["banks"][str(i)], spec.side(size[0])
         if side not in stages_of:  # banks that see images of one side have the same references
@@ -162,7 +163,7 @@ def score_banks(
         with jax.named_scope("score map"):
             # One bank's distances stay distances; several are brought to one scale before they are added.
             z = (distances - bank["location"]) / bank["scale"] if len(options.sizes) > 1 else distances
-            total = total + (distance_map(z.reshape(b, h, w), size=size) if options.has_map else z[:, 0])
+            maps.append(distance_map(z.reshape(b, h, w), size=size) if options.has_map else z[:, 0])
         if options.score != "map" and region is not None:
             distances = jnp.where(patches_within(region, (h, w)).reshape(1, h * w), distances, 0)
         if options.score == "top":
@@ -173,7 +174,9 @@ def score_banks(
                 patches, distances, rows, norms
             )
     first = stages_of[options.sizes[0].side(size[0])]
-    return BankScores(total, worst, _drift(first, variables.get("drift"), options.drift), stages_of)
+    return BankScores(
+        functools.reduce(jnp.add, maps), worst, _drift(first, variables.get("drift"), options.drift), stages_of
+    )
 
 
 def _drift(stages: Stages, drift: PyTree | None, measured: tuple[int, ...]) -> Float[Array, "b"] | None:
@@ -196,7 +199,7 @@ def score_batch(
     dtype: Any,
     options: BankOptions,
     matching: str,
-) -> Prediction:
+) -> Prediction[Array]:
     """Score and map of images from their patches' distances to the bank, and drift.
 
     Args:

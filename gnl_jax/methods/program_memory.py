@@ -1,7 +1,7 @@
 """What programs and trees of arrays take of memory, from shapes alone: nothing is compiled or computed."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -17,7 +17,7 @@ def tree_bytes(tree: PyTree) -> int:
     return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
-def program_bytes(program: Callable, *arguments: PyTree) -> tuple[int, PyTree]:
+def program_bytes(program: jax.stages.Wrapped, *arguments: PyTree) -> tuple[int, PyTree]:
     """What a program holds at its peak beside its arguments, and the shapes of its results.
 
     Its operations are gone through in their order; a value lives from where it is made to where it is last used. For a
@@ -64,5 +64,4 @@ def _inner(equation: core.JaxprEqn) -> Iterator[core.Jaxpr]:
 
 def _bytes(var: core.Var) -> int:
     shape, dtype = getattr(var.aval, "shape", ()), getattr(var.aval, "dtype", None)
-    known = isinstance(dtype, np.dtype)
-    return math.prod(shape) * (dtype.itemsize if known else _OTHER)
+    return math.prod(shape) * (dtype.itemsize if isinstance(dtype, np.dtype) else _OTHER)

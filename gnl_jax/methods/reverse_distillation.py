@@ -19,6 +19,7 @@ from gnl_jax.images.jigsaw import shuffle_tiles
 from gnl_jax.methods.fixed_views import ViewSplit, ViewStages, joined_stages
 from gnl_jax.methods.jigsaw import Jigsaw, init_head, jigsaw_loss
 from gnl_jax.methods.losses import Loss, LossWeights, Outputs, gnl_losses, masked_mean
+from gnl_jax.nn.apply import outputs
 from gnl_jax.nn.batch_norm import fold_statistics
 from gnl_jax.nn.decoder import Student
 from gnl_jax.nn.resnet import Match
@@ -113,7 +114,7 @@ def teacher_stages(
     v, b, *image = views.shape
     flat = jnp.moveaxis(views, 0, 1).reshape(b * v, *image).astype(model.dtype)
     with jax.named_scope("teacher"):
-        stages = model.teacher.apply(teacher, flat, match)
+        stages: tuple[Array, ...] = outputs(model.teacher, teacher, flat, match)
     return tuple(jax.lax.stop_gradient(jnp.moveaxis(s.reshape(b, v, *s.shape[1:]), 1, 0)) for s in stages)
 
 
@@ -207,7 +208,7 @@ def train_step(
         raise ValueError(f"loss_weights: got weights of {sorted(weights)}, expected those of {sorted(losses)}")
     counted, order = {}, None
     if jigsaw is not None:
-        images, order = shuffle_tiles(stream(JIGSAW_STREAM), images, jigsaw.permutations, jigsaw.identity)
+        images, order = shuffle_tiles(stream(JIGSAW_STREAM), images, jnp.asarray(jigsaw.permutations), jigsaw.identity)
         weights["jigsaw"] = jigsaw.weight
         if jigsaw.ordered_only:
             counted["ori"] = valid & (order == 0)
@@ -219,7 +220,7 @@ def train_step(
         return teacher_stages(teacher, views, model=model, match=match)
 
     targets = None
-    if features is not None:
+    if features is not None and split is not None:
         stages = joined_stages(features, stages_of, split)
     elif mixing is not None:
         stages = stages_of(match=make_mixer(stream(MIXING_STREAM), valid, mixing))

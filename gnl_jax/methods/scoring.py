@@ -9,8 +9,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int, Real, UInt8
 
 from gnl_jax.array_types import Array, Scalar
-from gnl_jax.methods.base import Prediction
+from gnl_jax.batches import ImageSource
+from gnl_jax.methods.base import Prediction, each_array
 from gnl_jax.methods.reverse_distillation import Model
+from gnl_jax.nn.apply import outputs
 from gnl_jax.nn.resnet import Match
 from gnl_jax.ops.drift import channel_deviation, drift_score, middle_ranks
 from gnl_jax.ops.matching import MATCHINGS, sort_features
@@ -54,7 +56,7 @@ def anchor_images(n: int, *, anchor: str, k: int, seed: int) -> Int[np.ndarray, 
 
 
 def make_references(
-    teacher: PyTree, images, *, model: Model, preprocess, anchor: str, k: int = 1, seed: int = 0
+    teacher: PyTree, images: ImageSource, *, model: Model, preprocess, anchor: str, k: int = 1, seed: int = 0
 ) -> tuple[Float32[Array, "k n1 c1"], Float32[Array, "k n2 c2"]]:
     """Sorted teacher features of the anchors at stages 1 and 2; n is h w there.
 
@@ -65,19 +67,24 @@ def make_references(
 
     @jax.jit
     def sorted_stages(teacher, images):
-        stages = model.teacher.apply(teacher, preprocess(images).astype(model.dtype))
+        stages: tuple[Array, ...] = outputs(model.teacher, teacher, preprocess(images).astype(model.dtype))
         return tuple(sort_features(s).astype(jnp.promote_types(s.dtype, jnp.float32)) for s in stages[:2])
 
     chosen = anchor_images(len(images), anchor=anchor, k=k, seed=seed)
     chunks = [chosen[i : i + _CHUNK] for i in range(0, len(chosen), _CHUNK)]
     if anchor != "barycentre":
         parts = [sorted_stages(teacher, images[c]) for c in chunks]
-        return tuple(jnp.concatenate(stage) for stage in zip(*parts, strict=True))
-    totals = None
-    for chunk in chunks:
-        sums = tuple(np.asarray(s, np.float64).sum(0, keepdims=True) for s in sorted_stages(teacher, images[chunk]))
-        totals = sums if totals is None else tuple(a + b for a, b in zip(totals, sums, strict=True))
-    return tuple(jnp.asarray(t / len(chosen), jnp.float32) for t in totals)
+        first, second = (jnp.concatenate(stage) for stage in zip(*parts, strict=True))
+        return first, second
+
+    def sums(chunk: np.ndarray) -> list[np.ndarray]:
+        return [np.asarray(s, np.float64).sum(0, keepdims=True) for s in sorted_stages(teacher, images[chunk])]
+
+    totals = sums(chunks[0])
+    for chunk in chunks[1:]:
+        totals = [a + b for a, b in zip(totals, sums(chunk), strict=True)]
+    first, second = (jnp.asarray(t / len(chosen), jnp.float32) for t in totals)
+    return first, second
 
 
 def match_hook(references: Sequence[Float[Array, "_ _"]], *, matching: str, alpha: Scalar) -> Match:
@@ -99,7 +106,7 @@ def hold_region(images: UInt8[Array, "b h w 3"], region: Bool[Array, "h w"]) -> 
 
 def score_batch(
     variables: PyTree, images: Real[Array, "b s s 3"], *, model: Model, preprocess, matching: str
-) -> Prediction:
+) -> Prediction[Array]:
     """Anomaly score and map of images, and drift or None.
 
     variables: {"teacher", "student"}; for a matching other than "none" {"references", "alpha"}; optionally "region",
@@ -111,9 +118,9 @@ def score_batch(
     if region is not None:
         images = hold_region(images, region)
     x = preprocess(images).astype(model.dtype)
-    size = images.shape[1:3]
+    size = images.shape[1], images.shape[2]
 
-    def predict(match: Match | None, drift: PyTree) -> Prediction:
+    def predict(match: Match | None, drift: PyTree) -> Prediction[Array]:
         deviations = []
 
         def hook(stage, features):
@@ -123,8 +130,8 @@ def score_batch(
             return match(stage, features) if match else features
 
         with jax.named_scope("teacher"):
-            stages = model.teacher.apply(variables["teacher"], x, hook)
-        _, decoded = model.student.apply(variables["student"], stages)
+            stages = outputs(model.teacher, variables["teacher"], x, hook)
+        _, decoded = outputs(model.student, variables["student"], stages)
         with jax.named_scope("score map"):
             result = score_map(stages, decoded, size=size)
         if region is not None:
@@ -140,4 +147,4 @@ def score_batch(
         return predict(match_hook(references, matching=matching, alpha=variables["alpha"]), drift)
 
     results = jax.vmap(matched)(variables["references"], drift)
-    return Prediction(*(None if field is None else field.mean(0) for field in results))
+    return each_array(results, lambda field: field.mean(0))

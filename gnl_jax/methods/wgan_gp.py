@@ -195,15 +195,15 @@ def gan_step(
 def draw_noise(key: Key[Array, ""], rows: int, *, networks: Networks) -> Noise:
     """The random numbers of a step for so many rows."""
 
-    def draw(row: Array) -> Noise:
+    def draw(row: Array) -> tuple[Array, Array, Array]:
         latent, mixing, dropout = jax.random.split(jax.random.fold_in(key, row), 3)
-        return Noise(
+        return (
             jax.random.normal(latent, (LATENT,)),
             jax.random.uniform(mixing, (1, 1, networks.channels)),
             jax.random.uniform(dropout, (4, networks.critic.trunk.drops)),
         )
 
-    return jax.vmap(draw, out_axes=Noise(0, 0, 1))(jnp.arange(rows))
+    return Noise(*jax.vmap(draw, out_axes=(0, 0, 1))(jnp.arange(rows)))
 
 
 def _on_turn(turn: Array, take: Callable, learners: tuple[Learner, Learner], *, networks: Networks):

@@ -142,8 +142,8 @@ def _groups(cells: Sequence[Cell], configs: dict[Cell, ConfigDict], jobs: int, o
     """Cells that are trained together. The number is kept on disk, so that a restarted grid forms the same programs."""
     record = out / "jobs.json"
     kept: dict[str, int] = json.loads(record.read_text()) if record.exists() else {}
-    for (data, method), same in itertools.groupby(cells, key=lambda cell: (cell.data, cell.method)):
-        same = tuple(same)
+    for (data, method), group in itertools.groupby(cells, key=lambda cell: (cell.data, cell.method)):
+        same = tuple(group)
         name = f"{data}/{method}"
         if name not in kept:
             kept[name] = min(len(same), _jobs(jobs, configs[same[0]]))

@@ -140,7 +140,7 @@ def _curve(
         raise ValueError(f"results: no normal class has {what}; make them, for each run folder, with: {command}")
     means = [(x, mean_of(found, covered)) for x, found in values]
     words = "" if len(covered) == len(classes) else f" ({len(covered)} of {len(classes)} classes)"
-    return words, [Point(x, mean.value, mean.deviation) for x, mean in means]
+    return words, [Point(x, mean.value, mean.deviation) for x, mean in means if mean is not None]
 
 
 def _classes(dataset: str, normal: str, rows: Iterable[Row]) -> Sequence[str]:

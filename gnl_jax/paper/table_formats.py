@@ -48,7 +48,7 @@ def grid(table: Table) -> tuple[list[str], list[list[list[str]]], list[str]]:
         several = len(normals) > 1
         names = [f"{NORMALS.get(normal, normal)} {title(test)}" if several else title(test) for normal, test in columns]
     else:
-        groups = [(normal, [column for column in columns if column[0] == normal]) for normal in normals]
+        groups = [(normal, tuple(column for column in columns if column[0] == normal)) for normal in normals]
         names = [title(test) for _, test in groups[0][1]]
     notes = list(dict.fromkeys(note for cell in table.cells.values() if cell.paper for note in cell.paper.notes))
 

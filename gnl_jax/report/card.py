@@ -60,8 +60,9 @@ def _counted(pairs: Sequence[tuple[Mapping[str, Any], Judgement]], state: State)
 def _most(pairs: Sequence[tuple[Mapping[str, Any], Judgement]]) -> tuple[int | None, int | None]:
     """Parts that decide every condition which is not decided."""
     unknown = [judgement for _, judgement in pairs if judgement.state == State.UNKNOWN]
-    numbers = ([j.good_enough for j in unknown], [j.bad_enough for j in unknown])
-    return tuple(max((n for n in side if n), default=None) for side in numbers)
+    good = max((j.good_enough for j in unknown if j.good_enough), default=None)
+    bad = max((j.bad_enough for j in unknown if j.bad_enough), default=None)
+    return good, bad
 
 
 def numbers(rows: Sequence[Mapping[str, Any]], judgements: Sequence[Judgement]) -> dict[str, Any]:

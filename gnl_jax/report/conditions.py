@@ -58,12 +58,13 @@ def seen_in_training(config: ConfigDict, family: str, severity: int) -> tuple[bo
     if "augmix" not in config.method.views:
         return False, "training shows images as they are"
     operations = OPERATIONS[config.method.augmix.operations]
-    found = {
+    by_family: dict[str, list[str]] = {
         "contrast": [name for name in ("contrast", "autocontrast", "equalize") if name in operations],
         "gain_down": [name for name in ("brightness",) if name in operations],
         "defocus_blur": [name for name in ("sharpness",) if severity == 1 and name in operations],
         "motion_blur": [name for name in ("sharpness",) if severity == 1 and name in operations],
-    }.get(family, [])
+    }
+    found = by_family.get(family, [])
     return bool(found), f"by AugMix's {', '.join(found)}" if found else "AugMix has nothing like it"
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from gnl_jax.data.folder import corruption
 from gnl_jax.detection.detector import Detector, predict
 from gnl_jax.detection.threshold import OK
-from gnl_jax.report.overlay import geometry_of, in_source, overlay, picture, read_native, small
+from gnl_jax.report.overlay import geometry_of, in_source, overlay, picture, read_native, shown_threshold, small
 from gnl_jax.report.shift_rows import Shown
 
 SIDE = 256  # pixels of the longer side
@@ -29,14 +29,15 @@ def examples(detector: Detector, shown: Shown, *, seed: int) -> dict[str, Any]:
         "missed": [i for i in order if not shown.good[i] and not flagged[i]][:EACH],
     }
     first = int(np.flatnonzero(shown.good)[0])
-    rows = [i for found in chosen.values() for i in found]
-    maps = dict(zip(rows, predict(detector, shown.images[np.array(rows, np.int64)]).map)) if rows else {}
+    rows = [i for some in chosen.values() for i in some]
+    found = predict(detector, shown.images[np.array(rows, np.int64)]).map if rows else None
+    maps = {} if found is None else dict(zip(rows, found))  # none of a method without maps
     return {
         "thumbnail": picture(_native(detector, shown, first, seed=seed), SIDE // 2),
         **{
             kind: [
                 {
-                    "image": _overlay(detector, shown, i, maps[i], seed=seed),
+                    "image": _overlay(detector, shown, i, maps.get(i), seed=seed),
                     "name": shown.condition.files.names[i],
                     "score": float(scores[i]),
                     "decision": decisions[i].decision,
@@ -51,18 +52,19 @@ def examples(detector: Detector, shown: Shown, *, seed: int) -> dict[str, Any]:
 def _native(detector: Detector, shown: Shown, index: int, *, seed: int) -> np.ndarray:
     condition = shown.condition
     image = read_native(detector, condition.files.paths[index])
-    if condition.family is None:
+    if condition.family is None or condition.severity is None:
         return image
     return corruption(condition.family, severity=condition.severity, seed=seed).apply(
         image, condition.files.names[index]
     )
 
 
-def _overlay(detector: Detector, shown: Shown, index: int, score_map: np.ndarray, *, seed: int) -> str:
+def _overlay(detector: Detector, shown: Shown, index: int, score_map: np.ndarray | None, *, seed: int) -> str:
     image = small(_native(detector, shown, index, seed=seed), SIDE)
-    _, threshold = detector.require_record().thresholds
+    if score_map is None:
+        return picture(image, SIDE)
     placed = in_source(score_map, image.shape[:2], geometry_of(detector))
-    return picture(overlay(image, placed, threshold), SIDE)
+    return picture(overlay(image, placed, shown_threshold(detector.require_record(), score_map)), SIDE)
 
 
 def within_size(rows: Sequence[Mapping[str, Any]], *, most: int = MOST_BYTES) -> list[dict[str, Any]]:

@@ -97,6 +97,8 @@ def _unusual(detector: Detector, folder: str | os.PathLike, good: GoodImages) ->
         scores = predict_as_new(detector, good, maps=False, advance=advance).score
     top = np.argsort(-scores, kind="stable")[:SHOWN]
     maps = predict_as_new(detector, good.take(top)).map  # of all at once: each call compiles
+    if maps is None:  # of a method without maps
+        return []
     threshold = shown_threshold(record, maps)
     learned = set(record.manifest["data"]["fit"])
     found = []

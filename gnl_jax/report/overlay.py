@@ -3,6 +3,7 @@
 import base64
 import io
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -47,7 +48,7 @@ def in_source(score_map: np.ndarray, source: tuple[int, int], geometry: Geometry
         result[top:bottom, left:right] = _shrunk(score_map, (bottom - top, right - left))
         return result
     inner = Image.fromarray(np.asarray(score_map, np.float32))
-    result[top:bottom, left:right] = inner.resize((right - left, bottom - top), Image.Resampling.BILINEAR)
+    result[top:bottom, left:right] = np.asarray(inner.resize((right - left, bottom - top), Image.Resampling.BILINEAR))
     return result
 
 
@@ -115,13 +116,30 @@ def geometry_of(detector: Detector) -> Geometry | Grid:
     return detector.require_record().geometry
 
 
+class Seen(NamedTuple):
+    """What the detector saw in an image, and the (height, width) of the image as it came (`Inspected`)."""
+
+    image: np.ndarray
+    map: np.ndarray
+    size: tuple[int, int]
+    score: float
+
+
+def seen(result: Inspected) -> Seen:
+    """What `inspect(..., keep=True)` holds of an image; ValueError for a result without it."""
+    if result.image is None or result.map is None or result.size is None or result.score is None:
+        raise ValueError(f"{result.path}: got a result without image and map, expected one of inspect(..., keep=True)")
+    return Seen(result.image, result.map, result.size, result.score)
+
+
 def write_overlay(path: Path, detector: Detector, result: Inspected) -> None:
     """Writes the file's image with its map as a PNG, at the file's own size; `result` holds the map."""
-    threshold = shown_threshold(detector.require_record(), result.map)
+    kept = seen(result)
+    threshold = shown_threshold(detector.require_record(), kept.map)
     image = read_native(detector, result.path)
-    shown = overlay(image, in_source(result.map, image.shape[:2], geometry_of(detector)), threshold)
+    shown = overlay(image, in_source(kept.map, image.shape[:2], geometry_of(detector)), threshold)
     path.parent.mkdir(parents=True, exist_ok=True)
-    strip = labelled(shown, threshold=threshold, score=result.score, decision=result.decision)
+    strip = labelled(shown, threshold=threshold, score=kept.score, decision=result.decision)
     Image.fromarray(strip).save(path)
 
 

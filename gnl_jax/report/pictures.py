@@ -9,7 +9,7 @@ from PIL import Image
 from gnl_jax.detection.detector import Detector
 from gnl_jax.detection.inspection import Inspected
 from gnl_jax.detection.windows import Grid
-from gnl_jax.report.overlay import TOP, geometry_of, heatmap, in_source, read_native, shown_threshold
+from gnl_jax.report.overlay import TOP, geometry_of, heatmap, in_source, read_native, seen, shown_threshold
 
 SMALL, LAYER = 160, 256  # pixels of the longer side of a small picture, and of the score map's
 LEVELS = 24  # of the score map's colours; a picture of so few compresses to next to nothing
@@ -21,9 +21,10 @@ def thumbnail(detector: Detector, result: Inspected) -> bytes:
     That square, or the whole image with windows, is resized, which saves decoding the file once more. Where it was
     cropped or is smaller, the file is read.
     """
-    geometry, shape = geometry_of(detector), within(result.size, SMALL)
+    kept, geometry = seen(result), geometry_of(detector)
+    shape = within(kept.size, SMALL)
     whole = isinstance(geometry, Grid) or geometry.resized == geometry.size >= SMALL
-    image = result.image if whole else read_native(detector, result.path)
+    image = kept.image if whole else read_native(detector, result.path)
     return encoded(Image.fromarray(image).resize(shape[::-1], Image.Resampling.BILINEAR), "JPEG", quality=75)
 
 
@@ -34,8 +35,9 @@ def native(detector: Detector, path: str) -> bytes:
 
 def map_layer(detector: Detector, result: Inspected) -> bytes:
     """The score map at the image's aspect as a PNG, clear up to the threshold; b"" where nothing exceeds it."""
-    threshold = shown_threshold(detector.require_record(), result.map)
-    placed = in_source(result.map, within(result.size, LAYER), geometry_of(detector))
+    kept = seen(result)
+    threshold = shown_threshold(detector.require_record(), kept.map)
+    placed = in_source(kept.map, within(kept.size, LAYER), geometry_of(detector))
     above = placed > threshold
     if not above.any():
         return b""
@@ -49,7 +51,7 @@ def map_layer(detector: Detector, result: Inspected) -> bytes:
 def within(size: tuple[int, int], side: int) -> tuple[int, int]:
     """(height, width) of the same aspect whose longer one is at most `side` pixels, and each at least one."""
     scale = min(1.0, side / max(size))
-    return tuple(max(1, round(n * scale)) for n in size)
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 def encoded(image: Image.Image, kind: str, **options) -> bytes:

@@ -26,11 +26,12 @@ class Supported(NamedTuple):
 
 def supported(parts: int, options: FitOptions) -> Supported | None:
     """What `fit` would choose with so many parts and the same options; None where it would refuse."""
-    asked = [rate for rate in (options.ng, options.review, options.drift) if rate is not None]
+    rates = options.rates
+    asked = [rate for rate in rates if rate is not None]
     try:
         needed = max((parts_needed(rate, confidence=options.confidence) for rate in asked), default=0)
         count = calibration_parts(parts, wanted=options.calibration, needed=needed, confidence=options.confidence)
-        rules, _ = make_rules(count, ng=options.ng, review=options.review, confidence=options.confidence)
+        rules, _ = make_rules(count, ng=rates.ng, review=rates.review, confidence=options.confidence)
     except RateError:
         return None
     return Supported(parts, count, rules.review, rules.ng)

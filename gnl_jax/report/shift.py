@@ -5,10 +5,10 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from gnl_jax.batches import ShapedSource
 from gnl_jax.data.folder import corruption
 from gnl_jax.data.load import folder_options
 from gnl_jax.data.pixels import pixel_hash
-from gnl_jax.data.protocol import ImageSource
 from gnl_jax.data.reading import Transform, load_images
 from gnl_jax.detection.artifact import use_matching
 from gnl_jax.detection.detector import Detector, predict
@@ -76,7 +76,9 @@ def shift_report(
     known, total = detector.require_record(), sum(len(c.files.paths) for c in conditions)
     kinds = [kind for kind in known.matchings if kind != known.matching and options.matchings]
     others_by_matching = {kind: use_matching(detector, kind) for kind in kinds}
-    rows, counted, unshifted, started = [], [], {}, time.monotonic()
+    rows: list[dict[str, Any]] = []
+    counted: list[Counts] = []
+    unshifted, started = {}, time.monotonic()
     with progress_bar("conditions", total) as advance:
         for condition in conditions:
             images, hashes = _load(detector, condition, options)
@@ -150,13 +152,13 @@ def _rule(rule: Rule | None) -> dict[str, Any] | None:
     return rule and {"rate": float(rule.rate), "text": rule.describe()}
 
 
-def _load(detector: Detector, condition: Condition, options: ShiftOptions) -> tuple[ImageSource, tuple[str, ...]]:
+def _load(detector: Detector, condition: Condition, options: ShiftOptions) -> tuple[ShapedSource, tuple[str, ...]]:
     """The images as the detector sees them, uint8 [n s s 3], and their hashes; many are read when they are needed."""
     dataset = detector.require_record().config.dataset.copy_and_resolve_references()
     dataset.root = "."
     reading = folder_options(dataset, seed=0)
     change: Transform | None = None
-    if condition.family is not None:
+    if condition.family is not None and condition.severity is not None:
         change = corruption(condition.family, severity=condition.severity, seed=options.seed)
     loaded = load_images(
         condition.files.paths,

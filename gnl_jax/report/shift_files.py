@@ -82,7 +82,8 @@ def own_files(folder: str | os.PathLike, *, group_by: str = "") -> Files:
     found = shifted_files(os.fspath(folder))
     if all(found.defects):
         raise ValueError(f"{os.fspath(folder)!r}: no good parts there, expected some in good/")
-    return Files(found.paths, found.names, found.defects, part_names(found.names, group_by, root=os.fspath(folder)))
+    paths = tuple(os.fspath(path) for path in found.paths)
+    return Files(paths, found.names, found.defects, part_names(found.names, group_by, root=os.fspath(folder)))
 
 
 def _files(folder: str | os.PathLike, names: tuple[str, ...], defects: tuple[str, ...], group_by: str) -> Files:

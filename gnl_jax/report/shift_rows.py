@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gnl_jax.data.protocol import ImageSource
+from gnl_jax.batches import ShapedSource
 from gnl_jax.data.sources import subset
 from gnl_jax.detection.detector import Detector, predict
 from gnl_jax.detection.evidence import upper_bound
@@ -14,7 +14,7 @@ from gnl_jax.detection.record import folder_drift
 from gnl_jax.detection.threshold import NG, OK, REVIEW
 from gnl_jax.detection.verdict import Judgement
 from gnl_jax.evaluation.metrics import auroc
-from gnl_jax.methods.base import Prediction
+from gnl_jax.methods.base import Prediction, each_array
 from gnl_jax.report.conditions import LABELS, in_words, seen_in_training, sentence
 from gnl_jax.report.shift_files import Condition
 
@@ -25,8 +25,8 @@ class Shown(NamedTuple):
     """A condition, its images uint8 [n s s 3] or a source of them, and what was predicted, without maps."""
 
     condition: Condition
-    images: ImageSource
-    prediction: Prediction
+    images: ShapedSource
+    prediction: Prediction[np.ndarray]
 
     @property
     def good(self) -> np.ndarray:
@@ -42,7 +42,7 @@ class Part(NamedTuple):
     drift: float | None
 
 
-def by_part(detector: Detector, shown: Shown, prediction: Prediction, rows: np.ndarray) -> list[Part]:
+def by_part(detector: Detector, shown: Shown, prediction: Prediction[np.ndarray], rows: np.ndarray) -> list[Part]:
     """The parts that some of the images show. rows: bool [n]; the prediction is of these rows alone."""
     names = [part for part, chosen in zip(shown.condition.files.parts, rows) if chosen]
     drift = [None] * len(names) if prediction.drift is None else prediction.drift.tolist()
@@ -70,8 +70,8 @@ def counts_good(detector: Detector, shown: Shown) -> dict[str, int]:
     return counts(by_part(detector, shown, prediction, shown.good))
 
 
-def _rows(prediction: Prediction, rows: np.ndarray) -> Prediction:
-    return Prediction(*(None if field is None else field[rows] for field in prediction))
+def _rows(prediction: Prediction[np.ndarray], rows: np.ndarray) -> Prediction[np.ndarray]:
+    return each_array(prediction, lambda field: field[rows])
 
 
 def decided(detector: Detector, shown: Shown) -> list[bool]:
@@ -103,14 +103,15 @@ def count(detector: Detector, shown: Shown, unshifted: Mapping[str, bool], clean
         drift_seen=bool(folder and folder.alarm),
     )
     if before is not None:
-        pairs = {"lost": sum(before[p] and not now[p] for p in now), "gained": sum(now[p] > before[p] for p in now)}
-        return found._replace(**pairs)
+        lost, gained = sum(before[p] and not now[p] for p in now), sum(now[p] > before[p] for p in now)
+        return found._replace(lost=lost, gained=gained)
     return found if clean is None else found._replace(bad_before=clean.bad, caught_before=clean.caught)
 
 
 def _flagged(shown: Shown, images: Sequence[bool]) -> dict[tuple[str, str], bool]:
     """(kind of defect, part) -> whether any of its images is flagged."""
-    files, found = shown.condition.files, {}
+    files = shown.condition.files
+    found: dict[tuple[str, str], bool] = {}
     for defect, part, flag in zip(files.defects, files.parts, images, strict=True):
         if defect:
             found[defect, part] = found.get((defect, part), False) or flag
@@ -124,12 +125,13 @@ def condition_row(
     condition, good = shown.condition, shown.good
     parts = by_part(detector, shown, _rows(shown.prediction, good), good)
     mine = counts(parts)
-    seen, note = (None, "")
-    if condition.family is not None:
+    seen, note, what = None, "", _named(condition)
+    if condition.family is not None and condition.severity is not None:
         seen, note = seen_in_training(detector.require_record().config, condition.family, condition.severity)
+        what = in_words(condition.family, condition.severity)
     return {
         "name": condition.name,
-        "what": in_words(condition.family, condition.severity) if condition.family else _named(condition),
+        "what": what,
         "label": LABELS[condition.family] if condition.family else _named(condition),
         "family": condition.family,
         "severity": condition.severity,
@@ -187,7 +189,9 @@ def _defects(detector: Detector, shown: Shown) -> list[dict[str, Any]]:
 def _histogram(detector: Detector, shown: Shown) -> dict[str, Any]:
     """Scores in equal bins from zero to the 99th percentile; what lies beyond is in the last one."""
     scores, record = shown.prediction.score, detector.require_record()
-    reach = max(1.25 * record.thresholds[0 if record.rules.ng else 1], float(np.quantile(scores, 0.99)))
+    rejected, reviewed = record.thresholds
+    threshold = reviewed if rejected is None else rejected
+    reach = max(1.25 * (threshold or 0.0), float(np.quantile(scores, 0.99)))
     edges = np.linspace(0, reach, BINS + 1)
     held = np.clip(scores.astype(np.float64), 0, reach)
     of = {

@@ -9,11 +9,10 @@ from gnl_jax.detection.detector import Detector
 from gnl_jax.detection.inspection import ERROR, Inspected
 from gnl_jax.detection.record import Decision
 from gnl_jax.methods.base import Prediction
-from gnl_jax.report.overlay import TOP, heatmap, overlay
+from gnl_jax.report.overlay import TOP, heatmap, overlay, seen
 from gnl_jax.text import printable
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 COLOURS = {"NG": "#b04700", "REVIEW": "#8a6100", "OK": "#00785a"}  # those of the pages; the word says it too
@@ -21,7 +20,7 @@ MOST = 24  # images of a figure
 
 
 def show(
-    prediction: Prediction,
+    prediction: Prediction[np.ndarray],
     images: np.ndarray,
     *,
     decisions: Sequence[Decision] | None = None,
@@ -61,7 +60,7 @@ def show(
     threshold = float(np.max(prediction.map)) / 2 if threshold is None else threshold
     order = np.argsort(-np.asarray(prediction.score), kind="stable")[:MOST]
     pictures = [overlay(np.asarray(images[i]), np.asarray(prediction.map[i]), threshold) for i in order]
-    titles = [_title(float(prediction.score[i]), decisions and decisions[i]) for i in order]
+    titles = [_title(float(prediction.score[i]), None if decisions is None else decisions[i]) for i in order]
     return _grid(pictures, titles, threshold, columns=columns)
 
 
@@ -72,17 +71,17 @@ def show_inspected(results: Sequence[Inspected], *, threshold: float | None = No
         raise ValueError("results: expected some with image and map, as of detector.inspect(..., keep=True)")
     prediction = Prediction(np.array([r.score for r in kept]), np.stack([_map_on_image(r) for r in kept]))
     decisions = [Decision(r.decision, r.reason, r.p_value, r.drift_p_value) for r in kept]
-    images = np.stack([r.image for r in kept])
+    images = np.stack([seen(r).image for r in kept])
     return show(prediction, images, decisions=decisions, threshold=threshold, columns=columns)
 
 
 def _map_on_image(result: Inspected) -> np.ndarray:
     """The map in the pixels of the image that was kept: with windows that is the whole image."""
-    fits = result.frame_map is not None and result.frame_map.shape == result.image.shape[:2]
-    return result.frame_map if fits else result.map
+    kept, whole = seen(result), result.frame_map
+    return whole if whole is not None and whole.shape == kept.image.shape[:2] else kept.map
 
 
-def show_decisions(detector: Detector, prediction: Prediction) -> "Figure":
+def show_decisions(detector: Detector, prediction: Prediction[np.ndarray]) -> "Figure":
     """Where scores fall among those of the good parts that calibrated, with the thresholds: a bar each 1/20 of them.
 
     Args:
@@ -101,7 +100,7 @@ def show_decisions(detector: Detector, prediction: Prediction) -> "Figure":
     good = record.calibration.score
     axes.hist(good, bins=min(20, len(good)), color="#9fbfd3", label=f"{len(good)} good parts that calibrate")
     for name, line, rule, value in zip(("NG", "REVIEW"), ("-", "--"), rules, record.thresholds):
-        if value is not None:
+        if rule is not None and value is not None:
             axes.axvline(value, color="black", linestyle=line, label=f"{name}: {float(rule.rate):.3g} of good parts")
     marks = {"NG": "^", "REVIEW": "D", "OK": "o"}
     for name, mark in marks.items():
@@ -142,7 +141,7 @@ def _grid(
     return figure
 
 
-def _colour_bar(figure: "Figure", grid: "Sequence[Axes]", threshold: float) -> None:
+def _colour_bar(figure: "Figure", grid: np.ndarray, threshold: float) -> None:
     from matplotlib import cm, colors
 
     colours = heatmap(np.linspace(1, TOP, 256), 1.0) / 255

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from gnl_jax.data.protocol import ImageSource
+from gnl_jax.batches import ImageSource
 from gnl_jax.methods.build import build_method, matmul_precision
 from gnl_jax.training.dispatch import make_dispatch, steps_per_dispatch
 from gnl_jax.training.features import compute_features, with_features
@@ -30,8 +30,8 @@ def epochs_within(config: ConfigDict, images: ImageSource, *, minutes: float) ->
     with jax.default_matmul_precision(matmul_precision(config)):
         few = images[np.arange(min(phase.batch_size, len(images)))]
         features = compute_features(phase, method.frozen, few, budget_mb=config.train.feature_budget_mb)
-        batch = (rows, images[rows], np.ones(rows.shape, bool))
-        ((_, *batch),) = with_features([batch], features)
+        shown = images[rows.ravel()].reshape(*rows.shape, *few.shape[1:])
+        ((_, *batch),) = with_features(iter([(rows, shown, np.ones(rows.shape, bool))]), features)
         state, dispatch, seconds = phase.init(key, None, None), make_dispatch(phase.step), []
         for _ in range(1 + _TIMED):
             begun = time.perf_counter()

@@ -195,9 +195,8 @@ def _record(step: int, arrays: dict[str, np.ndarray], config: dict[str, Any]) ->
 
 
 def _digest(data: np.ndarray | bytes) -> str:
-    if isinstance(data, np.ndarray):
-        data = np.ascontiguousarray(data).reshape(-1).view(np.uint8)
-    return hashlib.sha256(data).hexdigest()
+    flat = np.ascontiguousarray(data).reshape(-1).view(np.uint8).data if isinstance(data, np.ndarray) else data
+    return hashlib.sha256(flat).hexdigest()
 
 
 def _fit(arrays: dict[str, np.ndarray], template: Any, *, source: str) -> Any:

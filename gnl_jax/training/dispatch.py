@@ -18,7 +18,7 @@ def steps_per_dispatch(setting: int) -> int:
     return setting or (1 if jax.default_backend() == "cpu" else 10)
 
 
-def make_dispatch(step: Callable, *, placement: Any = None) -> Callable:
+def make_dispatch(step: Callable, *, placement: Any = None) -> jax.stages.Wrapped:
     """`dispatch(key, state, frozen, images [g b ...], valid [g b], features) -> (state, metrics [g])`, jitted.
 
     The state is donated; features are None or a pytree of [g b ...]. `placement`: of (state, metrics), if JAX shall

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from absl import logging
 
+from gnl_jax.batches import ImageSource
 from gnl_jax.data.feed import Batches
-from gnl_jax.data.protocol import ImageSource
 from gnl_jax.methods.base import Phase
 from gnl_jax.progress import progress_bar
 from gnl_jax.training.steps import Fed

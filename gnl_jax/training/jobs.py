@@ -153,10 +153,10 @@ def _steps(jobs, phase, frozen, states, tracks: Sequence[Track], checkpoints, st
             own = slice(max(0, min(len(dispatched.indices), track.total - step)))
             mine = Dispatched(step, dispatched.indices[own, j], {k: v[own, j] for k, v in dispatched.metrics.items()})
             rows.append(list(metric_rows(mine, phase, track.schedule, track.offset)))
-        for job, mine in zip(jobs, rows):  # all are checked before one is logged
-            for row in mine:
+        for job, logged in zip(jobs, rows):  # all are checked before one is logged
+            for row in logged:
                 job.log.append(row | {"seconds": seconds / len(jobs)})
-        return f"loss {np.mean([row['loss'] for mine in rows for row in mine]):.4f}"
+        return f"loss {np.mean([row['loss'] for logged in rows for row in logged]):.4f}"
 
     def save(step: int, state: PyTree) -> None:
         for j, (job, track) in enumerate(zip(jobs, tracks)):

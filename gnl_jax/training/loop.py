@@ -12,10 +12,11 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
+from gnl_jax.batches import ImageSource
 from gnl_jax.config_io import load_config, save_config
 from gnl_jax.data.feed import Batches, Schedule, choose_feed, make_schedule
 from gnl_jax.data.load import load_task
-from gnl_jax.data.protocol import ImageSource, Task
+from gnl_jax.data.protocol import Task
 from gnl_jax.methods.base import Method, Phase
 from gnl_jax.methods.build import build_method, matmul_precision, system_of
 from gnl_jax.methods.scoring import anchor_images

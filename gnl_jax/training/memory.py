@@ -40,12 +40,11 @@ def runs_that_fit(config: ConfigDict, *, images_bytes: int, budget: int | None =
     images_bytes: of one run's training images, all of which live on the device. budget: bytes, by default `SHARE` of
     what is free.
     """
-    if budget is None:
-        budget = SHARE * (free_bytes() or 0)
+    most = SHARE * (free_bytes() or 0) if budget is None else budget
     method = build_method(config)
     group = steps_per_dispatch(config.train.steps_per_dispatch)
     shared = tree_bytes(method.frozen)
     with jax.default_matmul_precision(matmul_precision(config)):
         phases = (run_bytes(p, method.frozen, size=config.dataset.size, group=group) for p in method.phases)
         each = max(phases, default=0)
-    return max(1, int((budget - shared) // (each + images_bytes)))
+    return max(1, int((most - shared) // (each + images_bytes)))

@@ -12,7 +12,7 @@ from gnl_jax.training.interrupt import StopRequest
 
 PyTree = Any
 # A feed's batches with what was computed once for their images: indices [g ...], images, valid, features or None.
-Fed = Iterable[tuple[np.ndarray, jax.Array, np.ndarray, PyTree]]
+Fed = Iterable[tuple[np.ndarray, np.ndarray | jax.Array, np.ndarray, PyTree]]
 
 
 class TrainingError(ValueError):
@@ -51,23 +51,23 @@ def take_steps(
     pending: Dispatched | None = None
     saved, settled, step = time.monotonic(), time.monotonic(), start
 
-    def settle() -> str:
+    def settle(dispatched: Dispatched) -> str:
         """Waits for the last dispatch; a step's seconds end where the next's begin."""
         nonlocal settled
-        jax.block_until_ready(pending.metrics)
-        seconds, settled = (time.monotonic() - settled) / len(pending.indices), time.monotonic()
-        return record(pending, seconds)
+        jax.block_until_ready(dispatched.metrics)
+        seconds, settled = (time.monotonic() - settled) / len(dispatched.indices), time.monotonic()
+        return record(dispatched, seconds)
 
     with progress_bar(name, total, start=start) as advance:
         for indices, images, valid, features in feed:
             state, metrics = dispatch(state, images, valid, features)
             if pending is not None:  # one dispatch late, so that the device is never kept waiting
-                advance(len(pending.indices), settle())
+                advance(len(pending.indices), settle(pending))
             pending = Dispatched(step, indices, metrics)
             step += len(indices)
             stopping, due = any_process(stop.signal is not None, time.monotonic() - saved >= checkpoint_seconds)
             if stopping or step == total or due:
-                advance(len(indices), settle())
+                advance(len(indices), settle(pending))
                 pending = None
                 save(step, state)
                 saved = time.monotonic()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gnl_jax.data import sources
-from gnl_jax.data.sources import Arrays, Subset, changed, one_by_one, subset
+from gnl_jax.data.sources import Arrays, Subset, changed, in_memory, one_by_one, subset
 
 
 class Counting:
@@ -59,3 +59,9 @@ def test_all_are_gone_through_and_few_are_held(monkeypatch, held, most):
     np.testing.assert_array_equal(list(one_by_one(source)), images)
     assert source.most == most
     assert list(one_by_one(Counting(pictures(0)))) == []
+
+
+def test_all_images_of_a_source_are_one_array():
+    images = pictures(5)
+    np.testing.assert_array_equal(in_memory(Counting(images)), images)
+    assert in_memory(images) is images

@@ -48,6 +48,16 @@ def test_boxes_are_in_the_file_s_pixels(files):
     assert next(inspect(detector(), files[:1])).boxes == ()
 
 
+def test_a_method_without_maps_decides_and_has_no_boxes(files):
+    def mapless(variables, images):
+        return brightness(variables, images)._replace(map=None)
+
+    results = inspect(dataclasses.replace(detector(), score_batch=mapless), files, keep=True, maps=True)
+    for result, expected in zip(results, inspect(detector(), files), strict=True):
+        assert (result.decision, result.score, result.p_value) == (expected.decision, expected.score, expected.p_value)
+        assert (result.boxes, result.map, result.frame_map) == ((), None, None)
+
+
 @pytest.mark.parametrize("batch_size", [1, 3, 16])
 def test_decisions_depend_on_nothing_but_the_image(files, batch_size):
     expected = {r.path: r for r in inspect(detector(batch_size), files)}

@@ -1,6 +1,7 @@
 """What goes into a record, checked: the content of an image or mask file, and how many there are."""
 
 import io
+import os
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -13,7 +14,7 @@ from gnl_jax.data.pixels import ImageError, read_file, read_image
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 
 
-def image_content(path: str) -> tuple[bytes, tuple[int, int]]:
+def image_content(path: str | os.PathLike) -> tuple[bytes, tuple[int, int]]:
     """The content of an image file, and the image's height and width.
 
     PNG and JPEG files stay as they are, byte for byte. Others become PNG (`read_image`): TensorFlow decodes neither
@@ -23,11 +24,11 @@ def image_content(path: str) -> tuple[bytes, tuple[int, int]]:
         ImageError: a file that cannot be used; it is named.
     """
     data = read_file(path)
-    image = read_image(data, name=path)
+    image = read_image(data, name=os.fsdecode(path))
     return data if data.startswith((_PNG, _JPEG)) else png(image), image.shape[:2]
 
 
-def mask_content(paths: Sequence[str], shape: tuple[int, int]) -> bytes:
+def mask_content(paths: Sequence[str | os.PathLike], shape: tuple[int, int]) -> bytes:
     """The content of the mask of an image of a given height and width; a black one where there is no file.
 
     One PNG file stays as it is, byte for byte; several files are joined.

@@ -52,7 +52,9 @@ def memory_bank(
         teacher, size, matching, options: of the detector.
         sort: how sorting is written (`matching.SORTS`).
     """
-    total, worst, drifts, region = None, None, [], variables.get("region")
+    total, region = "", variables.get("region")
+    worst: str | None = None
+    drifts: list[str] = []
     for i, spec in enumerate(options.sizes):
         bank, side = variables["banks"][str(i)], spec.side(size)
         small = x if side == size else smooth(g, x, shrinking_matrix(side, size))
@@ -86,7 +88,7 @@ def memory_bank(
             options=options,
             inside=None if region is None else np.asarray(patches_within(jnp.asarray(region), grid)),
         )
-        total = head.map if total is None else g.add("Add", total, head.map)
+        total = g.add("Add", total, head.map) if total else head.map
         worst = head.worst
     if region is not None:
         total = outside_is_least(g, total, np.asarray(region))
@@ -119,13 +121,13 @@ def matched_stages(
     wanted |= {k for k in matched if k < max(wanted)}
 
     def hook(k: int, features: str) -> str:
-        n, ordered = (side // teacher.strides[k - 1]) ** 2, None
+        n = (side // teacher.strides[k - 1]) ** 2
         seen = drift is not None and k in options.drift
-        if seen or (k in matched and matching != "mixstyle"):
-            ordered = network.ordered(g, features, n, sort=sort)
-        if seen:
-            parts = (np.asarray(drift[part][str(k)][0]) for part in ("barycentre", "spread"))
-            drifts.append(stage_drift(g, ordered, *parts, n))
+        needed = seen or (k in matched and matching != "mixstyle")
+        ordered = network.ordered(g, features, n, sort=sort) if needed else None
+        if seen and ordered is not None:
+            barycentre, spread = (np.asarray(drift[part][str(k)][0]) for part in ("barycentre", "spread"))
+            drifts.append(stage_drift(g, ordered, barycentre, spread, n))
         if k not in matched:
             return features
         weight = options.last_alpha if k == last else alpha

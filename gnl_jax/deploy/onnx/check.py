@@ -11,6 +11,7 @@ from gnl_jax.detection.detector import Detector
 from gnl_jax.detection.record import Record
 from gnl_jax.detection.threshold import p_counts
 from gnl_jax.methods.base import Prediction
+from gnl_jax.methods.base import joined as together
 
 BATCHES = (1, 2, 8)
 UNMATCHED, MATCHED = 1e-5, 1e-3  # relative, of score and drift
@@ -38,7 +39,7 @@ class Trials(NamedTuple):
 
     names: tuple[str, ...]
     inputs: np.ndarray
-    expected: Prediction
+    expected: Prediction[np.ndarray]
 
 
 def tolerance(record: Record, kind: str = "score") -> float:
@@ -48,18 +49,18 @@ def tolerance(record: Record, kind: str = "score") -> float:
     return MATCHED_MAP if kind == "map" else MATCHED
 
 
+TINY = float(np.finfo(np.float32).tiny)
 Outputs = dict[int, dict[str, np.ndarray]]  # by batch size
 
 
-def run_all(run: Run, trials: Trials) -> Outputs:
-    """What a graph says of the trials in each batch size."""
-    return {size: in_batches(run, trials.inputs, size) for size in BATCHES}
+def run_all(run: Run, inputs: np.ndarray) -> Outputs:
+    """What a graph says of images in each batch size."""
+    return {size: in_batches(run, inputs, size) for size in BATCHES}
 
 
 def joined(a: Trials, b: Trials) -> Trials:
     """Both."""
-    expected = (None if x is None else np.concatenate([x, y]) for x, y in zip(a.expected, b.expected, strict=True))
-    return Trials(a.names + b.names, np.concatenate([a.inputs, b.inputs]), Prediction(*expected))
+    return Trials(a.names + b.names, np.concatenate([a.inputs, b.inputs]), together([a.expected, b.expected]))
 
 
 def joined_outputs(a: Outputs, b: Outputs) -> Outputs:
@@ -78,7 +79,8 @@ def measure(detector: Detector, outputs: Outputs, trials: Trials) -> tuple[dict[
     Raises:
         ExportError: an error beyond the tolerance, or a number that is not finite; the image is named.
     """
-    found, near = {}, {"score": 0.0, "drift": 0.0}
+    found: dict[str, float] = {}
+    near = {"score": 0.0, "drift": 0.0}
     flat = (trials.inputs.min((1, 2)) == trials.inputs.max((1, 2))).all(-1)
     limits = [(kind, value) for _, kind, value in thresholds(detector)]
     for size, got in outputs.items():
@@ -99,7 +101,7 @@ def measure(detector: Detector, outputs: Outputs, trials: Trials) -> tuple[dict[
             for value in [value for k, value in limits if k == kind]:
                 nearby = np.abs(b[:, 0] - value) <= MATCHED_FLAT * np.maximum(np.abs(b[:, 0]), abs(value))
                 error = float(off.max(initial=0.0, where=~flat | nearby))
-                near[kind] = max(near[kind], error / max(abs(value), np.finfo(np.float32).tiny))
+                near[kind] = max(near[kind], error / max(abs(value), TINY))
     return found, Band(**near)
 
 

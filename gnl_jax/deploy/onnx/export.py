@@ -78,7 +78,6 @@ def export_onnx(
     check_shapes(images, input_size)
     good = [np.asarray(image) for image in images]
     names = list(names) or [f"image {i}" for i in range(len(good))]
-    options = {"input_size": input_size, "target": target}
     limits = thresholds(detector)
     with progress_bar("checking the export", 2 + 2 * len(limits)) as advance:
         pictures = _pictures(good, names, input_size)
@@ -86,8 +85,8 @@ def export_onnx(
             pictures += [(f"near {limit.decision} by {limit.kind}", image) for image in near(detector, good, limit)]
             advance(1)
         trials = _trials(detector, pictures, input_size)
-        run = RUNS[target](serialise(make_graph(detector, band=EXACT, **options), {}))
-        outputs = run_all(run, trials)
+        run = RUNS[target](serialise(make_graph(detector, band=EXACT, input_size=input_size, target=target), {}))
+        outputs = run_all(run, trials.inputs)
         band = make_band(measure(detector, outputs, trials)[1])
         advance(1)
         farther = []
@@ -97,12 +96,12 @@ def export_onnx(
             farther += [(f"near {limit.decision} by {limit.kind}, outside the band", image) for image in found]
             advance(1)
         others = _trials(detector, farther, input_size)
-        trials, outputs = joined(trials, others), joined_outputs(outputs, run_all(run, others))
+        trials, outputs = joined(trials, others), joined_outputs(outputs, run_all(run, others.inputs))
         errors, measured = measure(detector, outputs, trials)
         band = make_band(measured)
-        about = metadata(detector, band=band, errors=errors, parent=parent, **options)
-        data = serialise(make_graph(detector, band=band, **options), about)
-        outputs = run_all(RUNS[target](data), trials)
+        about = metadata(detector, band=band, errors=errors, parent=parent, input_size=input_size, target=target)
+        data = serialise(make_graph(detector, band=band, input_size=input_size, target=target), about)
+        outputs = run_all(RUNS[target](data), trials.inputs)
         measure(detector, outputs, trials)
         check_decisions(detector, outputs, trials, bounds(detector.require_record(), band), band)
         advance(1)

@@ -42,7 +42,7 @@ class Graph:
     def constant(self, value: ArrayLike, dtype=np.float32) -> str:
         """The name of a constant with this value."""
         array = np.ascontiguousarray(np.asarray(value, dtype))
-        key = (array.dtype.str, np.shape(value), hashlib.sha256(array).digest())
+        key = (array.dtype.str, np.shape(value), hashlib.sha256(array.data).digest())
         if key not in self._known:
             name = self._known[key] = f"constant_{len(self.constants)}"
             self.constants[name] = array.reshape(np.shape(value))

@@ -6,7 +6,7 @@ import importlib.util
 import textwrap
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 PACKAGE = "gnl_jax"
 OPTIONAL = "PIL"  # definitions that need it are made only where it is installed
@@ -30,7 +30,7 @@ def shipped_source() -> str:
     statements = _tree(RUNTIME).body
     own = [s for s in statements if not _ours(s)]
     head = [s for s in own if isinstance(s, ast.Import | ast.ImportFrom)]
-    wanted = [Definition(s.module, alias.name) for s in statements if _ours(s) for alias in s.names]
+    wanted = _imported(statements)
     needed = _closure(wanted)
     names = [d.name for d in needed] + [name for s in own for name in _defined(s)]
     if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -69,7 +69,7 @@ def _references(definition: Definition) -> tuple[Definition, ...]:
     module, name = definition
     used = _read(_statement(definition)) - {name}
     here = [Definition(module, n) for s in _tree(module).body for n in _defined(s) if n in used]
-    there = [Definition(s.module, a.name) for s in _tree(module).body if _ours(s) for a in s.names if a.name in used]
+    there = [d for d in _imported(_tree(module).body) if d.name in used]
     return tuple(there + here)
 
 
@@ -114,13 +114,21 @@ def _defined(statement: ast.stmt) -> list[str]:
     return []
 
 
-def _ours(statement: ast.stmt) -> bool:
-    return isinstance(statement, ast.ImportFrom) and statement.module.split(".")[0] == PACKAGE
+def _ours(statement: ast.stmt) -> TypeGuard[ast.ImportFrom]:
+    return isinstance(statement, ast.ImportFrom) and (statement.module or "").split(".")[0] == PACKAGE
+
+
+def _imported(statements: Iterable[ast.stmt]) -> list[Definition]:
+    """What statements import from this package."""
+    return [Definition(s.module or "", alias.name) for s in statements if _ours(s) for alias in s.names]
 
 
 @functools.cache
 def _lines(module: str) -> list[str]:
-    return Path(importlib.util.find_spec(module).origin).read_text(encoding="utf-8").splitlines()
+    found = importlib.util.find_spec(module)
+    if found is None or found.origin is None:
+        raise ValueError(f"{module}: no such module")
+    return Path(found.origin).read_text(encoding="utf-8").splitlines()
 
 
 @functools.cache

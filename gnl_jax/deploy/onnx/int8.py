@@ -10,8 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gnl_jax.data.pixels import pixel_hash
+from gnl_jax.data.sources import in_memory
 from gnl_jax.deploy.onnx.check import (
     BATCHES,
+    TINY,
     Outputs,
     Trials,
     check_decisions,
@@ -92,37 +94,38 @@ def export_int8(
             graph cannot hold.
     """
     check_exportable(detector)
-    record, options = detector.require_record(), {"input_size": input_size, "target": "onnxruntime"}
+    record, target = detector.require_record(), "onnxruntime"
     native, seen = _learned_from(detector, images, input_size)
     anew = old_calibration(record, calibration, none=calibration.take([]), say=say)
     exact = serialise(make_graph(detector), {})
-    defects = pasted(anew.images.images, count=_DEFECTS)
+    good = in_memory(anew.images.images)
+    defects = pasted(good, count=_DEFECTS)
     _check_float(detector, onnxruntime_run(exact), anew.images, defects)
     small = _quantised(detector, seen)
     runs = (onnxruntime_run(exact), onnxruntime_run(small))
     say(f"8-bit ranges are those of {len(seen)} images that were learned from")
-    correlation, auroc = compare(runs, anew.images.images, defects)
+    correlation, auroc = compare(runs, good, defects)
     drifting = anew.images if anew.drift is None else anew.drift
-    scored = in_batches(runs[1], anew.images.images, 1)
+    scored = in_batches(runs[1], good, 1)
     kept = np.isin(anew.images.hashes, drifting.hashes)
     calibrations = {**record.calibrations, record.matching: _calibration(scored, anew.images, kept)}
     own = dataclasses.replace(detector, record=dataclasses.replace(record, calibrations=calibrations))
-    outputs = run_all(runs[1], Trials((), np.concatenate([anew.images.images, defects]), Prediction(None)))
+    shown = np.concatenate([good, defects])
+    outputs = run_all(runs[1], shown)
     band = make_band(_disagreement(own, outputs))
-    about = metadata(own, band=band, errors={}, parent=parent, **options)
+    about = metadata(own, band=band, errors={}, parent=parent, input_size=input_size, target=target)
     about["int8"] = {
         "images": len(seen),
         "correlation": correlation,
         "auroc": dict(zip(("float32", "int8"), auroc)),
         "bounds": {"correlation": LEAST_CORRELATION, "auroc": MOST_LOST},
     }
-    data = _quantised(own, native, band=band, about=about, **options)
-    shown = np.concatenate([anew.images.images, defects])
+    data = _quantised(own, native, band=band, about=about, input_size=input_size, target=target)
     if input_size is not None:  # native pixels of calibration images are not kept, those of training images are
-        shown, outputs = native, run_all(runs[1], Trials((), seen, Prediction(None)))
+        shown, outputs = native, run_all(runs[1], seen)
     _check(own, data, shown, measured=outputs, band=band)
-    sizes, seconds = (len(exact), len(data)), _seconds(runs, anew.images.images)
-    counts = (len(seen), len(anew.images.images), len(defects))
+    sizes, seconds = (len(exact), len(data)), _seconds(runs, good)
+    counts = (len(seen), len(good), len(defects))
     paths = write_model(Path(path), data, about)
     return Quantised(correlation, auroc, seconds, sizes, counts, own.require_record().thresholds, paths)
 
@@ -130,11 +133,12 @@ def export_int8(
 def _check_float(detector: Detector, run: Run, good: GoodImages, defects: np.ndarray) -> None:
     """Raises ExportError, naming an image, unless the float32 graph, to which 8 bits are compared, is the detector."""
     few = good.take(range(min(len(good.names), MOST_IMAGES)))
-    defects, difficult = defects[: _DEFECTS * len(few.names)], hard(np.asarray(few.images[0]))
+    inside = in_memory(few.images)
+    defects, difficult = defects[: _DEFECTS * len(few.names)], hard(inside[0])
     names = (*few.names, *(f"simulated defect {i}" for i in range(len(defects))), *difficult)
-    inputs = np.concatenate([few.images, defects, np.stack(list(difficult.values()))])
+    inputs = np.concatenate([inside, defects, np.stack(list(difficult.values()))])
     trials = Trials(names, inputs, detector(inputs))
-    measure(detector, run_all(run, trials), trials)
+    measure(detector, run_all(run, trials.inputs), trials)
 
 
 def compare(runs: tuple[Run, Run], good: np.ndarray, defects: np.ndarray) -> tuple[float, tuple[float, float]]:
@@ -204,7 +208,7 @@ def _disagreement(detector: Detector, outputs: Outputs) -> Band:
     for limit in thresholds(detector):
         for got in outputs.values():
             off = float(np.abs(got[limit.kind] - first[limit.kind]).max())
-            found[limit.kind] = max(found[limit.kind], off / max(abs(limit.value), np.finfo(np.float32).tiny))
+            found[limit.kind] = max(found[limit.kind], off / max(abs(limit.value), TINY))
     return Band(**found)
 
 
@@ -222,7 +226,7 @@ def _check(detector: Detector, data: bytes, inputs: np.ndarray, *, measured: Out
         ExportError: the model scores otherwise than that one, or decides otherwise than its own numbers and thresholds
             say.
     """
-    outputs = run_all(onnxruntime_run(data), Trials((), inputs, Prediction(None)))
+    outputs = run_all(onnxruntime_run(data), inputs)
     check_measured(detector, outputs, measured)
     one = outputs[BATCHES[0]]
     trials = Trials(
@@ -239,4 +243,5 @@ def _seconds(runs: tuple[Run, Run], images: np.ndarray) -> tuple[float, float]:
             begun = time.perf_counter()
             run(images[i % len(images)][None])
             mine.append(time.perf_counter() - begun)
-    return tuple(float(np.median(mine)) for mine in spent)
+    before, after = (float(np.median(mine)) for mine in spent)
+    return before, after

@@ -42,7 +42,8 @@ def sort_values(g: Graph, x: str, n: int, *, sort: Sort) -> Sorted:
 
 def sort_once(g: Graph, x: str, n: int) -> tuple[str, str]:
     """Ascending values and their indices along the last axis, by one TopK, which ONNX defines to be stable."""
-    return g.many("TopK", x, g.ints(n), outputs=2, axis=-1, largest=0, sorted=1)
+    values, indices = g.many("TopK", x, g.ints(n), outputs=2, axis=-1, largest=0, sorted=1)
+    return values, indices
 
 
 def sort_in_halves(g: Graph, x: str, n: int) -> tuple[str, str]:
@@ -118,11 +119,11 @@ def mixstyle(g: Graph, x: str, reference: np.ndarray, alpha: float) -> str:
 
 def match(g: Graph, x: str, found: Sorted | None, reference: np.ndarray, *, kind: str, alpha: float) -> str:
     """`ops.matching.MATCHINGS[kind]`; only mixstyle needs no sorted features."""
-    if kind == "efdm":
-        return efdm(g, x, found, reference, alpha)
     if kind == "mixstyle":
         return mixstyle(g, x, reference, alpha)
-    if kind == "both":
+    if kind == "efdm" and found is not None:
+        return efdm(g, x, found, reference, alpha)
+    if kind == "both" and found is not None:
         both = g.add("Add", efdm(g, x, found, reference, alpha), mixstyle(g, x, reference, alpha))
         return g.add("Mul", both, 0.5)
     raise ValueError(f"matching: got {kind!r}, expected one of none, efdm, mixstyle, both")

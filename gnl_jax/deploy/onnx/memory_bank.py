@@ -106,18 +106,18 @@ def nearest(g: Graph, patches: str, bank: np.ndarray, half_norms: np.ndarray) ->
     Returns:
         distances [b n] and rows int64 [b n].
     """
-    whole, best, index = g.constant(bank), None, None
+    whole, best, index = g.constant(bank), "", ""
     for start in range(0, len(bank), BANK_ROWS):
         stop = min(start + BANK_ROWS, len(bank))
         part = g.add("Transpose", g.add("Slice", whole, g.ints(start), g.ints(stop), g.ints(0)), perm=[1, 0])
         likeness = g.add("Sub", g.add("MatMul", patches, part), half_norms[start:stop])
         most = g.add("ReduceMax", likeness, axes=[2], keepdims=0)
         where = g.add("Add", g.add("ArgMax", likeness, axis=2, keepdims=0), g.constant(start, np.int64))
-        if best is None:
-            best, index = most, where
-        else:
+        if best:
             index = g.add("Where", g.add("Greater", most, best), where, index)
             best = g.add("Max", best, most)
+        else:
+            best, index = most, where
     return length(g, g.add("Sub", patches, g.add("Gather", whole, index, axis=0)), 2), index
 
 

@@ -55,13 +55,15 @@ def make_graph(
     if (pixels := detector.variables.get("pixels")) is not None:
         x = match_moments(g, x, np.asarray(pixels["mean"]), float(pixels["sigma"]))
     x = normalise(g, x, config.method.normalise)
-    arch, options = config.teacher.arch, {"size": size, "matching": record.matching, "sort": SORTS[target]}
+    arch, matching, sort = config.teacher.arch, record.matching, SORTS[target]
     if config.method.system == "memory_bank":
         teacher = teacher_record(arch)
         bank = bank_options(config.method.memory_bank, teacher, size=size)
-        scored = memory_bank(g, x, detector.variables, teacher=teacher, options=bank, **options)
+        scored = memory_bank(
+            g, x, detector.variables, teacher=teacher, size=size, matching=matching, sort=sort, options=bank
+        )
     else:
-        scored = reverse_distillation(g, x, detector.variables, arch=arch, **options)
+        scored = reverse_distillation(g, x, detector.variables, arch=arch, size=size, matching=matching, sort=sort)
     calibration = record.calibration
     decision, reason = decide(g, scored.score, scored.drift, bounds(record, band))
     g.output(scored.score, "score", "float32", "batch")

@@ -75,7 +75,8 @@ def student(g: Graph, stages: tuple[str, str, str], params: Params, *, arch: Arc
     for k in (1, 2, 3):
         x = stage(g, x, params["decoder"], arch=arch, blocks=arch.blocks[k - 1], change="up", name=f"layer{k}")
         decoded.append(x)
-    return tuple(reversed(decoded))
+    third, second, first = decoded
+    return first, second, third
 
 
 Hook = Callable[[int, str], str]
@@ -105,7 +106,9 @@ def resnet_stages(
     return seen
 
 
-def teacher(g: Graph, x: str, params: Params, *, arch: Architecture, hook: Hook, first: str = "") -> tuple[str, ...]:
+def teacher(
+    g: Graph, x: str, params: Params, *, arch: Architecture, hook: Hook, first: str = ""
+) -> tuple[str, str, str]:
     """`nn.resnet.ResNet`: the three stages of normalised images; `hook(k, stage)` replaces stages 1 and 2.
 
     Args:
@@ -121,4 +124,5 @@ def teacher(g: Graph, x: str, params: Params, *, arch: Architecture, hook: Hook,
         x = first if k == 1 and first else teacher_stage(g, x if k > 1 else stem(g, x, params), params, k, arch=arch)
         x = hook(k, x) if k < 3 else x
         stages.append(x)
-    return tuple(stages)
+    first, second, third = stages
+    return first, second, third

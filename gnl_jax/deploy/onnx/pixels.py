@@ -51,12 +51,12 @@ def _one_axis(g: Graph, x: str, weights: np.ndarray, *, columns: bool) -> str:
     A weight of 22 bits and a sign is three numbers of 8 bits. Each product with a pixel, and each sum of them, is a
     whole number below 2^24. Then the carries are passed on, which leaves floor((sum + 2^21) / 2^22), Pillow's rounding.
     """
-    carried = None
+    carried = ""
     for shift in (0, LIMB, 2 * LIMB):
         limb = weights >> shift
         limb = limb if shift == 2 * LIMB else limb & ((1 << LIMB) - 1)
         total = g.add("MatMul", x, limb.T) if columns else g.add("MatMul", limb, x)
-        if carried is not None:
+        if carried:
             total = g.add("Add", total, g.add("Floor", g.add("Mul", carried, 2.0**-LIMB)))
         carried = total
     rest = PRECISION - 2 * LIMB

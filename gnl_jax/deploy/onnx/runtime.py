@@ -218,7 +218,8 @@ def regions(mask: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
         if np.array_equal(smaller, labels):
             break
         labels = smaller
-    return [np.nonzero(labels == label) for label in np.unique(labels[mask])]
+    found = (np.nonzero(labels == label) for label in np.unique(labels[mask]))
+    return [(rows, columns) for rows, columns in found]
 
 
 def main(arguments: list[str]) -> None:
@@ -233,7 +234,7 @@ def main(arguments: list[str]) -> None:
         sys.exit(f"error: {error}")
     write = writer(sys.stdout)
     for path in arguments[1:]:
-        write(detector.inspect(path))
+        write(detector._inspect(path, 0))
 
 
 if __name__ == "__main__":

@@ -20,10 +20,10 @@ def cosine_distance(g: Graph, a: str, b: str) -> str:
 
 def score_map(g: Graph, teacher: tuple[str, ...], student: tuple[str, ...], *, size: int) -> str:
     """Smoothed anomaly map [b s s]: the sum of each stage's cosine distances, upsampled and smoothed."""
-    total = None
+    total = ""
     for k, (a, b) in enumerate(zip(teacher, student, strict=True), 2):
         level = smooth(g, cosine_distance(g, a, b), gaussian_matrix(size) @ upsample_matrix(size, size // 2**k))
-        total = level if total is None else g.add("Add", total, level)
+        total = g.add("Add", total, level) if total else level
     return total
 
 

@@ -1,5 +1,6 @@
 """Reverse distillation's score, map and drift as nodes (`methods.scoring.score_batch`)."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,7 +37,7 @@ def reverse_distillation(
         sort: how sorting is written (`matching.SORTS`).
     """
     params = {name: fold(variables[name])["params"] for name in ("teacher", "student")}
-    options = {"params": params, "variables": variables, "arch": architecture(arch), "size": size}
+    options: dict[str, Any] = {"params": params, "variables": variables, "arch": architecture(arch), "size": size}
     options |= {"matching": matching}
     first = teacher_stage(g, stem(g, x, params["teacher"]), params["teacher"], 1, arch=options["arch"])
     sorting = _sorting(variables, matching, size, sort)
@@ -45,10 +46,11 @@ def reverse_distillation(
     parts = [_by_reference(g, first, found, which=i, sorting=sorting, **options) for i in range(k)]
     if k == 1:
         return parts[0]
-    return Scored(*(None if part[0] is None else g.add("Mean", *part) for part in zip(*parts, strict=True)))
+    scores, maps, drifts = ([name for name in part if name is not None] for part in zip(*parts, strict=True))
+    return Scored(g.add("Mean", *scores), g.add("Mean", *maps), g.add("Mean", *drifts) if drifts else None)
 
 
-def _sorting(variables: PyTree, matching: str, size: int, sort: Sort):
+def _sorting(variables: PyTree, matching: str, size: int, sort: Sort) -> Callable[[Graph, str, int], Sorted | None]:
     """A function (g, features, stage) -> Sorted, or None where nothing needs it."""
     needed = "drift" in variables or matching in ("efdm", "both")
 
@@ -70,9 +72,9 @@ def _by_reference(
 
     def hook(k: int, features: str) -> str:
         ordered = found if k == 1 else sorting(g, features, k)
-        if drift is not None:
-            parts = (np.asarray(drift[part][str(k)][which]) for part in ("barycentre", "spread"))
-            drifts.append(stage_drift(g, ordered, *parts, _positions(size, k)))
+        if drift is not None and ordered is not None:
+            barycentre, spread = (np.asarray(drift[part][str(k)][which]) for part in ("barycentre", "spread"))
+            drifts.append(stage_drift(g, ordered, barycentre, spread, _positions(size, k)))
         if matching == "none":
             return features
         reference, alpha = np.asarray(variables["references"][k - 1][which]), float(variables["alpha"])

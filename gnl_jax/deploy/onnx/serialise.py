@@ -36,7 +36,7 @@ def serialise(g: Graph, metadata: Mapping[str, Any]) -> bytes:
 def _node(node: Node):
     from onnx import helper
 
-    attributes = {k: _type(v) if k == "to" else v for k, v in node.attributes.items()}
+    attributes: dict[str, Any] = {k: _type(v) if k == "to" else v for k, v in node.attributes.items()}
     return helper.make_node(node.operator, node.inputs, node.outputs, name=node.outputs[0], **attributes)
 
 
