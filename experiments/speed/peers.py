@@ -157,7 +157,7 @@ def run():
     print(f"{counts}, {SIZE.value}x{SIZE.value}, {usable_cores()} threads, {words}")
     print_tables(results, list(conditions))
     if OUT.value:
-        asked = {name: flags.FLAGS[name].value for name in flags.FLAGS.get_flags_for_module(sys.modules[__name__])}
+        asked = {flag.name: flag.value for flag in flags.FLAGS.get_flags_for_module(sys.modules[__name__])}
         write_atomic(OUT.value, json.dumps({"flags": asked, "versions": versions, "results": results}, indent=2) + "\n")
 
 
