@@ -76,7 +76,7 @@ def _filling(rng: np.random.Generator, x: np.ndarray, other: np.ndarray, kind: s
     if kind == "blurred":
         return ndimage.gaussian_filter(x, (side / 64, side / 64, 0))
     if kind == "pasted":
-        turned = np.rot90(other, rng.integers(1, 4))
+        turned = np.rot90(other, int(rng.integers(1, 4)))
         rows, columns = (np.arange(n) % m for n, m in zip(x.shape, turned.shape[:2]))  # repeated where it is too small
         return np.roll(turned[rows][:, columns], tuple(rng.integers(0, side, 2)), (0, 1))
     if kind == "noise":
