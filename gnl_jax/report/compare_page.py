@@ -12,7 +12,7 @@ from gnl_jax.evaluation.choice import BEARABLE, Choice, Counts, choose
 from gnl_jax.evaluation.metrics import auroc
 from gnl_jax.report.compare_words import recommendation, rules
 from gnl_jax.report.compared_parts import SEVERITY, Shown, drawn_from, part_scores
-from gnl_jax.report.conditions import LABELS, in_words
+from gnl_jax.report.conditions import in_words
 from gnl_jax.report.html import template
 from gnl_jax.report.schema import shown as made_harmless
 
@@ -87,7 +87,7 @@ def table(found: Mapping[str, Any]) -> str:
     head = ("method", "detected", "false alarms", "AUROC", "worst shift", "chosen", "fit s", "ms", "MB", "memory")
     lines = [head]
     for m in found["methods"]:
-        worst = m["worst"] and f"{m['worst']['label']}: {m['worst']['caught']} of {m['bad']}{_alarm(m['worst'])}"
+        worst = m["worst"] and f"{m['worst']['what']}: {m['worst']['caught']} of {m['bad']}{_alarm(m['worst'])}"
         lines.append((
             m["method"], f"{m['caught']} of {m['bad']}", f"{m['alarms']} of {m['good']}", f"{100 * m['auroc']:.1f} %",
             worst or "-", f"{m['wins']} of {m['redraws']}", f"{m['seconds']:.1f}", f"{m['milliseconds']:.1f}",
@@ -104,7 +104,10 @@ def _alarm(cell: Mapping[str, Any]) -> str:
 def _method(name: str, row: Mapping[str, Any], choice: Choice, shown: Shown) -> dict[str, Any]:
     counts = choice.counts[name]
     good, bad = np.asarray(row["good"][0]), np.asarray(row["bad"][0])
-    cells = [_cell(counts, i, choice) | {"label": LABELS[family]} for i, family in enumerate(shown.families, start=1)]
+    cells = [
+        _cell(counts, i, choice) | {"what": in_words(family, SEVERITY)}
+        for i, family in enumerate(shown.families, start=1)
+    ]
     return {
         "method": name,
         "chosen": name == choice.best,
@@ -116,7 +119,7 @@ def _method(name: str, row: Mapping[str, Any], choice: Choice, shown: Shown) -> 
         "alarms": counts.alarms[0],
         "good": choice.good,
         "auroc": auroc(np.concatenate([good, bad]), np.arange(len(good) + len(bad)) >= len(good)),
-        "worst": min(cells, key=lambda cell: (0 if cell["too_many"] else cell["caught"], cell["caught"]), default=None),
+        "worst": min(cells, key=_goodness, default=None),
         "wins": choice.wins[name],
         "redraws": choice.redraws,
         "seconds": float(row["seconds"]),
@@ -126,6 +129,11 @@ def _method(name: str, row: Mapping[str, Any], choice: Choice, shown: Shown) -> 
         "learned_from": int(row["learned from"]),
         "calibrated_with": int(row["calibrated with"]),
     }
+
+
+def _goodness(cell: Mapping[str, Any]) -> tuple[bool, int]:
+    """Orders shifts from the worst one: the most of too many false alarms, then the fewest detections."""
+    return not cell["too_many"], -cell["alarms"] if cell["too_many"] else cell["caught"]
 
 
 def _conditions(choice: Choice, shown: Shown) -> list[dict[str, Any]]:

@@ -5,11 +5,13 @@ import re
 import shutil
 from types import SimpleNamespace
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
-from fitted import ARCH, write_images
+from fitted import write_images
 from PIL import Image
 from small_banks import defective, pictures
+from tiny_bank import TinyTeacher
 
 from gnl_jax.cli import compare
 from gnl_jax.cli import teacher as cli_teacher
@@ -17,16 +19,25 @@ from gnl_jax.cli.main import main
 from gnl_jax.detection.container import read_container
 from gnl_jax.detection.options import inspection_config
 from gnl_jax.detection.parts import good_images
+from gnl_jax.nn.teachers import TEACHERS, Teacher
 
-pytestmark = pytest.mark.usefixtures("small_network")
+ARCH = "tiny"
 N, JUDGING = 48, 20
 METHODS = "patchcore,matched_bank"
 SMALL = ("--size", "32", "--arch", ARCH, "--teacher", "random", "--families", "gain_down,contrast")
 
 
-@pytest.fixture(autouse=True)
-def small_teacher(monkeypatch):
-    monkeypatch.setattr(cli_teacher, "ARCHITECTURES", (ARCH, "resnet18"))
+@pytest.fixture(scope="module", autouse=True)
+def tiny():
+    """For this module "tiny" is a teacher like any other, of three convolutions."""
+
+    def init(key):
+        return TinyTeacher().init(key, jnp.zeros((1, 32, 32, 3)))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(TEACHERS, ARCH, Teacher(TinyTeacher(), init, (4, 8, 16), (4, 8, 12), drift=(1, 2)))
+        patch.setattr(cli_teacher, "ARCHITECTURES", (ARCH, "resnet18"))
+        yield
 
 
 def run(*argv):
@@ -43,11 +54,10 @@ def write_parts(root, *, good=N, bad=12):
 
 
 @pytest.fixture(scope="module")
-def real(tmp_path_factory, small_network):
+def real(tmp_path_factory, tiny):
     """Two methods compared on simulated defects."""
     parts = write_parts(tmp_path_factory.mktemp("real"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cli_teacher, "ARCHITECTURES", (ARCH, "resnet18"))
         for name in ("show_log", "keep_compiled_programs", "programs_folder", "use_library_products"):
             patch.setattr(f"gnl_jax.console.{name}", lambda: None)
         assert run(parts.good, "--out", parts.out, "--methods", METHODS, *SMALL) == 0
