@@ -131,12 +131,15 @@ def prepared(args: argparse.Namespace, plans: Sequence[Plan]) -> tuple["Division
     paths = [os.path.join(args.good, name) for name in list_images(args.good)]
     left_out = {os.path.normpath(os.path.join(args.good, name)) for name in args.exclude} | set(args.exclude)
     files = [path for path in paths if os.path.normpath(path) not in left_out] + list(bad.paths if bad else ())
-    skipped = check_usable(make_reader(dataset), files, skip=args.skip_unreadable)
-    exclude = (*args.exclude, *(path for path in skipped if path in set(paths)))
+    reader = make_reader(dataset)
+    skipped = check_usable(reader, files, skip=args.skip_unreadable)
+    exclude = (*args.exclude, *sorted(set(paths).intersection(skipped)))
     good = good_images(args.good, dataset, group_by=args.group_by, exclude=exclude)
     division = divide_to_judge(good, seed=args.seed)
     if bad is not None:
         bad = bad.without(skipped)
+        if not bad.paths:
+            check_usable(reader, skipped, skip=False)  # raises: none is left
     shown = shown_parts(args.good, division.judging, bad, families=families_of(args), seed=args.seed)
     conditions = Conditions(shown)
     if bad is not None:

@@ -87,18 +87,20 @@ def table(found: Mapping[str, Any]) -> str:
     head = ("method", "detected", "false alarms", "AUROC", "worst shift", "chosen", "fit s", "ms", "MB", "memory")
     lines = [head]
     for m in found["methods"]:
-        worst = m["worst"] and f"{m['worst']['what']}: {m['worst']['caught']} of {m['bad']}{_alarm(m['worst'])}"
         lines.append((
             m["method"], f"{m['caught']} of {m['bad']}", f"{m['alarms']} of {m['good']}", f"{100 * m['auroc']:.1f} %",
-            worst or "-", f"{m['wins']} of {m['redraws']}", f"{m['seconds']:.1f}", f"{m['milliseconds']:.1f}",
+            _worst(m["worst"]), f"{m['wins']} of {m['redraws']}", f"{m['seconds']:.1f}", f"{m['milliseconds']:.1f}",
             f"{m['bytes'] / 1e6:.1f}", m["memory"] or "-",
         ))  # fmt: skip
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines)
 
 
-def _alarm(cell: Mapping[str, Any]) -> str:
-    return ", too many false alarms" if cell["too_many"] else ""
+def _worst(cell: Mapping[str, Any] | None) -> str:
+    if cell is None:
+        return "-"
+    alarms = f"{cell['alarms']} of {cell['good']} false alarms"
+    return f"{cell['what']}: {alarms if cell['too_many'] else '{caught} of {bad}'.format(**cell)}"
 
 
 def _method(name: str, row: Mapping[str, Any], choice: Choice, shown: Shown) -> dict[str, Any]:

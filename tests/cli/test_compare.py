@@ -294,6 +294,10 @@ def test_bad_images(fake, parts, capsys):
     assert len(fake.begun) == 2
     assert "broken.png" in fake.begun[0][0].options.exclude
     (parts.good / "broken.png").unlink()
+    (parts.root / "torn").mkdir()
+    (parts.root / "torn" / "0.png").write_bytes(b"\x89PNG")
+    assert run(parts.good, *words, "--bad", parts.root / "torn", "--skip-unreadable") == 3
+    assert "error: " in capsys.readouterr().err
     shutil.copy(parts.good / "003.png", parts.bad / "spot" / "copy.png")
     assert run(parts.good, *words, "--bad", parts.bad) == 1
     assert "1 of 13 images were given as good images, too, such as 'spot/copy.png'" in capsys.readouterr().err
