@@ -1,11 +1,12 @@
 """What methods are compared on: simulated and real defects, parts of several images, and the words of a choice."""
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_bank import fitted
 
 from gnl_jax.data.pixels import pixel_hash
+from gnl_jax.detection.detector import Detector
 from gnl_jax.detection.options import inspection_config
 from gnl_jax.detection.parts import GoodImages
 from gnl_jax.evaluation.choice import Scores, choose
@@ -67,7 +68,7 @@ def test_a_part_scores_as_its_highest_image(folder):
 
 def test_latency_is_of_one_image(monkeypatch):
     sizes = []
-    detector = fitted()
+    detector = Detector({}, jax.jit(lambda variables, images: None), 32, 16)
     monkeypatch.setattr(
         "gnl_jax.report.compared_parts.predict", lambda one, images: sizes.append((one.batch_size, len(images)))
     )
