@@ -408,7 +408,7 @@ def test_weights_of_a_file_are_verified(tmp_path, capsys):
 
 
 def test_every_command_has_help():
-    for command in ("fit", "fit-all", "score", "shift", "recalibrate", "export", "info", "weights"):
+    for command in ("fit", "fit-all", "compare", "score", "shift", "recalibrate", "export", "info", "weights"):
         with pytest.raises(SystemExit) as left:
             parser().parse_args([command, "--help"])
         assert left.value.code == 0

@@ -178,6 +178,8 @@ def test_memory_is_kept_by_starting_anew_with_the_same_arguments(started_anew):
         ("fit good --out a.gnl --method gnl", console.KEPT_MEMORY),
         ("fit good --out a.gnl --method gnl --student a.pth", console.ONE_HEAP),
         ("fit-all root --out folder --method bank_and_student", console.KEPT_MEMORY),
+        ("compare good --out folder", console.ONE_HEAP),
+        ("compare good --out folder --methods patchcore,gnl", console.KEPT_MEMORY),
         ("score a.gnl good", None),
     ],
 )

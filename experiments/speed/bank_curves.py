@@ -3,7 +3,7 @@
     python experiments/speed/bank_curves.py --good=PARTS/train/good --out=curves.json [--curve=rows|alpha|sizes]
 
 Good images alone: they are divided by part into bank, calibration and held-out images; into copies of the held-out ones
-defects are drawn (`simulated_defects.py`), others are shifted. "rows" keeps the first rows of one greedy
+defects are drawn (`gnl_jax.images.simulated_defects`), others are shifted. "rows" keeps the first rows of one greedy
 coreset, with all channels and with principal components; "alpha" builds a bank for each alpha; "sizes" compares the
 whole side alone with the whole and half of it, added (`two_size_bank`). Printed for each point: AUROC of the defects;
 defects found and good images flagged, in percent, at the threshold that flags one in ten calibration images; how far
@@ -21,7 +21,6 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
-from experiments.speed.simulated_defects import KINDS, draw_defect
 from gnl_jax import console
 from gnl_jax.config import set_method
 from gnl_jax.data.folder import corruption
@@ -29,6 +28,7 @@ from gnl_jax.data.reading import load_images
 from gnl_jax.detection.options import inspection_config
 from gnl_jax.detection.parts import GoodImages, good_images, split_parts
 from gnl_jax.evaluation.metrics import auroc
+from gnl_jax.images.simulated_defects import KINDS, draw_defect
 from gnl_jax.images.views import normalise
 from gnl_jax.methods.bank_fit import draw_patches, in_chunks, make_banks
 from gnl_jax.methods.bank_method import bank_options

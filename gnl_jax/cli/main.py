@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from gnl_jax import console
-from gnl_jax.cli import add, example, export, fit, fit_all, info, recalibrate, remove, score, shift, weights
+from gnl_jax.cli import add, compare, example, export, fit, fit_all, info, recalibrate, remove, score, shift, weights
 from gnl_jax.cli.arguments import FAILED, REFUSED, UNREADABLE, USAGE, UsageError
 from gnl_jax.cli.failures import in_one_sentence
 from gnl_jax.version import __version__
@@ -19,6 +19,7 @@ COMMANDS = {
     "example": example,
     "fit": fit,
     "fit-all": fit_all,
+    "compare": compare,
     "score": score,
     "shift": shift,
     "recalibrate": recalibrate,
@@ -55,8 +56,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def script() -> int:
     """The console command: `main`, in a process whose memory is prepared for what takes long."""
-    if sys.argv[1:2] in (["fit"], ["fit-all"]):
-        console.keep_memory(console.KEPT_MEMORY if fit.trains(parser().parse_args()) else console.ONE_HEAP)
+    if (command := sys.argv[1:2] and sys.argv[1]) in ("fit", "fit-all", "compare"):
+        trains = compare.trains if command == "compare" else fit.trains
+        console.keep_memory(console.KEPT_MEMORY if trains(parser().parse_args()) else console.ONE_HEAP)
     return main()
 
 

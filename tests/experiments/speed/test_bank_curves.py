@@ -1,4 +1,4 @@
-"""Curves of a memory bank: simulated defects, and every point of a small run."""
+"""Curves of a memory bank: every point of a small run."""
 
 import json
 import subprocess
@@ -9,8 +9,6 @@ import programs
 import pytest
 from PIL import Image
 
-from experiments.speed.simulated_defects import EXTENTS, KINDS, draw_defect
-
 SIZE = 128
 
 
@@ -19,21 +17,6 @@ def picture(seed):
     rng = np.random.default_rng(seed)
     cells = np.random.default_rng(9).integers(60, 190, (8, 8, 3)).repeat(SIZE // 8, 0).repeat(SIZE // 8, 1)
     return (cells + rng.integers(-15, 16, cells.shape)).astype(np.uint8)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_defect_is_small_and_seeded(kind):
-    good, other = picture(0), picture(1)
-    bad = draw_defect(np.random.default_rng(3), good, other, kind)
-    assert bad.shape == good.shape
-    assert bad.dtype == np.uint8
-    rows, columns = np.nonzero((bad != good).any(-1))
-    assert len(rows) > 10
-    reach = 3 * EXTENTS[1] * SIZE + 6  # a scratch is three times as long as the extent
-    assert max(np.ptp(rows), np.ptp(columns)) < reach
-    np.testing.assert_array_equal(bad, draw_defect(np.random.default_rng(3), good, other, kind))
-    with pytest.raises(ValueError, match="kind: got 'dent', expected one of dark_spot"):
-        draw_defect(np.random.default_rng(0), good, other, "dent")
 
 
 @pytest.mark.slow
