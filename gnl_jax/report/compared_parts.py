@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
+from gnl_jax.batches import ImageSource, ShapedSource
 from gnl_jax.data.folder import corruption
 from gnl_jax.data.load import folder_options
 from gnl_jax.data.pixels import pixel_hash, read_file, read_image
-from gnl_jax.data.protocol import ImageSource
 from gnl_jax.data.reading import Transform, load_images
 from gnl_jax.detection.detector import Detector, predict
 from gnl_jax.detection.parts import GoodImages
@@ -66,8 +66,8 @@ def shown_parts(
 class Condition(NamedTuple):
     """Good and defective images, uint8 [n s s 3] or sources of them, and the hashes of the good and defective ones."""
 
-    good: ImageSource
-    bad: ImageSource
+    good: ShapedSource
+    bad: ShapedSource
     hashes: tuple[tuple[str, ...], tuple[str, ...]]
 
 
