@@ -79,7 +79,8 @@ def _detections(choice: Choice, defects: str) -> str:
         return f"{said}; under {'every shift' if shifts > 1 else 'the shift'} it raises too many false alarms."
     low, high = min(bearable), max(bearable)
     between = f"{low}" if low == high else f"{low} to {high}"
-    return f"{said}, and {between} under {len(bearable)} of {shifts} shift{'s' if shifts > 1 else ''} without too many false alarms."
+    under = f"{len(bearable)} of {shifts} shift{'s' if shifts > 1 else ''}"
+    return f"{said}, and {between} under {under} without too many false alarms."
 
 
 def _listed(names: list[str]) -> str:
