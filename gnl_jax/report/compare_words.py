@@ -76,10 +76,11 @@ def _detections(choice: Choice, defects: str) -> str:
     bearable = [n for n, alarms in zip(counts.caught[1:], counts.alarms[1:]) if alarms <= BEARABLE * choice.allowed]
     shifts = len(counts.caught) - 1
     if not bearable:
-        return f"{said}; under each of the {shifts} shifts it raises too many false alarms."
+        return f"{said}; under {'every shift' if shifts > 1 else 'the shift'} it raises too many false alarms."
     low, high = min(bearable), max(bearable)
     between = f"{low}" if low == high else f"{low} to {high}"
-    return f"{said}, and {between} under {len(bearable)} of {shifts} shifts without too many false alarms."
+    under = f"{len(bearable)} of {shifts} shift{'s' if shifts > 1 else ''}"
+    return f"{said}, and {between} under {under} without too many false alarms."
 
 
 def _listed(names: list[str]) -> str:
