@@ -114,7 +114,8 @@ def be_a_program() -> None:
 
 
 def run_programs(models: list[str], folder: Path) -> dict[str, dict[str, Any]]:
-    environment = dict(os.environ) | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = dict(os.environ) | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": os.pathsep.join(paths)}
 
     def command(model: str, *more: str) -> list[str]:
         return [sys.executable, __file__, f"--serve={model}", f"--squares={folder / 'squares.npy'}", *more]

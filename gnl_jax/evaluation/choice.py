@@ -6,7 +6,8 @@ The rule, for each method:
 2. Under each shift, defects count as detected while at most twice as many good parts are flagged as `allowed`; under
    more false alarms the shift counts 0.
 3. The value is half the share of defects detected unshifted, plus half the mean of that share over the shifts.
-4. The methods within one defective part of the highest value are near ties. The one that was fitted fastest is chosen.
+4. The methods within one defective part of the highest value are near ties. Of these the one with the fewest false
+   alarms over all shifts is chosen; of equal ones, the one that was fitted fastest.
 
 Certainty is a paired bootstrap: the judging parts are drawn anew with replacement, the same parts for all methods, and
 the whole rule is applied to each draw.
@@ -120,7 +121,9 @@ def choose(
     counted = [_count(scores[name], *weights, allowed) for name in names]
     values = np.stack([value for *_, value in counted], axis=1)  # [1 + redraws, methods]
     near = values >= values.max(1, keepdims=True) - 1 / bad - 1e-9
-    chosen = np.where(near, np.array([seconds[name] for name in names])[None], np.inf).argmin(1)
+    alarms_in_all = np.stack([alarms[:, 1:].sum(1) for _, alarms, _, _ in counted], axis=1)
+    slower_ones = np.argsort(np.argsort([seconds[name] for name in names], kind="stable"), kind="stable")
+    chosen = np.where(near, alarms_in_all + slower_ones[None] / len(names), np.inf).argmin(1)
     wins = np.bincount(chosen[1:], minlength=len(names))
     counts = {
         name: Counts(float(t[0]), tuple(map(int, alarms[0])), tuple(map(int, caught[0])), float(value[0]))

@@ -24,11 +24,9 @@ def recommendation(choice: Choice, seconds: Mapping[str, float], *, defects: str
         head = f"Use {choice.best}" if state != "close" else f"Try {choice.best} first"
         sentences = [_certainty(choice, state), _detections(choice, defects)]
         if tied := [name for name in choice.near if name != choice.best]:
-            least = min(seconds[name] for name in tied)
             sentences.append(
                 f"{_listed(tied)} {'is' if len(tied) == 1 else 'are'} within one defective part of the best value; "
-                f"{choice.best} was fitted fastest, in {_time(seconds[choice.best])} and not in {_time(least)}"
-                f"{'' if len(tied) == 1 else ' or more'}."
+                f"{choice.best} {_why(choice, seconds, tied)}{'' if len(tied) == 1 else ' or more'}."
             )
     return {
         "method": choice.best,
@@ -48,11 +46,20 @@ def rules(choice: Choice, *, defects: str) -> list[str]:
         f"The value is half the share of {defects} detected unshifted, plus half the mean of that share over the "
         "shifts.",
         f"A shift under which more than {BEARABLE * choice.allowed} of the good parts are flagged counts 0.",
-        f"Methods within one defective part (1 of {choice.bad}) of the highest value are near ties: the fastest fit is "
-        "chosen.",
+        f"Methods within one defective part (1 of {choice.bad}) of the highest value are near ties: the one with the "
+        "fewest false alarms over all shifts is chosen, of equal ones the fastest fit.",
         f"The parts are redrawn {choice.redraws:,} times with replacement, the same for all methods, and the rule is "
         "applied to each draw.",
     ]
+
+
+def _why(choice: Choice, seconds: Mapping[str, float], tied: list[str]) -> str:
+    """What decides between near ties."""
+    own, least = (min(sum(choice.counts[name].alarms[1:]) for name in names) for names in ([choice.best], tied))
+    if own < least:
+        return f"raises fewer false alarms under the shifts, {own} in all and not {least}"
+    others = [seconds[name] for name in tied if sum(choice.counts[name].alarms[1:]) == own]
+    return f"was fitted fastest, in {_time(seconds[choice.best])} and not in {_time(min(others))}"
 
 
 def _certainty(choice: Choice, state: str) -> str:

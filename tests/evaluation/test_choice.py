@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from gnl_jax.evaluation.choice import Scores, allowed_alarms, choose, redrawn
+from gnl_jax.report.compare_words import recommendation
 
 GOOD = np.arange(20) / 20  # at 5 % one of them may be flagged: the threshold is 0.9
 RATE = Fraction(1, 20)
@@ -38,7 +39,16 @@ def test_a_shift_with_too_many_false_alarms_counts_nothing():
     assert choice.counts["calm"].value == pytest.approx((10 / 20 + 1) / 2)
 
 
-def test_near_ties_go_to_the_fastest_fit():
+def test_near_ties_go_to_the_fewest_false_alarms_under_shifts():
+    methods = {"calm": scores((15, 0, 0), alarms=(1, 3, 9)), "alarming": scores((16, 0, 0), alarms=(1, 20, 20))}
+    choice = choose(methods, {"calm": 60.0, "alarming": 2.0}, rate=RATE)
+    assert choice.best == "calm"
+    assert set(choice.near) == {"calm", "alarming"}
+    said = recommendation(choice, {"calm": 60.0, "alarming": 2.0}, defects="dents")["details"]
+    assert "calm raises fewer false alarms under the shifts, 12 in all and not 40." in said
+
+
+def test_equal_ones_go_to_the_fastest_fit():
     methods = {"slow": scores((16, 10, 10)), "fast": scores((15, 10, 10)), "worse": scores((13, 8, 8))}
     choice = choose(methods, {"slow": 60.0, "fast": 2.0, "worse": 1.0}, rate=RATE)
     assert choice.best == "fast"

@@ -1,6 +1,6 @@
 """Trains GNL twice on the same batches and views in float64: by our step, and by the published one in PyTorch.
 
-python experiments/published_steps.py --config=configs/mnist.py:5,gnl [--steps=100] [--out=FILE.json]
+python experiments/speed/published_steps.py --config=configs/mnist.py:5,gnl [--steps=100] [--out=FILE.json]
 
 Both begin with the teacher of the configuration and one random student. Batches are drawn from its training images;
 views are made once, in float32, and given to both. It prints how far apart the losses are, relative to the published
