@@ -157,7 +157,8 @@ def test_every_public_name_is_documented():
     for module in modules:
         path = ROOT / (module.replace(".", "/") + ".py")
         tree = ast.parse(path.read_text())
-        nodes = [n for n in tree.body if getattr(n, "name", None) in pages.public_names(path)]
+        named = {getattr(n, "name", ""): n for n in tree.body}  # of a function with overloads the last, which is it
+        nodes = [named[name] for name in pages.public_names(path) if name in named]
         missing += [module] * (not ast.get_docstring(tree)) + [
             f"{module}.{n.name}" for n in nodes if not ast.get_docstring(n)
         ]

@@ -118,7 +118,7 @@ class GroupedImages:
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, indices: np.ndarray) -> np.ndarray:
+    def __getitem__(self, indices: Any) -> np.ndarray:
         return self.images[indices]
 
 
