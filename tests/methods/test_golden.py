@@ -102,8 +102,9 @@ def test_training_matches_published_networks(case, dtype, forward, gradient):
         model = model._replace(dtype=jnp.dtype(dtype))
         valid = jnp.ones(views.shape[1], bool)
 
-        # One program gives all that is compared: the passes it repeats are merged with those of the step.
-        @jax.jit
+        # One program gives all that is compared: the passes it repeats are merged with those of the step. A state is
+        # given up for the next one: those of the widest network take GB.
+        @functools.partial(jax.jit, donate_argnums=0)
         def step(state, teacher, views):
             stages = teacher_stages(teacher, views, model=model)
             variables = {"params": state.params, "batch_stats": state.batch_stats}

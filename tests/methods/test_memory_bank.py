@@ -1,7 +1,6 @@
 """The memory bank: the whole of it again in NumPy, what leaving a part out means, and what does not matter."""
 
 import re
-import types
 from fractions import Fraction
 
 import jax
@@ -30,6 +29,7 @@ from gnl_jax.methods.bank_views import view_keys
 from gnl_jax.methods.base import GroupedImages
 from gnl_jax.methods.build import build_method
 from gnl_jax.methods.drift import make_drift
+from gnl_jax.methods.reverse_distillation import Model
 from gnl_jax.methods.scoring import Scoring
 
 WHOLE, HALF = BankSize(Fraction(1), (2, 3)), BankSize(Fraction(1, 2), (2,))
@@ -324,7 +324,7 @@ def test_rows_of_a_batch_do_not_influence_each_other():
 def test_drift_is_measured_as_by_the_other_detectors(scoring):
     method = make(ALL, scoring)
     variables = fitted(method, GOOD)
-    model = types.SimpleNamespace(teacher=TEACHER, dtype=np.float32)
+    model = Model(TEACHER, student=None, dtype=np.float32)
     matched = {}
     if scoring is MATCHED:
         references = variables["banks"]["0"]["references"]
