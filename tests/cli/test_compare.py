@@ -105,6 +105,7 @@ def hashes(parts):
     return dict(zip(good.names, good.hashes))
 
 
+@pytest.mark.slow
 def test_all_methods_have_the_same_division(real):
     one, other = (read_container(real.out / f"{name}.gnl").manifest["data"] for name in METHODS.split(","))
     assert (one["fit"], one["calibration"]) == (other["fit"], other["calibration"])
@@ -118,6 +119,7 @@ def test_all_methods_have_the_same_division(real):
     assert real.found["measured"]["images for the fit"] == N - JUDGING
 
 
+@pytest.mark.slow
 def test_what_was_measured(real):
     assert [m["method"] for m in real.found["methods"]] == METHODS.split(",")
     for method in real.found["methods"]:
@@ -130,6 +132,7 @@ def test_what_was_measured(real):
     assert sum(m["wins"] for m in real.found["methods"]) == 1000
 
 
+@pytest.mark.slow
 def test_it_resumes_without_fitting_again(real, monkeypatch, capsys):
     monkeypatch.setattr("gnl_jax.detection.fit.fit", lambda *args, **kwargs: pytest.fail("fitted again"))
     monkeypatch.setattr("gnl_jax.report.compared_parts.judge", lambda *args: pytest.fail("judged again"))
@@ -139,6 +142,7 @@ def test_it_resumes_without_fitting_again(real, monkeypatch, capsys):
     assert "is not fitted again" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_real_defects_are_judged_by_the_same_detectors(real, monkeypatch, capsys):
     monkeypatch.setattr("gnl_jax.detection.fit.fit", lambda *args, **kwargs: pytest.fail("fitted again"))
     assert run(real.good, "--bad", real.bad, "--out", real.out, "--methods", METHODS, *SMALL) == 0
@@ -150,6 +154,7 @@ def test_real_defects_are_judged_by_the_same_detectors(real, monkeypatch, capsys
     assert "of 12 defective parts" in out
 
 
+@pytest.mark.slow
 def test_calibration_images_take_no_part_in_the_choice(real, tmp_path):
     """With other pictures in their places all scores of the judging parts, and the choice, are the same."""
     manifest = read_container(real.out / "patchcore.gnl").manifest
@@ -171,6 +176,7 @@ def test_calibration_images_take_no_part_in_the_choice(real, tmp_path):
     assert before["method"] == after["method"]
 
 
+@pytest.mark.slow
 def test_an_interrupted_fit_is_resumed(real, tmp_path, monkeypatch):
     out = tmp_path / "out"
     shutil.copytree(real.out, out)
