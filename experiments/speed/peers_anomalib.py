@@ -57,7 +57,7 @@ def patchcore(job: Job) -> nn.Module:
 def fit_patchcore(model: nn.Module, images: np.ndarray, job: Job) -> None:
     load_teacher(model.feature_extractor, job["teacher"])
     model.train()
-    for batch in batches(images, BATCH):  # without gradients, whose record would take 20 GB in the choice of a coreset
+    for batch in batches(images, BATCH):
         model(batch)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of an argument that is not given

@@ -18,28 +18,19 @@ import torch
 from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
-from experiments.speed.published_torch import Networks, make_step
+from experiments.speed.published_exchange import published_step, view_maker
 from gnl_jax import console
 from gnl_jax.data.load import load_task
 from gnl_jax.files import write_atomic
-from gnl_jax.images.views import make_views
 from gnl_jax.methods.losses import LossWeights
-from gnl_jax.methods.options import augmix_options
 from gnl_jax.methods.reverse_distillation import Model, init_state, torch_adam, train_step
 from gnl_jax.nn.pretrained import load_teacher
-from gnl_jax.nn.torch_keys import to_torch
 from gnl_jax.progress import progress_bar
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file, FILE.py[:ARGUMENT].", lock_config=True)
 STEPS = flags.DEFINE_integer("steps", 100, "Steps of each.", lower_bound=1)
 OUT = flags.DEFINE_string("out", None, "Also write the losses of every step to this JSON file.")
 LOSSES = ("ori", "abs", "lowf", "loss")
-
-
-def view_maker(config: ConfigDict):
-    method = config.method
-    options = {"views": tuple(method.views), "normalise": method.normalise, "augmix": augmix_options(method.augmix)}
-    return jax.jit(functools.partial(make_views, **options))
 
 
 def batches(config: ConfigDict, steps: int):
@@ -68,26 +59,6 @@ def our_step(config: ConfigDict, teacher, student):
     return student._replace(opt_state=adam.init(student.params)), step
 
 
-def published_step(config: ConfigDict, teacher, student):
-    """A function views -> losses: the published networks with the same weights."""
-    networks = Networks(config.teacher.arch).double()
-    variables = {"params": student.params, "batch_stats": student.batch_stats}
-    parts = {part: {kind: tree[part] for kind, tree in variables.items()} for part in ("bottleneck", "decoder")}
-    for part, tree in {"teacher": teacher, **parts}.items():
-        state = {key: torch.from_numpy(np.array(value)).double() for key, value in to_torch(tree).items()}
-        missing, unexpected = getattr(networks, part).load_state_dict(state, strict=False)
-        if unexpected or any(not key.endswith("num_batches_tracked") for key in missing):
-            raise ValueError(f"{part}: missing {missing}, unexpected {unexpected}")
-    views = torch.zeros(1)
-    step = make_step(networks, views, teacher_gradient=False)
-
-    def run(found: np.ndarray) -> dict[str, float]:
-        views.resize_(found.shape).copy_(torch.from_numpy(found))
-        return step()
-
-    return run
-
-
 def run() -> None:
     config = CONFIG.value
     make = view_maker(config)
@@ -97,8 +68,7 @@ def run() -> None:
     teacher = load_teacher(config.teacher.arch, config.teacher.weights, seed=config.teacher.seed)
     adam = torch_adam(0.1, b1=0.5, b2=0.5)  # replaced; only the weights count here
     student = init_state(key, model=Model.create(config.teacher.arch), tx=adam, size=size)
-    torch.set_default_dtype(torch.float64)
-    published = published_step(config, teacher, jax.tree.map(np.asarray, student))
+    _, published = published_step(config, teacher, jax.tree.map(np.asarray, student), torch.float64)
     rows, begun = [], time.monotonic()
     with jax.enable_x64(True), progress_bar("steps", STEPS.value) as advance:
         double = functools.partial(jax.tree.map, lambda x: jnp.asarray(x, jnp.float64))
