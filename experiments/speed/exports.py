@@ -9,7 +9,6 @@ image's decision, imports left out. A model of another library takes float32 [n 
 numbers are its own, so only its time is compared.
 """
 
-import dataclasses
 import json
 import os
 import subprocess
@@ -41,6 +40,7 @@ MODEL = flags.DEFINE_multi_string("model", [], f"RUNTIME:FILE, with a runtime of
 IMAGES = flags.DEFINE_string("images", None, "Folder of images.")
 LIMIT = flags.DEFINE_integer("limit", 200, "Images at most, evenly spaced.", lower_bound=8)
 TURNS = flags.DEFINE_integer("turns", 30, "Turns of each program at batch 1, and a third of them at batch 8.")
+CALLS = flags.DEFINE_integer("calls", 5, "Calls in a turn.", lower_bound=1)
 OUT = flags.DEFINE_string("out", None, "Also write everything to this JSON file.")
 SERVE = flags.DEFINE_string("serve", "", "Be one of the programs: RUNTIME:FILE.")
 SQUARES = flags.DEFINE_string("squares", "", "Of such a program: its images, uint8 [n s s 3], as .npy.")
@@ -62,7 +62,7 @@ def answerer(model: str) -> Answer:
 
 
 def detector_answers(file: str) -> Answer:
-    detector = dataclasses.replace(load(file), batch_size=BATCH.value)
+    detector = load(file)
 
     def answer(images: np.ndarray) -> dict[str, np.ndarray]:
         prediction = detector(images)
@@ -127,7 +127,7 @@ def run_programs(models: list[str], folder: Path) -> dict[str, dict[str, Any]]:
             results[model] = dict(found)
     for batch, turns in ((1, TURNS.value), (8, max(3, TURNS.value // 3))):
         programs = {model: (command(model, f"--batch={batch}"), environment) for model in models}
-        taken = take_turns(programs, turns=turns, calls=1, description=f"batches of {batch}")
+        taken = take_turns(programs, turns=turns, calls=CALLS.value, description=f"batches of {batch}")
         for model, seconds in taken.items():
             results[model][f"seconds_{batch}"] = np.array(seconds)
     return results

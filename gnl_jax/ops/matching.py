@@ -48,6 +48,11 @@ def _check(content: Array, reference: Array) -> None:
         raise ValueError(f"reference: got shape {reference.shape}, expected {(h * w, c)} for content {content.shape}")
 
 
+# Rows are sorted in so many pieces on a CPU: XLA sorts an array on one core, and several of them side by side. Measured
+# on two cores, a memory bank's whole decision on a 256x256 image: 70 ms -> 62 ms with 2 or 4.
+PIECES = 4
+
+
 class _Packing(NamedTuple):
     """A value's bits and its index as one unsigned integer: `half` holds either, `whole` both."""
 
@@ -84,11 +89,20 @@ def _sorted_with_index(values: Array, packing: _Packing) -> Array:
     than `jnp.sort`.
     """
     half, whole, n = packing
-    zero = jnp.zeros((), values.dtype)
-    bits = lax.bitcast_convert_type(jnp.where(values == zero, zero, values), half)
-    bits = jnp.where(bits >> (n - 1), ~bits, bits | half(1 << (n - 1)))
-    index = lax.broadcasted_iota(whole, values.shape, values.ndim - 1)
-    return lax.sort((bits.astype(whole) << n) | index, dimension=-1, is_stable=False)
+
+    def of_rows(values: Array) -> Array:
+        zero = jnp.zeros((), values.dtype)
+        bits = lax.bitcast_convert_type(jnp.where(values == zero, zero, values), half)
+        bits = jnp.where(bits >> (n - 1), ~bits, bits | half(1 << (n - 1)))
+        index = lax.broadcasted_iota(whole, values.shape, values.ndim - 1)
+        return lax.sort((bits.astype(whole) << n) | index, dimension=-1, is_stable=False)
+
+    def in_pieces(values: Array) -> Array:
+        return jnp.concatenate([of_rows(piece) for piece in jnp.array_split(values, PIECES)])
+
+    if values.ndim == 1 or len(values) < PIECES:
+        return of_rows(values)
+    return lax.platform_dependent(values, cpu=in_pieces, default=of_rows)
 
 
 def efdm(

@@ -103,6 +103,15 @@ def test_stable_order_is_a_stable_argsort(values):
     np.testing.assert_array_equal(got, wide)
 
 
+@pytest.mark.parametrize("rows", [1, 3, 4, 5, 11])
+def test_rows_that_are_sorted_in_pieces_are_sorted_as_one(rows):
+    """Fewer rows than pieces, as many, and numbers that the pieces do not divide."""
+    values = np.random.default_rng(rows).integers(-4, 5, (rows, 60)).astype(np.float32)
+    np.testing.assert_array_equal(stable_order(jnp.asarray(values)), np.argsort(values, axis=-1, kind="stable"))
+    ascending = sort_features(jnp.asarray(values.T.reshape(6, 10, rows)))
+    np.testing.assert_array_equal(ascending, np.sort(values, axis=-1).T)
+
+
 def test_stable_order_of_narrow_floats_and_under_x64():
     values = jnp.asarray([[3, -1, 0, 3, -0.0, -1]], jnp.bfloat16)
     expected = [[1, 5, 2, 4, 0, 3]]
