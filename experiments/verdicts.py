@@ -1,6 +1,6 @@
 """How often each verdict is given of detectors whose true rates are known (docs/verdicts.md).
 
-python experiments/verdicts.py [--runs=2000] [--good=46] [--bad=46] [--conditions=42]
+python experiments/verdicts.py [--runs=2000] [--good=46] [--bad=46] [--conditions=28]
 
 A part's score is normal; the threshold stops good parts at the detector's true false-alarm rate. A defective part's
 score under a shift has a correlation of 0.9 with its unshifted one, so that pairs are real. Each run is one report: the
@@ -15,7 +15,7 @@ from gnl_jax.detection.advice import State
 RUNS = flags.DEFINE_integer("runs", 2000, "Reports for each detector.", lower_bound=1)
 GOOD = flags.DEFINE_integer("good", 46, "Good parts in each condition.", lower_bound=1)
 BAD = flags.DEFINE_integer("bad", 46, "Defective parts in each condition.", lower_bound=1)
-CONDITIONS = flags.DEFINE_integer("conditions", 42, "Shifted conditions in a report.", lower_bound=1)
+CONDITIONS = flags.DEFINE_integer("conditions", 28, "Shifted conditions in a report.", lower_bound=1)
 SEED = flags.DEFINE_integer("seed", 0, "Of the simulation.")
 
 

@@ -27,6 +27,9 @@ from doc_pages import (
 
 import gnl_jax
 from gnl_jax.cli.main import parser
+from gnl_jax.detection.limits import make_limits
+from gnl_jax.detection.verdict import parts_for_verdict
+from gnl_jax.images.corruptions import FAMILIES
 
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 FOLDERS = "gnl_jax|experiments|configs|examples|docs|tests|requirements"
@@ -172,3 +175,12 @@ def test_every_page_is_checked_and_in_the_navigation():
     inside = [p.relative_to(ROOT / "docs").with_suffix("").as_posix() for p in PAGES if ROOT / "docs" in p.parents]
     assert [name for name in inside if name != "index" and not re.search(rf"^{name}$", toctree, re.MULTILINE)] == []
     assert len(inside) > 15
+
+
+def test_the_default_report_shows_as_many_images_as_its_page_says():
+    """For a target of 5 %, where each part has one image."""
+    args = parser().parse_args(["shift", "part.gnl", "--good", "good"])
+    parts = sum(parts_for_verdict(make_limits(0.05, margin=args.margin, least_caught=args.least_caught)))
+    images = len(FAMILIES) * len(args.severities.split(",")) * parts
+    page = (ROOT / "docs" / "verdicts.md").read_text()
+    assert f": {images:,} images for the {len(FAMILIES)} kinds of\nshift at severities 1 and 3." in page

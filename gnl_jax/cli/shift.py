@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="FILE.html", help="by default DETECTOR.shift.html; JSON goes beside it")
     parser.add_argument("--group-by", metavar="REGEX|FILE.csv", help=f"{GROUPS}; by default as when it was fitted")
     parser.add_argument("--families", metavar="NAME,...", help="simulated changes, by default all")
-    parser.add_argument("--severities", default="1,3,5", metavar="N,...", help="of 1 to 5; by default 1,3,5")
+    parser.add_argument("--severities", default="1,3", metavar="N,...", help="of 1 to 5; by default 1,3")
     parser.add_argument(
         "--limit",
         type=int,
