@@ -1,11 +1,11 @@
-"""What detectors find at false-alarm rates of 1, 5 and 10 %, and whether calibrations drawn anew keep their promise.
+"""Defects caught at false-alarm rates of 1, 5 and 10 %, and whether redrawn calibrations keep the guaranteed rate.
 
 python experiments/operating_points.py --detectors=part.gnl,other.gnl --root=PARTS [--group_by=REGEX] [--out=FILE.json]
 
 --root: a folder with test/good/ and test/KIND_OF_DEFECT/ as in MVTec AD, with masks or without, or as configs/folder.py
 says. The thresholds of the rates are those of all good parts that a detector was not fitted to, its calibration and the
 test together; its own decisions do not depend on them. Calibration and test parts are then mixed and divided again,
---draws times: the mean fraction of good parts stopped is compared with the one promised.
+--draws times: the mean fraction of good parts flagged is compared with the target.
 """
 
 import json
@@ -54,7 +54,7 @@ def run():
             for row in found["detection"]:
                 print(f"| {row['rate']:.0%} | " + " | ".join(str(row["stopped"][kind]) for kind in kinds) + " |")
             drawn = found["redraws"]
-            print(f"\ngood parts stopped, mean of {len(drawn['draws'])} draws: {drawn['mean']:.4f}, promised ", end="")
+            print(f"\ngood parts flagged, mean of {len(drawn['draws'])} draws: {drawn['mean']:.4f}, target ", end="")
             print(f"{drawn['promised']:.4f}: {drawn['deviations']:+.2f} standard deviations of such a mean")
     if OUT.value:
         write_atomic(OUT.value, json.dumps(results, indent=2) + "\n")

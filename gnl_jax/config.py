@@ -25,7 +25,7 @@ def default_config() -> ConfigDict:
     # Test sets beside "id": corruptions and other domains. Those of folders may say their severity, "contrast:5".
     dataset.shifts = ("photo", "brightness", "contrast", "defocus_blur", "gaussian_noise")
     dataset.severity = 3  # of the corruptions, 1 to 5
-    dataset.limit_train = 0  # use at most so many images, drawn from the seed; 0: all
+    dataset.limit_train = 0  # use at most this number of images, drawn from the seed; 0: all
     dataset.limit_test = 0  # the same of each test set
     # Folders of images ("folder", "mvtec", "pacs"); docstrings of gnl_jax.data.folder.
     dataset.bad = ""  # "folder": a folder of anomalous images beside a root of normal ones
@@ -120,7 +120,7 @@ def default_config() -> ConfigDict:
 
     train = config.train = ConfigDict()
     train.epochs = 20  # passes over the training images
-    train.max_steps = 0  # stop after so many steps; 0: when the epochs are over
+    train.max_steps = 0  # stop after this number of steps; 0: when the epochs are over
     train.batch_size = 16  # images in a step
     train.learning_rate = 0.005  # Adam, epsilon 1e-8
     train.beta1 = 0.5  # of Adam

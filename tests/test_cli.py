@@ -175,7 +175,7 @@ def test_recalibration_makes_a_new_file_that_names_the_old_one(line, tmp_path, c
     assert line.detector.read_bytes() == old
     text = capsys.readouterr().out
     assert "the old rates do not hold any more: " in text
-    assert "REVIEW stops 10 % of good parts: 5 % takes 19 calibration images, got 16" in text
+    assert "REVIEW flags 10 % of good parts: 5 % takes 19 calibration images, got 16" in text
     assert re.search(r"good parts flagged +\d+/16 +\d+/16", text)
     assert re.search(r"defects caught +\d/5 +\d/5", text)
     assert re.search(r"VERDICT: (keep|replace|refit)", text)
@@ -189,7 +189,7 @@ def test_recalibration_makes_a_new_file_that_names_the_old_one(line, tmp_path, c
         np.testing.assert_array_equal(record.matchings[kind]["drift"]["barycentre"]["1"], was)
     run("info", new)
     assert "recalibrated" in capsys.readouterr().out
-    # Of the parts that calibrate, at most k are stopped, by construction.
+    # Of the calibration parts, at most k are flagged, by construction.
     assert run("score", new, line.dark / "good", "--out", tmp_path / "x.csv") == 0
     decisions = [row["decision"] for row in csv.DictReader((tmp_path / "x.csv").read_text().splitlines())]
     assert decisions.count("REVIEW") <= 1

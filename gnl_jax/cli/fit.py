@@ -69,7 +69,7 @@ def add_arguments(
         type=int,
         default=0,
         metavar="PX",
-        help="the same in square windows of so many of its own pixels, seen as they are unless --size differs",
+        help="the same in square windows of this side, in the image's own pixels; resized only if --size differs",
     )
     parser.add_argument(
         "--overlap", type=int, metavar="PX", help="of windows, at least; by default an eighth of a window"
@@ -145,9 +145,9 @@ def run(args: argparse.Namespace) -> int:
     if not args.student:
         shutil.rmtree(workdir)
     print("\n".join([f"wrote {out}", *following]))
-    ask = "is one of these images of a bad part? Leave it out with --exclude"
+    ask = "does one of the images on that page show a bad part? Leave it out with --exclude"
     if learned_from_one_part(detector):
-        ask = "what was found; with one part learned from, its images cannot be ranked"
+        ask = "it has what was found; with one training part, its images cannot be ranked"
     print(f"look at {page}: {ask}", file=sys.stderr)
     return UNREADABLE if skipped else DONE
 

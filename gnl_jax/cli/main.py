@@ -1,8 +1,8 @@
 """gnl-jax: from a folder of good parts to decisions.
 
-exit status: 0 done; 1 it could not be done; 2 wrong usage, or a rate that so few images cannot support; 3 some images
-could not be used: all are named, and none is decided on or counted; 4 the detector's file was refused; 10 a part was NG
-(score --fail-on ng); 130 interrupted
+exit status: 0 done; 1 it failed; 2 wrong usage, or a rate that takes more images; 3 some images could not be used: all
+are named, and none is decided on or counted; 4 the detector's file was refused; 10 a part was NG (score --fail-on ng);
+130 interrupted
 """
 
 import argparse

@@ -153,7 +153,7 @@ def report(found: "Compared", args: argparse.Namespace) -> list[str]:
     flagged = [_of(counts.by_score + counts.by_drift, counts.good) for counts in (old, new)]
     lines = [
         "                      old      new",
-        f"good parts flagged    {flagged[0]:<8} {flagged[1]} (new: the parts that calibrated it)",
+        f"good parts flagged    {flagged[0]:<8} {flagged[1]} (new: its own calibration parts)",
     ]
     if old.bad:
         lines.append(f"defects caught        {_of(old.caught, old.bad):<8} {_of(new.caught, new.bad)}")

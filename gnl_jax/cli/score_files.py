@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import io
 import os
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from gnl_jax.detection.detector import Detector
     from gnl_jax.detection.inspection import Inspected
 
-_RECALIBRATE = "gnl-jax recalibrate DETECTOR --good VERIFIED_GOOD --condition WHAT_CHANGED --out NEW.gnl"
+_RECALIBRATE = "gnl-jax recalibrate {} --good VERIFIED_GOOD --condition WHAT_CHANGED --out NEW.gnl"
 _LONGEST = 230  # bytes of a file's name that its overlay keeps
 
 
@@ -48,7 +49,7 @@ def run_files(args: argparse.Namespace, files: Sequence[Listed], detector: "Dete
                     page.add(result, below=file.name)
                 results.append(result._replace(image=None, map=None))
                 advance(1, "")
-        verdict = batch_verdict(detector, files, results, groups=args.group_by)
+        verdict = batch_verdict(detector, files, results, name=args.detector, groups=args.group_by)
         lines = [counted(said), *verdict_lines(verdict)]
         if page:
             held = page.write(verdict, file=args.detector, limit_mb=args.html_limit)
@@ -89,9 +90,14 @@ def output(path: str | None) -> Iterator[IO[str]]:
 
 
 def batch_verdict(
-    detector: "Detector", files: Sequence[Listed], results: Sequence["Inspected"], *, groups: str | None = None
+    detector: "Detector",
+    files: Sequence[Listed],
+    results: Sequence["Inspected"],
+    *,
+    name: str,
+    groups: str | None = None,
 ) -> "Verdict":
-    """What can be said of the images as a whole; `groups` as --group-by."""
+    """What can be said of the images as a whole; `name` of the detector's file, `groups` as --group-by."""
     import numpy as np
 
     from gnl_jax.detection.advice import State, Verdict
@@ -106,11 +112,11 @@ def batch_verdict(
         return Verdict(State.UNKNOWN, "No image could be used.", "Look at the reasons.", "")
     record = detector.require_record()
     if record.rules.review is None:
-        n = len(record.manifest["data"]["fit"])
+        n, command = len(record.manifest["data"]["fit"]), _RECALIBRATE.format(shlex.quote(name))
         found = f"No rate can be guaranteed from {n} images."
         if any(result.decision == "" for _, result in scored):
             found = f"nothing is decided: no rate can be guaranteed from {n} images; --threshold SCORE decides"
-        return Verdict(State.UNKNOWN, found, "Calibrate with 9 or more other good parts.", _RECALIBRATE)
+        return Verdict(State.UNKNOWN, found, "Calibrate with 9 or more other good parts.", command)
     try:
         groups = group_by(groups, detector)
         named = [file.path if groups.endswith(".csv") else file.name for file, _ in scored]
@@ -124,7 +130,7 @@ def batch_verdict(
     if drift := folder_drift(record, drifts):
         fewest = fewest_for_drift(folder_rule(record))
         batch = batch._replace(drifted=drift.small, expected=drift.expected, alarm=drift.alarm, fewest=fewest)
-    return judge_batch(batch, names={})
+    return judge_batch(batch, names={"detector": name})
 
 
 def overlay_place(folder: Path, below: str, taken: set[str]) -> Path:

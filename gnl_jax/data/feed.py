@@ -78,14 +78,11 @@ def make_schedule(n: int, *, batch_size: int, seed: int, min_valid: int = 1) -> 
         raise ValueError(f"train.batch_size: got {batch_size}, expected at least 1")
     if batch_size < min_valid:
         raise ValueError(
-            f"train.batch_size: got {batch_size}, expected at least {min_valid}: "
-            "at this image size batch statistics need so many images"
+            f"train.batch_size: got {batch_size}, expected at least {min_valid} at this size, for batch statistics"
         )
     schedule = Schedule(n, batch_size, seed, min_valid)
     if schedule.steps_per_epoch == 0:
-        raise ValueError(
-            f"training images: got {n}, expected at least {min_valid}: at this image size batch statistics need so many"
-        )
+        raise ValueError(f"training images: got {n}, expected at least {min_valid} at this size, for batch statistics")
     return schedule
 
 

@@ -141,7 +141,7 @@ def divide(
 ) -> tuple[GoodImages, GoodImages, Rules, Rule | None]:
     """(images that train, images that calibrate, rules, drift rule); RateError, before training, where n is small.
 
-    Of so few parts that they cannot do both, none calibrates where nothing is trained and no rate is requested.
+    If the parts are too few for both, nothing is trained and no rate is requested, all train and none calibrates.
     """
     check_confidence(options.confidence)
     rates = options.rates

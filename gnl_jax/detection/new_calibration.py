@@ -98,8 +98,8 @@ def set_aside(
 ) -> tuple[GoodImages, NewCalibration]:
     """(images to learn from, calibration with the others): whole parts, drawn from the seed.
 
-    As many parts as the rates take, and at least 30 %, at most 399. A detector that states no rate sets none aside
-    where none is requested and so few parts support none.
+    As many parts as the rates take, and at least 30 %, at most 399. None are set aside where the detector states no
+    rate, none is requested and the parts are too few for any.
 
     Raises:
         RateError: more parts are needed than there are.

@@ -154,7 +154,7 @@ def _native(images: np.ndarray | Sequence[np.ndarray], chosen: Sequence[int], na
 
 
 def without_copies(good: GoodImages) -> GoodImages:
-    """Every picture once: copies that train and calibrate would make the promised rate wrong."""
+    """Every picture once: a copy both in training and in calibration would make the guaranteed rate wrong."""
     first: dict[str, int] = {}
     for i, digest in enumerate(good.hashes):
         first.setdefault(digest, i)
@@ -219,7 +219,7 @@ def split_parts(parts: Sequence[str], n_calibration: int, *, seed: int) -> tuple
 def largest_by_part(values: np.ndarray, parts: Sequence[str]) -> np.ndarray:
     """The largest value [n] of each part, ascending: what a part's p-value is compared with.
 
-    A part is stopped if any of its images is, so its score is the largest one.
+    A part is flagged if any of its images is, so its score is the largest one.
     """
     largest: dict[str, float] = {}
     for value, part in zip(values, parts, strict=True):

@@ -110,19 +110,19 @@ def recalibrate(
 ) -> Recalibrated:
     """A detector for a new condition, with the same weights, from consecutive parts that were verified to be good.
 
-    Those that the old detector stopped belong to them: without them the new rate would be promised for easy parts
-    only. All parts calibrate the score. From 18 parts on the first half becomes the new drift reference and the second
-    half calibrates drift; below, the old reference stays and all parts calibrate it.
+    Include those that the old detector flagged: without them the new rate would be guaranteed for easy parts only. All
+    parts calibrate the score. From 18 parts on the first half becomes the new drift reference and the second half
+    calibrates drift; below, the old reference stays and all parts calibrate it.
 
     Args:
         detector: the old one.
         good: images of the new condition, in the order they were made.
         parent: SHA-256 of the old detector's file.
         condition, reason: what changed and why this was done, for the record.
-        ng, review, confidence: as for `make_rules`; None for those of the old detector, or, aloud, the defaults where
-            so few parts do not support them.
+        ng, review, confidence: as for `make_rules`; None for those of the old detector. If there are too few parts
+            for these, the defaults are used, and `say` is told.
         group_by: how the parts were told apart, for the record.
-        say: is told what is promised, one sentence at a time.
+        say: is told what is guaranteed, one sentence at a time.
 
     Raises:
         ValueError: too few parts, images that the detector was fitted or calibrated with; they are named.
@@ -190,8 +190,8 @@ def recalibrate(
     blind = threshold > clean_maximum
     if blind:
         say(
-            f"the new threshold {threshold:.4g} is above the scores of all good parts that first "
-            f"calibrated (up to {clean_maximum:.4g}): in this condition the detector may be blind"
+            f"the new threshold {threshold:.4g} is above the scores of all good parts of the first calibration "
+            f"(up to {clean_maximum:.4g}): in this condition the detector may be blind"
         )
     return Recalibrated(fresh, notes, blind)
 
@@ -216,7 +216,7 @@ def _sides(parts: list[str], half: int) -> tuple[set[str], set[str]]:
 def _rules(
     old: Rules[Rule | None], n: int, *, ng: Fraction | None, review: Fraction | None, confidence: float | None
 ) -> tuple[Rules[Rule], list[str]]:
-    """The rules that were asked for; else the old rates if n parts support them, else the defaults, which is said."""
+    """The requested rules; else the old rates if n parts support them, else the defaults, with a note that says so."""
     asked = (ng, review) if ng or review else (old.ng and old.ng.rate, old.review and old.review.rate)
     confidence = old.review and old.review.confidence if confidence is None else confidence
     try:

@@ -86,7 +86,7 @@ class Record:
 
     @property
     def rules(self) -> Rules[Rule | None]:
-        """When the score stops a part."""
+        """When the score flags a part."""
         return Rules(read_rule(self.manifest["rules"]["ng"]), read_rule(self.manifest["rules"]["review"]))
 
     @property
@@ -103,7 +103,7 @@ class Record:
         return rules.ng and rules.ng.threshold(self.calibration.score), rules.review.threshold(self.calibration.score)
 
     def require_rules(self) -> Rules[Rule]:
-        """The rules; ValueError for a detector of so few images that none of them calibrates."""
+        """The rules; ValueError for a detector without calibration images, fitted to too few for any."""
         if (review := self.rules.review) is None:
             raise ValueError(
                 f"detector: it states no false-alarm rate, because it was fitted to all of its "
@@ -129,15 +129,15 @@ class Record:
         review: "str | float | Fraction | None" = None,
         confidence: float | None = None,
     ) -> "Record":
-        """The record with other false-alarm rates, set from the calibration scores that it holds.
+        """The record with other false-alarm rates, set from its calibration scores.
 
         Args:
             ng, review: as for `FitOptions`; None keeps the rate there is, and `ng` never exceeds `review`.
             confidence: as for `make_rules`; None keeps the one there is.
 
         Raises:
-            RateError: a rate that so many calibration parts cannot support, as when fitting.
-            ValueError: a rate that cannot be read, or a detector that no image calibrates.
+            RateError: a rate that the number of calibration parts does not support, as when fitting.
+            ValueError: a rate that cannot be read, or a detector without calibration images.
         """
         old = self.require_rules()
         rejected, flagged = (rate if rate is None else parse_rate(rate) for rate in (ng, review))
@@ -231,7 +231,7 @@ class FolderDrift(NamedTuple):
 
 
 def folder_drift(record: Record, drift: Sequence[float] | np.ndarray) -> FolderDrift | None:
-    """Whether n parts as a whole are unlike those learned from (`drift_alarm`); None where drift is not measured.
+    """Whether n parts as a whole have drifted (`drift_alarm`); None where drift is not measured.
 
     The rate is review's, or the smallest that the calibration supports. drift: a part's largest, [n].
     """

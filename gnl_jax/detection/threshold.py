@@ -1,4 +1,4 @@
-"""When a part is stopped: p-values from good parts alone, in integers, and the rates that so many parts support.
+"""When a part is flagged: p-values from good parts alone, in integers, and the rates that n parts support.
 
 A new good part and the n calibration parts are alike (exchangeable), so its rank among them is uniform, whatever the
 scores' distribution: P(p <= alpha) <= floor(alpha (n + 1)) / (n + 1), on average over calibrations (split conformal
@@ -17,7 +17,7 @@ import numpy as np
 
 OK, REVIEW, NG = "OK", "REVIEW", "NG"
 LEVEL = 0.95  # of the bound that is printed beside the average
-# Rates tried in this order where none is asked for: the first one that the calibration supports.
+# Rates tried in this order where none is requested: the first one that the calibration supports.
 NG_DEFAULTS, REVIEW_DEFAULTS = (Fraction(1, 100),), (Fraction(5, 100), Fraction(10, 100))
 DRIFT_DEFAULTS = (Fraction(1, 100), Fraction(2, 100))
 ALARM_POINT = 0.999  # of the distribution of small p-values among good parts, beyond which a folder has drifted
@@ -28,13 +28,13 @@ class RateError(ValueError):
 
 
 class Rule(NamedTuple):
-    """Stop a part when at most k - 1 of the n calibration parts score as high, that is p <= k / (n + 1).
+    """Flag a part when at most k - 1 of the n calibration parts score as high, that is p <= k / (n + 1).
 
     Attributes:
-        rate: the false-alarm rate asked for, exact.
+        rate: the requested false-alarm rate, exact.
         k, n: see above.
-        confidence: None where `rate` holds on average over calibrations; else it holds for this one with at least
-            this probability.
+        confidence: None where `rate` is guaranteed on average over calibrations; else it is guaranteed for this
+            calibration with at least this probability.
     """
 
     rate: Fraction
@@ -47,11 +47,11 @@ class Rule(NamedTuple):
         return counts <= self.k
 
     def threshold(self, calibration: np.ndarray) -> float:
-        """A part is stopped when its score is above this one: the k-th largest of the calibration scores [n]."""
+        """A part is flagged when its score is above this one: the k-th largest of the calibration scores [n]."""
         return float(np.sort(calibration)[self.n - self.k])
 
     def describe(self) -> str:
-        """The promise in words, such as "1 % on average, with 95 % confidence at most 3.0 %"."""
+        """The guarantee in words, such as "1 % on average, with 95 % confidence at most 3.0 %"."""
         level = self.confidence or LEVEL
         bound = rate_bound(self.k, self.n, level)
         average = Fraction(self.k, self.n + 1)
@@ -129,7 +129,7 @@ def rate_bound(k: int, n: int, level: float) -> float:
 
 
 def make_rule(rate: Fraction, n: int, *, confidence: float | None = None) -> Rule:
-    """The rule that stops the most parts n calibration parts allow. Raises RateError if there is none."""
+    """The rule with the largest k that n calibration parts allow at the rate. Raises RateError if there is none."""
     check_confidence(confidence)
     k = math.floor(rate * (n + 1))
     if confidence is not None:
@@ -169,8 +169,8 @@ def make_rules(
 ) -> tuple[Rules[Rule], list[str]]:
     """The rules for n calibration parts, and what has to be said about them.
 
-    A rate that is asked for is given or refused (RateError); where it is None, 1 % rejects and 5 % goes to review as
-    far as n supports it, else nothing is rejected and 10 % goes to review. Raises RateError if n supports no review.
+    A requested rate is given or refused (RateError); where it is None, 1 % is rejected and 5 % goes to review as far
+    as n supports it, else nothing is rejected and 10 % goes to review. Raises RateError if n supports no review.
     """
     check_confidence(confidence)
     check_order(ng, review)
@@ -186,7 +186,7 @@ def make_rules(
     if review_rule.rate != reviews[0]:
         wanted = parts_needed(defaults[0], confidence=confidence)
         notes.append(
-            f"REVIEW stops {percent(review_rule.rate)} of good parts: {percent(defaults[0])} takes {wanted} "
+            f"REVIEW flags {percent(review_rule.rate)} of good parts: {percent(defaults[0])} takes {wanted} "
             f"calibration images, got {n}"
         )
     return Rules(ng_rule, review_rule), notes
@@ -197,7 +197,7 @@ def make_drift_rule(
 ) -> tuple[Rule | None, str]:
     """When drift alone sends a part to review, for n parts that calibrate drift, and what has to be said about it.
 
-    A rate that is asked for is given or refused (RateError); where it is None, 1 % or 2 % if n supports it, else never.
+    A requested rate is given or refused (RateError); where it is None, 1 % or 2 % if n supports it, else never.
     """
     check_confidence(confidence)
     rule = _first(DRIFT_DEFAULTS, n, confidence) if rate is None else make_rule(rate, n, confidence=confidence)
@@ -208,7 +208,7 @@ def make_drift_rule(
 
 
 def check_order(ng: Fraction | None, review: Fraction | None) -> None:
-    """RateError where more parts may be rejected than stopped at all."""
+    """Raises RateError where more parts may be rejected than flagged at all."""
     if ng is not None and review is not None and ng > review:
         raise RateError(f"ng: got {percent(ng)}, expected at most the rate of review, {percent(review)}")
 
@@ -230,7 +230,7 @@ def _first(rates: Iterable[Fraction], n: int, confidence: float | None) -> Rule 
 def drift_alarm(small: int, m: int, rule: Rule) -> bool:
     """Whether more of m good parts have a drift p-value within the rule than chance explains.
 
-    Among m good parts, the number stopped by one calibration is beta-binomial (m, k, n + 1 - k); an alarm is a number
+    Among m good parts, the number flagged by one calibration is beta-binomial (m, k, n + 1 - k); an alarm is a number
     above its 99.9 % point.
     """
     return m > 0 and _chance(small, m, rule.k, rule.n + 1 - rule.k) <= 1 - ALARM_POINT

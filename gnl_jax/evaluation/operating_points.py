@@ -1,4 +1,4 @@
-"""What a detector finds at which rate of false alarms, and whether calibrations drawn anew keep their promise."""
+"""Defects caught at each false-alarm rate, and whether redrawn calibrations keep the guaranteed rate."""
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
@@ -21,12 +21,12 @@ SIMULATIONS = 500  # of all draws together, for the spread of their mean
 
 
 class Redraws(NamedTuple):
-    """Calibrations drawn anew from the same good parts.
+    """Calibrations redrawn from the same good parts.
 
     Attributes:
-        stopped: for each draw the fraction of the other parts that it stops, float64 [draws].
-        promised: k / (n + 1), what the mean tends to.
-        mean_sd: standard deviation of the mean over so many draws, simulated with scores without ties.
+        stopped: for each draw the fraction of the other parts that it flags, float64 [draws].
+        promised: k / (n + 1), the target that the mean tends to.
+        mean_sd: standard deviation of the mean over this number of draws, simulated with scores without ties.
     """
 
     stopped: np.ndarray
@@ -48,7 +48,7 @@ class Redraws(NamedTuple):
 def redraw(scores: np.ndarray, n_calibration: int, rate: Fraction, *, draws: int = 20, seed: int = 0) -> Redraws:
     """Draws `n_calibration` of the good parts' scores [n] again and again to calibrate, and tests on the others.
 
-    Raises RateError where so many do not support the rate, ValueError where none are left to test.
+    Raises RateError where `n_calibration` parts do not support the rate, ValueError where none are left to test.
     """
     if not 0 < n_calibration < len(scores):
         raise ValueError(f"n_calibration: got {n_calibration} of {len(scores)} parts, expected some and not all")
@@ -68,7 +68,7 @@ def redraw(scores: np.ndarray, n_calibration: int, rate: Fraction, *, draws: int
 def detection(
     good: np.ndarray, defective: Mapping[str, np.ndarray], rates: Sequence[Fraction] = RATES
 ) -> list[dict[str, Any]]:
-    """Parts of each kind of defect that are stopped where so many of the good parts are.
+    """Parts of each kind of defect that are caught, at each false-alarm rate.
 
     Args:
         good: scores of good parts [n]: they set the thresholds, as a calibration of n parts would.

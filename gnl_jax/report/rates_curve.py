@@ -1,4 +1,4 @@
-"""What more images buy: the false-alarm rates that so many good parts support, as a table and a drawing."""
+"""What more images buy: the false-alarm rates that a number of good parts supports, as a table and a drawing."""
 
 import math
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ class Supported(NamedTuple):
 
 
 def supported(parts: int, options: FitOptions) -> Supported | None:
-    """What `fit` would choose with so many parts and the same options; None where it would refuse."""
+    """What `fit` would choose with this number of parts and the same options; None where it would refuse."""
     rates = options.rates
     asked = [rate for rate in rates if rate is not None]
     try:

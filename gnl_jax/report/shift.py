@@ -54,7 +54,7 @@ def shift_report(
         bad: folder of defective parts, its subfolders the kinds of defect; or their files.
         shifted: name -> folder of parts under a real change: as `shifted_files`, or good images alone.
         baseline: another detector that decides on the same files.
-        group_by: which images show the same part (`part_names`): parts are counted, each stopped if an image of it is.
+        group_by: which images show the same part (`part_names`): parts are counted, each flagged if an image of it is.
         file, sha256: of the detector, for the record.
         exclude: paths of files to leave out, which cannot be used.
         options: what is simulated.

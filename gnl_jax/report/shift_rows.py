@@ -60,7 +60,7 @@ _GRAVITY = {(OK, ""): 0, (REVIEW, "drift"): 1, (REVIEW, "score"): 2, (NG, "score
 
 
 def counts(parts: Sequence[Part]) -> dict[str, int]:
-    """How many parts are stopped (REVIEW or NG), and how many of them rejected (NG)."""
+    """How many parts are flagged (REVIEW or NG), and how many of them rejected (NG)."""
     return {"stopped": sum(p.decision != OK for p in parts), "rejected": sum(p.decision == NG for p in parts)}
 
 

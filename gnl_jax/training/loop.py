@@ -233,7 +233,7 @@ def _steps(run, phase, key, frozen, state, images, schedule, checkpoints, span) 
 def leave(stop: StopRequest, step: int) -> None:
     """Ends the program as the signal asks it to, be it another process's."""
     number = stop.signal or signal.SIGTERM
-    logging.info("stopped by signal %d at step %d; run the same command to go on", number, step)
+    logging.info("stopped by signal %d at step %d; run the same command to resume", number, step)
     raise SystemExit(128 + number)
 
 

@@ -98,13 +98,13 @@ def stopped_by_signals(workdir) -> None:
     life = Life(workdir)
     life.wait_for_checkpoints(1)
     assert life.end(signal.SIGTERM) == 128 + signal.SIGTERM
-    assert f"stopped by signal 15 at step {newest(workdir)}; run the same command to go on\n" in life.said
+    assert f"stopped by signal 15 at step {newest(workdir)}; run the same command to resume\n" in life.said
 
     life = Life(workdir)
     life.wait_for_checkpoints(1)
     assert life.end(signal.SIGINT) == 128 + signal.SIGINT
     assert "stopping after this step; Ctrl-C again stops at once\n" in life.said
-    assert f"stopped by signal 2 at step {newest(workdir)}; run the same command to go on\n" in life.said
+    assert f"stopped by signal 2 at step {newest(workdir)}; run the same command to resume\n" in life.said
 
     life = Life(workdir)
     life.wait_for_checkpoints(1)

@@ -62,7 +62,7 @@ def test_killed_then_stopped_by_a_signal(tmp_path):
     assert stop(stopped, signal.SIGKILL)[0] == -signal.SIGKILL
     status, said = stop(stopped, signal.SIGTERM)
     assert status == 128 + signal.SIGTERM
-    assert f"stopped by signal 15 at step {newest(stopped)}; run the same command to go on\n" in said
+    assert f"stopped by signal 15 at step {newest(stopped)}; run the same command to resume\n" in said
     end(stopped)
     assert programs.metrics(stopped) == programs.metrics(whole)
     assert saved(stopped).step == saved(whole).step == STEPS
