@@ -264,6 +264,22 @@ def test_an_image_of_one_colour_may_differ_more_and_widens_the_band_near_a_thres
             measure(detector, {1: got}, trials)
 
 
+@pytest.mark.parametrize(("score", "error", "allowed"), [(0, 1e-3, True), (0, 4e-3, False), (0.05, 1e-3, False)])
+def test_errors_of_an_image_in_the_bank_are_relative_to_the_lowest_threshold(score, error, allowed):
+    """Its score is nearly 0, and so is its map; here the threshold is 2 and the tolerance 1e-3."""
+    calibration = Calibration(np.full(19, 2, np.float32), np.full(19, 1e6, np.float32))
+    detector = with_calibrations(matched(), {"efdm": calibration})
+    images = np.random.default_rng(4).integers(0, 256, (1, 32, 32, 3), np.uint8)
+    said = Prediction(np.float32([score]), np.full((1, 1, 1), score, np.float32), np.ones(1, np.float32))
+    got = said._replace(score=np.float32([score + error]), map=said.map + np.float32(error))._asdict()
+    trials = Trials(("a.png",), images, said)
+    if allowed:
+        assert measure(detector, {1: got}, trials)[0]["score"] == pytest.approx(error / 2, rel=1e-3)
+    else:
+        with pytest.raises(ExportError, match=r"^a\.png: score of the graph is off by"):
+            measure(detector, {1: got}, trials)
+
+
 BROKEN = {
     "a weight": (other_weights, r"^[abc]\.png: (score|map) of the graph is off by .* in a batch of 1, expected 0\.0+1"),
     "the decision": (other_decision, r"decision in a batch of 1: got \d, expected \d"),

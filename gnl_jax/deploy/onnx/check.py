@@ -71,6 +71,9 @@ def joined_outputs(a: Outputs, b: Outputs) -> Outputs:
 def measure(detector: Detector, outputs: Outputs, trials: Trials) -> tuple[dict[str, float], Band]:
     """Compares a graph's numbers with the detector's.
 
+    Errors are relative to the detector's number; where that is below `MATCHED_FLAT` of the lowest threshold, to this
+    threshold: an image in the bank has a score of nearly 0.
+
     Returns:
         The largest relative errors of "score", "map" and "drift", and those of score and drift relative to the nearest
         threshold (0 without one). An image of one colour counts for the latter only where its expected value is
@@ -91,7 +94,10 @@ def measure(detector: Detector, outputs: Outputs, trials: Trials) -> tuple[dict[
             allowed[flat] = max(MATCHED_FLAT, allowed[0]) if allowed[0] > UNMATCHED else allowed[0]
             a, b = (np.asarray(x, np.float64).reshape(len(trials.names), -1) for x in (got[kind], expected))
             off = np.abs(a - b).max(1)
-            relative = off / np.maximum(np.abs(b).max(1), np.finfo(np.float32).tiny)
+            largest = np.abs(b).max(1)
+            decides = "drift" if kind == "drift" else "score"
+            least = min((abs(value) for k, value in limits if k == decides), default=0)
+            relative = off / np.maximum(np.where(largest < MATCHED_FLAT * least, least, largest), TINY)
             for i in np.flatnonzero(~(relative <= allowed))[:1]:
                 raise ExportError(
                     f"{trials.names[i]}: {kind} of the graph is off by {relative[i]:.2g} in a batch of {size}, "
