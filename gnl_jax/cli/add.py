@@ -1,9 +1,9 @@
 """Learn from more good parts without starting over: a memory bank grows by their images.
 
-What the bank was made with stays: the reference of matching and what drift is measured against. The calibration is made
-anew, with the images that calibrated before (--calibration-images) or, without them, with a part of the new ones, which
-is set aside and not learned from. The old file is not touched, and the new one names it. --marks adds the images that
-were marked good on the page of a batch, such as false alarms.
+The matching reference and the drift reference stay. The bank is calibrated again, with the previous calibration images
+(--calibration-images) or, without them, with some of the new ones, which are set aside and not learned from. The old
+file is not touched, and the new one names it. --marks adds the images that were marked good on the page of a batch,
+such as false alarms.
 """
 
 import argparse
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_good(parser, help="images of good parts that it has not seen")
     parser.add_argument("--out", required=True, metavar="FILE.gnl", help="the new detector")
     parser.add_argument(
-        "--calibration-images", metavar="FOLDER", help="the images that calibrated it, other images among them or not"
+        "--calibration-images", metavar="FOLDER", help="folder with all its calibration images; others are ignored"
     )
     parser.add_argument("--calibration", type=int, metavar="N", help="parts of --good that are set aside to calibrate")
     parser.add_argument("--reason", default="", help="why they are added, for the record")

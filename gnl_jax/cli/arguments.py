@@ -64,7 +64,7 @@ def check_out(path: str | None, *, option: str = "--out") -> None:
 def add_skip(parser: argparse.ArgumentParser) -> None:
     """--skip-unreadable."""
     parser.add_argument(
-        "--skip-unreadable", action="store_true", help="go on without files that cannot be used; exit status 3"
+        "--skip-unreadable", action="store_true", help="continue without files that cannot be used; exit status 3"
     )
 
 
@@ -124,7 +124,7 @@ def add_rates(parser: argparse.ArgumentParser) -> None:
         "--confidence",
         metavar="LEVEL",
         type=probability,
-        help="hold the rates with this probability for this calibration, such as 0.95; by default on average",
+        help="guarantee the rates with this probability for this calibration, such as 0.95; by default on average",
     )
 
 

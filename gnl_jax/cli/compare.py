@@ -2,8 +2,8 @@
 
 A third of the good parts is held out from every fit and judges the methods: detections of your defects (--bad), or of
 simulated ones, at the same false-alarm rate, unshifted and under simulated shifts. DIR/compare.html shows it,
-DIR/compare.json has the numbers. Run again, the command resumes: finished detectors stay, an interrupted training goes
-on. docs/howto/choose-a-method.md has the rule.
+DIR/compare.json has the numbers. The same command resumes: finished detectors stay, an interrupted training resumes.
+docs/howto/choose-a-method.md has the rule.
 """
 
 import argparse
@@ -52,14 +52,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--minutes",
         type=float,
         metavar="N",
-        help="for all methods: one begins only while time is left, and training gets the rest of it",
+        help="for all methods: a method begins only while time is left, and training gets the rest of the time",
     )
     parser.add_argument(
         "--rate",
         type=rate,
         default="5%",
         metavar="RATE",
-        help="of good parts flagged, at which detections are compared (5%%)",
+        help="false-alarm rate at which the methods are compared (5%%)",
     )
     parser.add_argument("--families", metavar="NAME,...", help="simulated shifts, by default five of them")
     parser.add_argument("--group-by", default="", metavar="REGEX|FILE.csv", help=GROUPS)

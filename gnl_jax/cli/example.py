@@ -1,6 +1,6 @@
 """Write an example product to try the other commands on: generated photographs of a plate, good and defective.
 
-The photographs are rendered, so that pictures of them may be shared. FOLDER/lamp_a is laid out as MVTec AD is: good
+The photographs are rendered, so you may share them. FOLDER/lamp_a has the layout of MVTec AD: good
 parts to fit a detector on, other good and defective parts, and masks. FOLDER/lamp_b shows the same test parts under a
 new lamp, and other good parts to recalibrate with.
 """

@@ -1,7 +1,7 @@
-"""Write a detector as a program that runs without this package, shown to be equal to it before anything is written.
+"""Write a detector as a program that runs without this package; it is compared with the detector before it is written.
 
-Beside FILE.gnlx goes gnl_runtime.py, which loads it with jax, numpy and flatbuffers alone. With --format onnx, beside
-FILE.onnx go its manifest and gnl_onnx.py, which loads it with onnxruntime and numpy alone.
+FILE.gnlx comes with gnl_runtime.py, which runs it with only jax, numpy and flatbuffers. With --format onnx, FILE.onnx
+comes with its manifest and gnl_onnx.py, which runs it with only onnxruntime and numpy.
 """
 
 import argparse
@@ -42,9 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--int8",
         action="store_true",
-        help="of --format onnx: 8-bit convolutions, thresholds of their own; --images are those it has learned from",
+        help="of --format onnx: 8-bit convolutions, with their own thresholds; --images are its training images",
     )
-    parser.add_argument("--calibration-images", metavar="FOLDER", help="for --int8: the images that calibrate it")
+    parser.add_argument("--calibration-images", metavar="FOLDER", help="for --int8: its calibration images")
     parser.add_argument("--group-by", metavar="REGEX|FILE.csv", help=f"for --int8: {GROUPS}; by default as when fitted")
     add_skip(parser)
 

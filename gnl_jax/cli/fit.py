@@ -1,8 +1,8 @@
 """Make a detector from a folder of good parts.
 
-Some of the images are learned from, the others calibrate the false-alarm rate. Interrupted, the same command resumes.
-Beside the detector a page is written: what was found in the folder, what more images would buy, and the ten most
-unusual of your good images. Look whether a bad part is among them, and leave it out with --exclude.
+Some of the images are for training, the others calibrate the false-alarm rate. After an interruption the same command
+resumes. It also writes a page: what was found in the folder, which rates more images would support, and the ten most
+unusual of your good images. If a bad part is among them, leave it out with --exclude.
 """
 
 import argparse
@@ -48,18 +48,16 @@ def add_arguments(
         "--drift-rate", type=rate, metavar="RATE", help="good parts that drift alone may flag, on top of --review"
     )
     parser.add_argument(
-        "--calibration", type=int, metavar="N", help="parts that calibrate; by default as many as serve"
+        "--calibration", type=int, metavar="N", help="calibration parts; by default chosen from their number"
     )
     parser.add_argument("--group-by", default="", metavar="REGEX|FILE.csv", help=GROUPS)
     parser.add_argument("--exclude", action="append", default=[], metavar="FILE", help="leave an image out; may repeat")
-    parser.add_argument(
-        "--roi", type=roi, metavar="X,Y,W,H", help="inspect this rectangle alone, in the images' pixels"
-    )
+    parser.add_argument("--roi", type=roi, metavar="X,Y,W,H", help="inspect only this rectangle, in the images' pixels")
     parser.add_argument("--mask", metavar="FILE", help="inspect where this image is not black; of the images' size")
     parser.add_argument(
         "--region-relative",
         action="store_true",
-        help="stretch --roi or --mask as the images are; by default images of another size than theirs are errors",
+        help="stretch --roi or --mask with the image; by default images of another size than theirs are errors",
     )
     parser.add_argument(
         "--windows", type=int, default=0, metavar="N", help="inspect each image in N x N overlapping windows"
@@ -84,8 +82,8 @@ def add_arguments(
         "--precision",
         choices=PRECISIONS,
         default="float32",
-        help="of products; the others are several times as fast on a GPU, and their detectors load only where it is "
-        "rounded alike",
+        help="of products; others than float32 are several times as fast on a GPU, but such a detector loads only on a "
+        "device that rounds in the same way",
     )
     parser.add_argument(
         "--method",

@@ -1,4 +1,4 @@
-"""Say what a detector is, how it decides and where it came from."""
+"""Show what a detector is, how it decides and where it came from."""
 
 import argparse
 import hashlib

@@ -1,10 +1,10 @@
 """Fit a detector's thresholds to a new condition, from good parts that were made under it.
 
-Take consecutive parts that were verified to be good, flagged ones included: with easy parts alone, the rate holds for
-easy parts alone. The weights stay; the old file is not touched, and the new one names it. The rates are the old
+Take consecutive parts that were verified to be good, flagged ones included; without these the rate is guaranteed for
+easy parts only. The weights stay; the old file is not touched, and the new one names it. The rates are the old
 detector's, unless others are given. Old and new decide on the same parts, and the verdict says which one to use; a new
-detector that is probably blind is written only with --force. --marks takes the parts from the page of a batch, which
-must be marked to the last image.
+detector that is probably blind is written only with --force. --marks takes the parts from the page of a batch, on which
+every image must be marked.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, metavar="FILE.gnl", help="the new detector")
     parser.add_argument("--condition", required=True, help="what changed, such as 'exposure 6'")
     parser.add_argument("--reason", default="", help="why it is recalibrated, for the record")
-    parser.add_argument("--bad", metavar="FOLDER", help="defective parts of the new condition: are they still found?")
+    parser.add_argument("--bad", metavar="FOLDER", help="defective parts of the new condition: are they still caught?")
     parser.add_argument("--group-by", metavar="REGEX|FILE.csv", help=f"{GROUPS}; by default as when it was fitted")
     parser.add_argument("--force", action="store_true", help="write the new detector even if it is probably blind")
     add_rates(parser)

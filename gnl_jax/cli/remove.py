@@ -1,8 +1,8 @@
-"""Take images back out of a memory bank, such as one that turned out to show a bad part.
+"""Remove images from a memory bank, such as one that turned out to show a bad part.
 
-Images that came by `gnl-jax add` can be taken back. Those of the first fit shaped the reference of matching, so that
-without them a new fit is needed, which the error says. The calibration is made anew with the images that calibrated
-before. The old file is not touched, and the new one names it.
+Images that came by `gnl-jax add` can be removed. Those of the first fit shaped the matching reference: removing one
+takes a new fit, and the error says which. The bank is calibrated again, with the previous calibration images. The old
+file is not touched, and the new one names it.
 """
 
 import argparse
@@ -13,12 +13,12 @@ from gnl_jax.cli.arguments import DONE, GROUPS, check_new_file, check_out, group
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `gnl-jax remove`."""
     parser.add_argument("detector", help="the old .gnl file, of a memory bank")
-    parser.add_argument("--images", required=True, nargs="+", metavar="FILE", help="images that are taken back")
+    parser.add_argument("--images", required=True, nargs="+", metavar="FILE", help="images to remove")
     parser.add_argument("--out", required=True, metavar="FILE.gnl", help="the new detector")
     parser.add_argument(
-        "--calibration-images", metavar="FOLDER", help="the images that calibrated it, other images among them or not"
+        "--calibration-images", metavar="FOLDER", help="folder with all its calibration images; others are ignored"
     )
-    parser.add_argument("--reason", default="", help="why they are taken back, for the record")
+    parser.add_argument("--reason", default="", help="why they are removed, for the record")
     parser.add_argument("--group-by", metavar="REGEX|FILE.csv", help=f"{GROUPS}; by default as when it was fitted")
 
 

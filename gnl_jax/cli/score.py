@@ -1,8 +1,8 @@
 """Decide on images: OK, REVIEW or NG for each, with score, p-value, drift and where the defect is.
 
 Every input has its row, in the order given; a file that cannot be read is ERROR, never OK. A summary goes to standard
-error. With "-" the names come on standard input, one a line, and each has its line as soon as it is scored. --watch
-scores the files that arrive in a folder, each once it is whole; started again, it resumes: each has exactly one line.
+error. With "-" names are read from standard input, one a line, and each gets its line as soon as it is scored. --watch
+scores the files that arrive in a folder, once each is complete; started again, it resumes: each has exactly one line.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=1.0,
         metavar="SECONDS",
-        help="a file is whole after no change for this (1)",
+        help="a file is complete after no change for this (1)",
     )
     parser.add_argument("--stop-after", type=float, metavar="SECONDS", help="end --watch after this without a new file")
     parser.add_argument("--out", metavar="FILE", help="by default standard output")
@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--group-by", metavar="REGEX|FILE.csv", help=f"for the folder's drift: {GROUPS}; by default as when fitted"
     )
     parser.add_argument(
-        "--threshold", type=float, metavar="SCORE", help="NG above it; for a detector of too few images to state a rate"
+        "--threshold", type=float, metavar="SCORE", help="NG above it; for a detector with too few images for a rate"
     )
     add_rates(parser)
     parser.add_argument("--fail-on", choices=("ng", "review"), help="exit status 10 if a part is NG (or REVIEW)")

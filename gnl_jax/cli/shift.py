@@ -51,10 +51,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--limit",
         type=int,
         metavar="N",
-        help="good parts for each simulated shift; by default as many as can pass with one false alarm (46 for 10 %%)",
+        help="good parts for each simulated shift; by default enough to pass with one false alarm (46 for 10 %%)",
     )
     parser.add_argument(
-        "--limit-bad", type=int, metavar="N", help="defective parts; by default as many as can pass with one lost (46)"
+        "--limit-bad", type=int, metavar="N", help="defective parts; by default enough to pass with one lost (46)"
     )
     parser.add_argument(
         "--acceptable",
