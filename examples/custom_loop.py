@@ -22,8 +22,8 @@ SIZE, BATCH = 32, 16
 def make_views(key: jax.Array, images: jax.Array) -> jax.Array:
     """The clean view and one of other brightness: images uint8 [b s s 3] -> float32 [2 b s s 3]."""
     gain = jax.random.uniform(key, (len(images), 1, 1, 1), minval=0.5, maxval=1.5)
-    darker = jnp.clip(images * gain, 0, 255).astype(jnp.uint8)
-    return jnp.stack([normalise(view, kind="imagenet") for view in (images, darker)])
+    relit = jnp.clip(images * gain, 0, 255).astype(jnp.uint8)
+    return jnp.stack([normalise(view, kind="imagenet") for view in (images, relit)])
 
 
 def compactness(outputs: Outputs) -> jax.Array:

@@ -48,7 +48,7 @@ def default_config() -> ConfigDict:
 
     method = config.method = ConfigDict()
     method.name = "gnl"  # how results are labelled; the fields below decide
-    method.system = "reverse_distillation"  # | "memory_bank" | "bank_and_student" | "kdad" | "deep_svdd" | "f_anogan"
+    method.system = "reverse_distillation"  # or "memory_bank", "bank_and_student", "kdad", "deep_svdd", "f_anogan"
     method.normalise = "imagenet"  # "imagenet" | "none": what follows the scaling to [0, 1]
     method.views = ("clean", "augmix", "grey")  # the first one is reconstructed
     method.loss_ori = 0.9  # lambda of Eq. 3

@@ -148,14 +148,23 @@ def test_code_that_fits_runs_as_shown(name, tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out.splitlines()[-1] in ("OK", "REVIEW")
 
 
+def reference_pages():
+    sys.path.insert(0, str(ROOT / "docs/_ext"))
+    try:
+        return importlib.import_module("reference_pages")
+    finally:
+        sys.path.pop(0)
+
+
+def test_the_page_of_fields_has_comments_of_several_lines_as_a_whole():
+    (row,) = re.findall(r"^\| `teacher\.arch` .*", reference_pages().configuration_page(), re.MULTILINE)
+    assert row.index("resnet50") < row.index("dinov2_vitl14")
+
+
 @pytest.mark.slow
 def test_every_public_name_is_documented():
     """Of all modules that the reference shows; the site's build holds the reference to the same names."""
-    sys.path.insert(0, str(ROOT / "docs/_ext"))
-    try:
-        import reference_pages as pages
-    finally:
-        sys.path.pop(0)
+    pages = reference_pages()
     modules, missing = pages.modules(pages.PACKAGE), []
     for module in modules:
         path = ROOT / (module.replace(".", "/") + ".py")

@@ -138,9 +138,13 @@ def configuration_page() -> str:
 
 
 def _comment(node: ast.stmt, comments: dict[tuple[int, int], str]) -> str:
-    """The comment beside a statement; else the one above it."""
+    """The comment beside a statement; else all lines of the one above it."""
     beside = [text for (line, _), text in comments.items() if node.lineno <= line <= node.end_lineno]
-    return " ".join(beside) or comments.get((node.lineno - 1, node.col_offset), "")
+    above, line = list[str](), node.lineno - 1
+    while (line, node.col_offset) in comments:
+        above.insert(0, comments[line, node.col_offset])
+        line -= 1
+    return " ".join(beside or above)
 
 
 def _cell(comment: str) -> str:
