@@ -63,8 +63,8 @@ def test_a_resumed_run_sees_what_it_would_have_seen(n, start):
     [
         (0, 4, 1, "training images: got none, expected at least one"),
         (4, 0, 1, "train.batch_size: got 0, expected at least 1"),
-        (4, 1, 2, "train.batch_size: got 1, expected at least 2: at this image size"),
-        (1, 4, 2, "training images: got 1, expected at least 2: at this image size"),
+        (4, 1, 2, "train.batch_size: got 1, expected at least 2 at this size"),
+        (1, 4, 2, "training images: got 1, expected at least 2 at this size"),
     ],
 )
 def test_nothing_to_train_on(n, batch_size, min_valid, message):
