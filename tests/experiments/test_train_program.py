@@ -48,7 +48,7 @@ def test_wrong_configuration_files(tmp_path):
         ("dataset.name=digit", "dataset.name: got 'digit', expected one of ["),
         ("dataset.limit_test=1", "limit: got 1, expected 0 (all) or at least 2"),
         ("eval.alpha=2.0", "eval.alpha: got 2.0, expected 0 to 1"),
-        ("train.batch_size=1", "train.batch_size: got 1, expected at least 2: at this image size"),
+        ("train.batch_size=1", "train.batch_size: got 1, expected at least 2 at this size"),
     ],
 )
 def test_a_refused_configuration_can_be_corrected(tmp_path, override, line):
