@@ -10,7 +10,7 @@ PLATES_B := runs/plates/images/lamp_b
 # Training is faster where the C library keeps its memory (docs/performance.md; `gnl-jax fit` sees to it by itself).
 demo speed: export GLIBC_TUNABLES ?= glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1099511627776:glibc.malloc.arena_max=1:glibc.malloc.hugetlb=1
 
-.PHONY: demo test test-all test-prepare test-browser lint docs speed clean
+.PHONY: demo test test-all test-prepare test-browser lint docs results speed clean
 
 .venv/installed: pyproject.toml requirements/dev.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
@@ -92,6 +92,10 @@ lint: .venv/installed
 
 docs: .venv-docs/installed
 	.venv-docs/bin/python -m sphinx --fail-on-warning --keep-going --quiet docs build/docs
+
+# Whether the tables of docs/results.md are those of the results in docs/results/.
+results: .venv/installed
+	$(PY) experiments/result_tables.py --check
 
 speed: .venv/installed
 	$(PY) experiments/speed/measure.py

@@ -1,4 +1,4 @@
-"""Tables of docs/results.md from the JSON files of `folder_shifts.py`."""
+"""Tables of docs/results.md from the JSON files of `folder_shifts.py`, and from results.json files of evaluations."""
 
 import json
 from collections import defaultdict
@@ -45,3 +45,29 @@ def tables(folder: Path) -> Iterator[tuple[str, list[str]]]:
     for data, results in read_results(folder).items():
         for key, title in titles.items():
             yield f"{data}: {title}", table(results, key)
+    if files := sorted((folder / "digits").glob("*.json")):
+        rows = {path.stem: json.loads(path.read_text())["rows"] for path in files}
+        yield "digits: image AUROC, MNIST / MNIST-M", digits_table(rows)
+
+
+def digits_table(rows: dict[str, list[dict]]) -> list[str]:
+    """Lines of a table of one digit against the others: a row for each name and matching, a column for each digit.
+
+    A cell is the image AUROC on MNIST / on MNIST-M in %. Rows of several seeds give their mean, the seeds counted.
+    """
+    found = defaultdict(list)
+    for name, of_name in rows.items():
+        for row in of_name:
+            pair = [100 * row["auroc"]["id"], 100 * row["auroc"]["ood"]["mnist_m"]]
+            found[name, row["matching"]["kind"], row["normal"]].append(pair)
+    digits = sorted({digit for _, _, digit in found})
+    lines = [f"| run | matching | seeds | {' | '.join(digits)} | mean |", "|---" * (len(digits) + 4) + "|"]
+    for name, matching in dict.fromkeys((name, matching) for name, matching, _ in found):
+        of_digit = [found.get((name, matching, digit), []) for digit in digits]
+        pairs = [[sum(values) / len(values) for values in zip(*pairs)] for pairs in of_digit]
+        shown = [" / ".join(f"{value:.2f}" for value in pair) for pair in pairs]
+        mean = [sum(values) / len(values) for values in zip(*filter(None, pairs))]
+        seeds = sorted({len(pairs) for pairs in of_digit if pairs})
+        cells = [name, matching, " to ".join(map(str, seeds)), *shown, " / ".join(f"{value:.2f}" for value in mean)]
+        lines.append(f"| {' | '.join(cells)} |".replace("|  |", "| |"))
+    return lines

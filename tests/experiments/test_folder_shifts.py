@@ -7,7 +7,7 @@ import programs
 import pytest
 from fitted import write_images
 
-from experiments.result_rows import cell, table, tables
+from experiments.result_rows import cell, digits_table, table, tables
 from experiments.result_tables import ROOT
 
 RNG = np.random.default_rng(0)
@@ -32,6 +32,22 @@ def test_a_table_by_hand():
         "| b | none | 1 | 99.0 | 1.0 | 50.0 |",
     ]
     assert cell([1.0, 2.0]) == "1.5 (1.0 to 2.0)"
+
+
+def test_a_table_of_digits_by_hand():
+    def row(digit, matching, plain, shifted):
+        auroc = {"id": plain, "ood": {"mnist_m": shifted}}
+        return {"normal": digit, "matching": {"kind": matching}, "auroc": auroc}
+
+    first = [row("7", "none", 0.99, 0.6), row("7", "efdm", 0.98, 0.7), row("7", "none", 0.97, 0.62)]
+    other = [row("5", "none", 0.9, 0.5), row("7", "none", 0.8, 0.4)]
+    assert digits_table({"first": first, "other": other}) == [
+        "| run | matching | seeds | 5 | 7 | mean |",
+        "|---|---|---|---|---|---|",
+        "| first | none | 2 | | 98.00 / 61.00 | 98.00 / 61.00 |",
+        "| first | efdm | 1 | | 98.00 / 70.00 | 98.00 / 70.00 |",
+        "| other | none | 1 | 90.00 / 50.00 | 80.00 / 40.00 | 85.00 / 45.00 |",
+    ]
 
 
 def test_the_page_has_the_tables_of_its_results():
