@@ -237,3 +237,12 @@ def test_the_console_command_ends_as_it_would_have(command):
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=100)
     assert done.returncode == 2
     assert done.stderr.startswith(f"usage: gnl-jax {command}")
+
+
+def test_the_package_runs_as_a_module():
+    """`python -m gnl_jax` has the command's name and its exit status."""
+    command = [sys.executable, "-m", "gnl_jax"]
+    assert subprocess.run([*command, "--version"], capture_output=True, text=True).stdout.startswith("gnl-jax ")
+    wrong = subprocess.run([*command, "fit", "/no/such/folder"], capture_output=True, text=True)
+    assert wrong.returncode == 2
+    assert "usage: gnl-jax fit" in wrong.stderr

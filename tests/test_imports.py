@@ -49,6 +49,7 @@ for place, package in enumerate(CHAIN):
     below = {"ops", "images", *ANYWHERE, *CHAIN[:place]} - ({"deploy"} if package != "cli" else set())
     MAY_IMPORT[package] = below | ({"data"} if place >= CHAIN.index("training") else set())
 MAY_IMPORT["paper"] -= {"report"}
+MAY_IMPORT["__main__"] = {"cli"}
 
 
 def module_name(path: Path) -> str:
