@@ -5,7 +5,7 @@ import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,13 +27,13 @@ def write_scores(path: str | os.PathLike, tests: Sequence[Mapping[str, Scored]])
 
     Raises ValueError naming an array of another type or shape than `Scored` says, or a score that is not finite.
     """
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, Any] = {}  # Any: a type checker sees no `allow_pickle` in it, which NumPy has from 2.1 on
     for row, cases in enumerate(tests):
         for name, scored in cases.items():
             check_scored(f"{row}/{name}", scored)
             arrays |= {f"{row}/{name}/{field}": array for field, array in scored._asdict().items()}
     content = io.BytesIO()
-    np.savez(content, allow_pickle=True, **arrays)
+    np.savez(content, **arrays)
     write_atomic(path, content.getvalue())
 
 

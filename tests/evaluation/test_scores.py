@@ -1,5 +1,7 @@
 """scores.npz: what is written is what is read; what does not follow the format is refused by name."""
 
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -28,6 +30,23 @@ def test_the_same_scores_give_the_same_bytes(tmp_path):
     for name in ("a", "b"):
         write_scores(tmp_path / name, [{"id": scored(5)}])
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def savez_of_numpy_2_0(file, **arrays):
+    """Every keyword is an array there; `allow_pickle` came with 2.1."""
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w") as member:
+                np.lib.format.write_array(member, np.asanyarray(array))
+
+
+@pytest.mark.parametrize("savez", [np.savez, savez_of_numpy_2_0])
+def test_nothing_but_the_scores_is_written(tmp_path, monkeypatch, savez):
+    monkeypatch.setattr(np, "savez", savez)
+    write_scores(tmp_path / "scores.npz", [{"id": scored(4)}, {"id": scored(4), "a/b": scored(3)}])
+    with np.load(tmp_path / "scores.npz") as file:
+        tests = ("0/id", "1/id", "1/a/b")
+        assert file.files == [f"{test}/{field}" for test in tests for field in ("score", "anomalous")]
 
 
 @pytest.mark.parametrize(
