@@ -21,11 +21,15 @@ if TYPE_CHECKING:
 
 
 def plan_digest(plan: Plan, division: "Division") -> str:
-    """What decides how the detector comes out: images, method and options, but not where and how fast."""
+    """What decides how the detector comes out: images, method and options, but not where and how fast.
+
+    A memory bank is the same in batches of any size; a network that trains is not.
+    """
     from gnl_jax.config_io import plain_config
     from gnl_jax.report.compared_parts import fingerprint
 
-    return fingerprint({
+    batches = {"batch_size": plan.options.batch_size} if plan.trains else {}
+    return fingerprint(batches | {
         "version": __version__,
         "config": plain_config(plan.config),
         "epochs": plan.options.epochs,
@@ -48,7 +52,7 @@ def fitted(
         plan: of the method.
         folder: of all good images.
         digest: `plan_digest`.
-        minutes: that training may take; None for no limit.
+        minutes: that training may take; None for no limit. The page keeps them.
         say: is told what is done.
     """
     from gnl_jax.detection.artifact import load, save
@@ -56,29 +60,35 @@ def fitted(
 
     page = read_page(plan)
     if is_finished(plan, digest):
-        say("its detector is finished, and is not fitted again")
+        limit = page.get("minutes")
+        within = "" if limit is None else f", trained within {limit:.1f} minutes"
+        say(f"its detector is finished, and is not fitted again{within}")
         return load(plan.file), page
-    before = page.get("seconds", 0.0) if page.get("compared") == digest and "sha256" not in page else 0.0
+    begun_before = page if page.get("compared") == digest and "sha256" not in page else {}
+    before = begun_before.get("seconds", 0.0)
     said: list[str] = []
 
     def hear(text: str) -> None:
         said.append(text)
         say(text)
 
-    options = dataclasses.replace(plan.options, time_budget=minutes if plan.trains else None)
+    minutes = minutes if plan.trains else None
+    options = dataclasses.replace(plan.options, time_budget=minutes)
     workdir, begun = Path(f"{plan.file}.run"), time.monotonic()
-    write_page(plan, {"compared": digest, "seconds": before})
+    if (workdir / "config.json").exists():  # a training that resumes keeps the limit it began with
+        minutes = begun_before.get("minutes")
+    known: dict[str, Any] = {"compared": digest, "minutes": minutes}
+    write_page(plan, known | {"seconds": before})
     try:
         detector = fit(folder, plan.config, options=options, workdir=workdir, say=hear)
     except BaseException:
-        write_page(plan, {"compared": digest, "seconds": before + time.monotonic() - begun})
+        write_page(plan, known | {"seconds": before + time.monotonic() - begun})
         raise
     seconds = before + time.monotonic() - begun
     save(detector, plan.file)
     shutil.rmtree(workdir, ignore_errors=True)
     data = detector.require_record().manifest["data"]
-    page = {
-        "compared": digest,
+    page = known | {
         "seconds": seconds,
         "sha256": _sha256(plan.file),
         "bytes": plan.file.stat().st_size,

@@ -70,6 +70,14 @@ def parts(tmp_path):
     return write_parts(tmp_path)
 
 
+def judged_by_hand(plan, detector, conditions, page, *, say):
+    rng, shown = np.random.default_rng(len(plan.method)), conditions.shown
+    rows = 1 + len(shown.families)
+    good = rng.uniform(0, 1, (rows, len(shown.good.names)))
+    bad = rng.uniform(0.5, 2, (rows, len(shown.bad.names)))
+    return page | {"good": good.tolist(), "bad": bad.tolist(), "milliseconds": 3.0}
+
+
 @pytest.fixture
 def fake(monkeypatch):
     """Fits and scores made by hand; `begun` has the plans, `outcome` the errors, `takes` the seconds of each method."""
@@ -83,18 +91,37 @@ def fake(monkeypatch):
         page = {"seconds": 1.0, "bytes": 2_000_000, "memory": "about 0.4 GB", "learned from": 19, "calibrated with": 9}
         return None, page
 
-    def judged(plan, detector, conditions, page, *, say):
-        rng, shown = np.random.default_rng(len(plan.method)), conditions.shown
-        rows = 1 + len(shown.families)
-        good = rng.uniform(0, 1, (rows, len(shown.good.names)))
-        bad = rng.uniform(0.5, 2, (rows, len(shown.bad.names)))
-        return page | {"good": good.tolist(), "bad": bad.tolist(), "milliseconds": 3.0}
-
     monkeypatch.setattr(compare, "fitted", fitted)
-    monkeypatch.setattr(compare, "judged", judged)
+    monkeypatch.setattr(compare, "judged", judged_by_hand)
     monkeypatch.setattr(compare, "is_finished", lambda plan, digest: False)
     monkeypatch.setattr(compare, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     return SimpleNamespace(begun=begun, outcome=outcome, takes=takes)
+
+
+@pytest.fixture
+def fake_fit(monkeypatch):
+    """Only fits and scores are made by hand, with what is kept of them as it is; a clock that stands still.
+
+    `begun` has (method, minutes) of each fit; a method in `interrupted` leaves a run folder and ends with Ctrl-C.
+    """
+    begun, interrupted = [], set()
+    record = SimpleNamespace(manifest={"data": {"fit": [0] * 19, "calibration": [0] * 9}})
+    detector = SimpleNamespace(require_record=lambda: record)
+
+    def fit(folder, config, *, options, workdir, say):
+        begun.append((config.method.name, options.time_budget))
+        if config.method.name in interrupted:
+            workdir.mkdir(exist_ok=True)
+            (workdir / "config.json").write_text("{}")
+            raise KeyboardInterrupt
+        return detector
+
+    monkeypatch.setattr("gnl_jax.detection.fit.fit", fit)
+    monkeypatch.setattr("gnl_jax.detection.artifact.save", lambda detector, path: path.write_bytes(b"a detector"))
+    monkeypatch.setattr("gnl_jax.detection.artifact.load", lambda path: detector)
+    monkeypatch.setattr(compare, "judged", judged_by_hand)
+    monkeypatch.setattr(compare, "time", SimpleNamespace(monotonic=lambda: 0.0))
+    return SimpleNamespace(begun=begun, interrupted=interrupted)
 
 
 def hashes(parts):
@@ -252,6 +279,38 @@ def test_a_budget_is_for_all(fake, parts, capsys):
     assert "--methods patchcore,matched_bank,gnl" in found["rest"]
     assert "--minutes" not in found["rest"]
     assert "Left out, because the time was over: matched_bank, gnl." in capsys.readouterr().out
+
+
+def test_another_batch_size_is_another_training_and_the_same_bank(fake_fit, parts):
+    words = (parts.good, "--out", parts.out, "--size", 32, "--methods", "matched_bank,gnl")
+    for batches, fitted in ((), ["matched_bank", "gnl"]), (("--batch-size", 4), ["gnl"]), (("--batch-size", 4), []):
+        fake_fit.begun.clear()
+        assert run(*words, *batches) == 0
+        assert [method for method, _ in fake_fit.begun] == fitted
+
+
+def test_a_detector_of_another_limit_is_kept_and_its_limit_is_said(fake_fit, parts, capsys):
+    words = (parts.good, "--out", parts.out, "--size", 32, "--methods", "matched_bank,gnl")
+    assert run(*words, "--minutes", 3.5) == 0
+    assert fake_fit.begun == [("matched_bank", None), ("gnl", 3.5)]
+    minutes = {name: json.loads((parts.out / f"{name}.json").read_text())["minutes"] for name, _ in fake_fit.begun}
+    assert minutes == {"matched_bank": None, "gnl": 3.5}
+    capsys.readouterr()
+    assert run(*words, "--minutes", 100) == 0
+    assert len(fake_fit.begun) == 2
+    err = capsys.readouterr().err
+    assert "gnl: its detector is finished, and is not fitted again, trained within 3.5 minutes\n" in err
+    assert "matched_bank: its detector is finished, and is not fitted again\n" in err
+
+
+def test_a_training_that_resumes_keeps_the_limit_it_began_with(fake_fit, parts):
+    words = (parts.good, "--out", parts.out, "--size", 32, "--methods", "gnl")
+    fake_fit.interrupted.add("gnl")
+    assert run(*words, "--minutes", 3.5) == 130
+    fake_fit.interrupted.clear()
+    assert run(*words, "--minutes", 100) == 0
+    assert json.loads((parts.out / "gnl.json").read_text())["minutes"] == 3.5
+    assert not (parts.out / "gnl.gnl.run").exists()
 
 
 def test_a_method_that_fails_does_not_end_the_others(fake, parts, capsys):
