@@ -11,7 +11,7 @@ from gnl_jax.detection import fit_memory
 from gnl_jax.detection.fit import fit
 from gnl_jax.detection.fit_memory import GB, Need, fit_need, planned, without_weights
 from gnl_jax.detection.options import FitOptions, inspection_config
-from gnl_jax.methods import free_memory
+from gnl_jax.methods import bank_need, free_memory
 from gnl_jax.methods.bank_options import BankOptions
 from gnl_jax.training.dispatch import make_dispatch
 from gnl_jax.training.memory import run_bytes
@@ -129,13 +129,16 @@ def test_a_fit_says_what_it_takes_and_refuses(monkeypatch):
         fit(small_banks.pictures(40), fitted.config(), options=FitOptions(memory=0.1), method=method)
 
 
-def test_the_need_grows_with_images_and_with_rows():
+def test_the_need_grows_with_images_and_with_rows(monkeypatch):
     def bank(images, **options):
         return fit_need(fitted.config(), small_banks.make(BankOptions(**options), small_banks.MATCHED), images)
 
     assert bank(40, rows=10).all < bank(40, rows=1000).all
     more = bank(4000, rows=10).all - bank(40, rows=10).all
     assert 0 < more < 2 * 3960 * 32 * 32 * 3 + 256 * 30_000  # the images, held twice, and their ranks
+    usual = bank(40, rows=10).all
+    monkeypatch.setattr(bank_need, "AT_ONCE", 1)  # passes of the teacher
+    assert bank(40, rows=10).all < usual
 
 
 @pytest.mark.parametrize(
