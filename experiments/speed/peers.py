@@ -30,7 +30,7 @@ from gnl_jax import console
 from gnl_jax.config import METHODS
 from gnl_jax.data.reading import usable_cores
 from gnl_jax.detection.options import inspection_config
-from gnl_jax.detection.threshold import parse_rate
+from gnl_jax.detection.threshold import make_rule, parse_rate
 from gnl_jax.files import write_atomic
 from gnl_jax.named_methods import BANKS
 from gnl_jax.nn.pretrained import load_teacher
@@ -143,6 +143,7 @@ def run():
     config.dataset.size = SIZE.value
     reading = {"dataset": config.dataset, "calibration": CALIBRATION.value or None, "group_by": GROUP_BY.value}
     task = read_task(GOOD.value, conditions, seed=SEED.value, **reading)
+    make_rule(rate, len(set(task.calibrating.parts)))  # RateError before anything is fitted, not after
     keep = nullcontext(WORKDIR.value) if WORKDIR.value else tempfile.TemporaryDirectory(prefix="gnl_jax_peers_")
     with keep as folder:
         workdir = Path(os.path.abspath(folder))

@@ -197,3 +197,21 @@ def test_flags_that_cannot_be_used_are_one_line(flag, message):
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: {message}")
     assert done.stderr.count("\n") == 1
+
+
+OURS = ("--ours=patchcore", "--peers=", "--size=32", "--group_by=(\\d+)_", "--calibration=10")
+MEASURED = ("--starts=1", "--turns=1", "--calls=1")
+
+
+def peers(folders: Path, run=programs.run, *more: str):
+    """The program, without another library, on `folders`."""
+    given = (f"--good={folders}/good", f"--condition=id={folders}/test", f"--workdir={folders}/work")
+    return run("speed/peers", *given, *OURS, *MEASURED, *more)
+
+
+def test_a_rate_that_the_parts_cannot_support_is_refused_before_any_fit(folders):
+    done = peers(folders, programs.run_quickly, "--rate=1%")
+    assert done.returncode == 1
+    line = "error: a false-alarm rate of 1 % takes at least 99 calibration images (one for each part), got 10"
+    assert done.stderr.splitlines()[-1] == line
+    assert not (folders / "work").exists()
