@@ -7,6 +7,7 @@ import zlib
 from fractions import Fraction
 from pathlib import Path
 
+import jax
 import numpy as np
 import programs
 import pytest
@@ -215,3 +216,28 @@ def test_a_rate_that_the_parts_cannot_support_is_refused_before_any_fit(folders)
     line = "error: a false-alarm rate of 1 % takes at least 99 calibration images (one for each part), got 10"
     assert done.stderr.splitlines()[-1] == line
     assert not (folders / "work").exists()
+
+
+@pytest.mark.slow
+def test_the_program_measures_judges_and_writes(folders):
+    """Its own fit, on the division that the peers would be given."""
+    done = peers(folders, programs.run, "--rate=10%", f"--out={folders}/out.json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads((folders / "out.json").read_text())
+    assert set(found) == {"flags", "versions", "results"}
+    assert (found["flags"]["size"], found["flags"]["rate"], found["flags"]["peers"]) == (32, "10%", [])
+    assert found["versions"] == {"jax": jax.__version__}
+    assert list(found["results"]) == ["gnl_jax patchcore"]
+    measured = found["results"]["gnl_jax patchcore"]
+    task = task_of(folders, calibration=10, group_by=r"(\d+)_")
+    assert {name: len(scores) for name, scores in measured["score"]["scores"].items()} == {
+        "calibration": 20,
+        "condition id": 20,
+    }
+    assert measured["judged"] == judge(measured["score"]["scores"], task, rate=Fraction(10, 100))
+    assert measured["judged"]["conditions"]["id"]["defective"] == 6
+    assert min(measured["fit"].values()) > 0
+    assert len(measured["start_seconds"]) == 1
+    assert {batch: len(seconds) for batch, seconds in measured["call_seconds"].items()} == {"1": 1, "8": 1}
+    assert "40 images fit, 20 calibrate, 32x32" in done.stdout
+    assert done.stdout.count("| gnl_jax patchcore |") == 2
