@@ -230,10 +230,8 @@ def test_the_program_measures_judges_and_writes(folders):
     assert list(found["results"]) == ["gnl_jax patchcore"]
     measured = found["results"]["gnl_jax patchcore"]
     task = task_of(folders, calibration=10, group_by=r"(\d+)_")
-    assert {name: len(scores) for name, scores in measured["score"]["scores"].items()} == {
-        "calibration": 20,
-        "condition id": 20,
-    }
+    counts = {name: len(scores) for name, scores in measured["score"]["scores"].items()}
+    assert counts == {"fit": 40, "calibration": 20, "condition id": 20}
     assert measured["judged"] == judge(measured["score"]["scores"], task, rate=Fraction(10, 100))
     assert measured["judged"]["conditions"]["id"]["defective"] == 6
     assert min(measured["fit"].values()) > 0
