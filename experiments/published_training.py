@@ -5,8 +5,8 @@ python experiments/published_training.py --config=configs/mnist.py:5,gnl --workd
 python experiments/evaluate.py --workdir=RUN
 
 Teacher, first weights of the student, order of the images and distribution of the views are those of
-experiments/train.py with the same configuration; networks, losses, gradients and Adam are the published ones, in
-float32. Not resumable. Needs the extra `torch`.
+experiments/train.py; networks, losses, gradients and Adam are the published ones, in float32. Not resumable: an
+interrupted run needs another folder. Needs the extra `torch`.
 """
 
 import contextlib
@@ -39,30 +39,28 @@ def run() -> None:
     config = CONFIG.value.copy_and_resolve_references()
     if config.method.name != "gnl":
         raise ValueError(f"config: got the method {config.method.name}, expected gnl")
-    config.teacher.weights = resolve_source(config.teacher.weights, config.teacher.arch)
-    method, images = build_method(config), load_task(config.dataset, seed=config.seed).train
-    (phase,) = method.phases
-    schedule, total = phase_schedule(config, phase, len(images))
-    key, make = jax.random.key(config.seed), view_maker(config)
-    state = phase.init(key, None, None)
-    networks, step = published_step(config, method.frozen, jax.tree.map(np.asarray, state), torch.float32)
     with open_workdir(WORKDIR.value) as folder:
         if (folder / "config.json").exists():
             raise ValueError(f"workdir {folder}: holds a run, expected another folder")
-        log = MetricsLog(folder / "metrics.jsonl")
+        config.teacher.weights = resolve_source(config.teacher.weights, config.teacher.arch)
+        method, images = build_method(config), load_task(config.dataset, seed=config.seed).train
+        (phase,) = method.phases
+        schedule, total = phase_schedule(config, phase, len(images))
+        save_arrays(folder / "frozen.safetensors", method.frozen)
+        save_config(folder, config)
+        key, make = jax.random.key(config.seed), view_maker(config)
+        state, log = phase.init(key, None, None), MetricsLog(folder / "metrics.jsonl")
+        networks, step = published_step(config, method.frozen, jax.tree.map(np.asarray, state), torch.float32)
         with contextlib.closing(log), progress_bar("published steps", total) as advance:
             for number in range(total):
-                begun = time.perf_counter()
-                indices, valid = schedule.batch(number)
+                begun, (indices, valid) = time.perf_counter(), schedule.batch(number)
                 views = make(jax.random.fold_in(key, number), np.asarray(images[indices[valid]]))
                 losses = step(np.ascontiguousarray(np.moveaxis(np.asarray(views), -1, 2)))
                 epoch, seconds = number // schedule.steps_per_epoch, time.perf_counter() - begun
                 log.append({"step": number + 1, "phase": phase.name, "epoch": epoch, **losses, "seconds": seconds})
                 advance(1, f"loss {losses['loss']:.4f}")
-        save_arrays(folder / "frozen.safetensors", method.frozen)
         with Checkpoints(folder / "checkpoints" / phase.name) as checkpoints:
             checkpoints.save(total, student_of(networks, state), config)
-        save_config(folder, config)
     print(f"trained {total} published steps: {WORKDIR.value}")
 
 
