@@ -19,8 +19,9 @@ from pathlib import Path
 VARIABLE = "GNL_JAX_TESTS_PROGRAMS"
 PLUGIN = Path(__file__).parent / "plugin"  # JAX starts what it finds in its folder jax_plugins
 FORGOTTEN = 30 * 24 * 3600  # seconds after which a program that nobody used is removed
-# Whatever takes longer to compile is kept. Reading it takes some 5 ms.
-MIN_SECONDS = 0.2
+# Whatever takes longer to compile is kept, which is nearly everything: reading it takes some 5 ms, and every file of
+# tests begins without the programs that the one before it had in memory.
+MIN_SECONDS = 0.02
 
 
 def put(folder: Path, key: str, program: bytes) -> None:
