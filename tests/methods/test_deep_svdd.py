@@ -96,6 +96,11 @@ def compile_step(phase):
     return jax.jit(functools.partial(svdd_step, losses=LOSSES[phase], model=MODEL, tx=tx, learning_rate=RATE))
 
 
+def as_float32(leaf):
+    leaf = np.asarray(leaf)
+    return leaf.astype(np.float32) if leaf.dtype == np.float64 else leaf
+
+
 def assert_same(a, b, tolerance=1e-12):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance), a, b)
 
@@ -260,8 +265,9 @@ def test_the_second_phase_begins_with_the_encoder_and_its_centre(trained, monkey
     assert not any(leaf.is_deleted() for leaf in jax.tree.leaves((first, encoder)))
 
 
-def test_the_score_is_the_squared_distance_to_the_centre_of_each_row_alone(trained):
-    method, (_, state), _ = trained
+def test_the_score_is_the_squared_distance_to_the_centre_of_each_row_alone():
+    """Of a state with statistics and a centre that are not those of the start."""
+    method, state = build_deep_svdd(config()), jax.tree.map(as_float32, start("svdd"))
     variables = method.finish(method.frozen, state, TASK.train)
     images = TASK.load_test("id").images[:6]
     score = jax.jit(method.score_batch)(variables, images).score
@@ -273,9 +279,13 @@ def test_the_score_is_the_squared_distance_to_the_centre_of_each_row_alone(train
 
 
 @pytest.mark.parametrize("images", [TASK.train, None], ids=["images", "none"])
-def test_a_state_has_its_shapes_without_an_earlier_phase(trained, images):
-    method, states, _ = trained
-    for phase, state in zip(method.phases, states, strict=True):
+def test_a_state_has_its_shapes_without_an_earlier_phase(images):
+    """Those that it has after the phase before it, and a step of its own."""
+    method, states = build_deep_svdd(config()), [None]
+    for phase in method.phases:
+        state = jax.eval_shape(lambda previous, phase=phase: phase.init(KEY, previous, TASK.train), states[-1])
+        states.append(jax.eval_shape(phase.step, KEY, state, method.frozen, IMAGES, VALID, None)[0])
+    for phase, state in zip(method.phases, states[1:], strict=True):
         template = jax.eval_shape(lambda phase=phase: phase.init(jax.random.key(0), None, images))
         assert jax.tree.structure(template) == jax.tree.structure(state)
         jax.tree.map(lambda t, s: (t.shape, t.dtype) == (s.shape, s.dtype) or pytest.fail(f"{t} {s}"), template, state)

@@ -264,6 +264,7 @@ def test_generator_follows_the_stepped_critic_with_the_same_latents(history):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-14), moments, wanted)
 
 
+@pytest.mark.slow
 def test_padded_batches_train_as_unpadded_ones():
     """The valid rows are the first four: their noise follows from their position."""
     _, state, images = start("dense")
