@@ -1,5 +1,7 @@
 """A memory bank on a teacher of two convolutions, small enough to be computed again in NumPy."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import numpy as np
@@ -31,7 +33,9 @@ def preprocess(images):
     return images / np.float32(255)
 
 
+@functools.cache
 def make(options: BankOptions = BankOptions(), scoring: Scoring = PLAIN):
+    """The same method for the same options, so that `score` compiles its program once."""
     return bank_method(TEACHER, VARIABLES, options=options, scoring=scoring, preprocess=preprocess)
 
 
