@@ -70,27 +70,8 @@ def toy():
     return Detector(variables, toy_score, SIZE, BATCH, Record(manifest(), {"none": {}}, {"none": calibration}))
 
 
-@functools.cache
-def toy_program(platforms):
-    return make_program(toy(), platforms=platforms)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_program():
-    """The toy detector's program is traced once for all exports: what the tests break is not in it."""
-
-    def make(detector, *, input_size=None, platforms):
-        if detector.score_batch is toy_score and input_size is None:
-            return toy_program(tuple(platforms))
-        return make_program(detector, input_size=input_size, platforms=platforms)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(export, "make_program", make)
-        yield
-
-
 @pytest.fixture(scope="module")
-def shipped(tmp_path_factory, one_program):
+def shipped(tmp_path_factory):
     """The toy detector's exported file."""
     path = tmp_path_factory.mktemp("export") / "part.gnlx"
     differences = export_detector(toy(), path, images=good_images())
