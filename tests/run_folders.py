@@ -3,6 +3,7 @@
 import contextlib
 import functools
 from pathlib import Path
+from unittest import mock
 
 import jax
 
@@ -23,15 +24,15 @@ STEP = 7
 @contextlib.contextmanager
 def small_architecture():
     """Within the block there is a "resnet10": one residual block to a stage compiles in a third of ResNet-18's time."""
-    ARCHITECTURES["resnet10"] = Architecture(False, (1, 1, 1, 1), 1, 64)
-    init = functools.partial(init_teacher, arch="resnet10")
-    TEACHERS["resnet10"] = TEACHERS["resnet18"]._replace(
-        module=ResNet("resnet10"), init=init, student="resnet10", bundled=None
+    small = Architecture(False, (1, 1, 1, 1), 1, 64)
+    teacher = TEACHERS["resnet18"]._replace(
+        module=ResNet("resnet10"),
+        init=functools.partial(init_teacher, arch="resnet10"),
+        student="resnet10",
+        bundled=None,
     )
-    try:
+    with mock.patch.dict(ARCHITECTURES, resnet10=small), mock.patch.dict(TEACHERS, resnet10=teacher):
         yield
-    finally:
-        del ARCHITECTURES["resnet10"], TEACHERS["resnet10"]
 
 
 def small_config():

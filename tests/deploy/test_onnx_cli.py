@@ -3,14 +3,14 @@
 import sys
 
 import pytest
+from onnx_detector import good_images, matched
 from PIL import Image
 from programs import status
-from test_onnx_export import good_images, matched
 
 from gnl_jax.deploy.onnx.runtime import read_model
 from gnl_jax.detection.artifact import save
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("small_network"), pytest.mark.xdist_group("onnx")]
 
 
 @pytest.fixture(scope="module")

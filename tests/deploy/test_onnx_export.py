@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from untrained import config, untrained
+from onnx_detector import good_images, matched, with_calibrations
 
 from gnl_jax.deploy.onnx import check, export
 from gnl_jax.deploy.onnx.check import Trials, measure
@@ -27,70 +27,17 @@ from gnl_jax.deploy.onnx.serialise import serialise
 from gnl_jax.deploy.trials import ExportError, disturbed, squares, thresholds
 from gnl_jax.detection.artifact import use_matching
 from gnl_jax.detection.record import Calibration
-from gnl_jax.images.resize import resize
 from gnl_jax.methods.base import Method, Prediction
 from gnl_jax.nn.blocks import BottleneckBlock
 from gnl_jax.nn.folding import fold
 
-SIZE = 32
-SHAPES = [(40, 48), (33, 61), (64, 32)]
-
-
-def good_images(n, *, seed, shapes=SHAPES):
-    """Smooth images, a little different from each other: uint8 [h w 3]."""
-    rng = np.random.default_rng(seed)
-    base = np.random.default_rng(7).integers(60, 196, (4, 4, 3))
-    images = []
-    for i in range(n):
-        h, w = shapes[i % len(shapes)]
-        cells = np.clip(base + rng.normal(0, 12, base.shape), 0, 255).astype(np.uint8)
-        images.append(resize(np.kron(cells, np.ones((16, 16, 1), np.uint8)), 64)[:h, :w])
-    return images
-
-
-@functools.cache
-def matched():
-    """EFDM to two references, with a region and drift."""
-    images = np.stack([resize(image, SIZE) for image in good_images(28, seed=1)])
-    region = np.ones((SIZE, SIZE), bool)
-    region[:5] = False
-    detector = untrained(images, config(anchor="random", k=2), learn=9, region=region)
-    return between(detector, good_images(3, seed=2))
-
-
-def with_calibrations(detector, calibrations):
-    return dataclasses.replace(
-        detector, record=dataclasses.replace(detector.require_record(), calibrations=calibrations)
-    )
-
-
-def between(detector, good):
-    """The detector with thresholds between what it says of a good image and of the same with a disturbed patch."""
-    calibrations = {}
-    for kind in ("efdm", "none"):
-        scores = use_matching(detector, kind)
-        seen = scores(squares(detector, good))
-        spread = {}
-        for name in ("score", "drift"):
-            low = getattr(seen, name)
-            high = getattr(scores(squares(detector, disturbed(good[int(low.argmin())]))), name).max()
-            assert high > low.min()
-            spread[name] = np.linspace(low.min(), high, 22)[1:-2].astype(np.float32)
-        calibrations[kind] = Calibration(**spread)
-    return with_calibrations(detector, calibrations)
+pytestmark = [pytest.mark.usefixtures("small_network"), pytest.mark.xdist_group("onnx")]
 
 
 @functools.cache
 def unmatched():
     """The same weights without matching."""
     return use_matching(matched(), "none")
-
-
-@pytest.fixture(scope="module")
-def shipped(tmp_path_factory):
-    """(what was measured, the model's path) of the matched detector, in a folder with its runtime."""
-    path = tmp_path_factory.mktemp("onnx") / "part.onnx"
-    return export_onnx(matched(), path, images=good_images(3, seed=2), names=["a.png", "b.png", "c.png"]), path
 
 
 def session(data):
@@ -125,6 +72,15 @@ def test_a_matched_detector_with_region_references_and_drift(shipped):
     assert max(exported.errors.values()) <= check.MATCHED
     assert exported.images > 3 + 9 + 3
     assert {file.name for file in path.parent.iterdir()} == {"part.onnx", "part.onnx.json", "gnl_onnx.py"}
+
+
+@pytest.mark.slow
+def test_a_matched_resnet_18(tmp_path):
+    detector = matched("resnet18")
+    exported = export_onnx(detector, tmp_path / "part.onnx", images=good_images(3, seed=2))
+    assert set(compared(detector, tmp_path / "part.onnx", check.MATCHED)) == {"OK", "REVIEW", "NG"}
+    assert exported.errors.keys() == {"score", "map", "drift"}
+    assert max(exported.errors.values()) <= check.MATCHED
 
 
 @pytest.mark.slow

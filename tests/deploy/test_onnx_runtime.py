@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx_detector import good_images, matched
 from PIL import Image
-from test_onnx_export import good_images, matched, session, shipped  # noqa: F401  (a fixture)
 
 from gnl_jax.deploy.onnx import runtime
 from gnl_jax.deploy.onnx.export import write_model
@@ -25,6 +25,7 @@ from gnl_jax.detection.rows import csv_writer, row
 from gnl_jax.images.resize import Geometry
 from gnl_jax.images.resize import resize as by_pillow
 
+pytestmark = [pytest.mark.usefixtures("small_network"), pytest.mark.xdist_group("onnx")]
 ABOUT = {"kind": "onnx", "schema": 1, "thresholds": {"ng": 0.5, "review": 0.25, "drift": None}, "rules": {"ng": None}}
 
 
@@ -120,7 +121,7 @@ def rows_of_score(files):
     return [row(result) for result in inspect(matched(), files)]
 
 
-def test_the_records_are_those_of_score(shipped, files):  # noqa: F811
+def test_the_records_are_those_of_score(shipped, files):
     """In a process in which neither jax nor this package nor scipy can be imported."""
     code = (
         "import sys, runpy\n"
@@ -141,7 +142,7 @@ def test_the_records_are_those_of_score(shipped, files):  # noqa: F811
     assert any(r["boxes"] for r in got)
 
 
-def test_csv_without_pillow(shipped, files, tmp_path, capsys, monkeypatch):  # noqa: F811
+def test_csv_without_pillow(shipped, files, tmp_path, capsys, monkeypatch):
     """Without Pillow: arrays as .npy; an image file is an ERROR that says what is missing."""
     np.save(tmp_path / "0.npy", np.asarray(Image.open(files[0])))
     expected = io.StringIO()
@@ -159,7 +160,7 @@ def test_csv_without_pillow(shipped, files, tmp_path, capsys, monkeypatch):  # n
     assert "takes the package Pillow" in second
 
 
-def test_what_the_model_cannot_take(shipped):  # noqa: F811
+def test_what_the_model_cannot_take(shipped):
     model = runtime.load(shipped[1])
     for wrong in (np.zeros((1, 32, 32, 3)), np.zeros((32, 32, 3), np.uint8), np.zeros((0, 32, 32, 3), np.uint8), None):
         with pytest.raises(ValueError, match=r"images: got .*, expected uint8 \[n 32 32 3\] \(RGB\)"):
@@ -177,7 +178,7 @@ def test_usage_and_errors_of_its_command(arguments, message):
         runtime.main(arguments)
 
 
-def test_an_image_may_be_a_file_its_bytes_or_an_array(shipped, files):  # noqa: F811
+def test_an_image_may_be_a_file_its_bytes_or_an_array(shipped, files):
     model = runtime.load(shipped[1])
     by_path = model.inspect(files[0])
     data, array = Path(files[0]).read_bytes(), np.asarray(Image.open(files[0]))
