@@ -1,5 +1,6 @@
 """The published PyTorch networks' own numbers (tests/golden): forward, losses, gradients, statistics, Adam, scores."""
 
+import ctypes
 import functools
 
 import golden_networks as golden
@@ -91,6 +92,14 @@ def cast(tree, dtype):
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, dtype), tree)
 
 
+def compiled(function, *arguments):
+    """The program for arguments of these shapes; what compiling took goes back to the system, where that is glibc."""
+    program = function.lower(*arguments).compile()
+    if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+        libc.malloc_trim(0)
+    return program
+
+
 def start(student):
     params = student["params"]
     return TrainState(jnp.zeros((), jnp.int32), params, student["batch_stats"], jax.jit(ADAM.init)(params))
@@ -140,7 +149,7 @@ def test_training_matches_published_networks(case, dtype, forward, gradient):
             )
             return after, metrics, [e[0] for e in stages], embedding[2], [d[1] for d in decoded]
 
-        step = step.lower(jax.eval_shape(start, cast(student, dtype)), cast(teacher, dtype), views).compile()
+        step = compiled(step, jax.eval_shape(start, cast(student, dtype)), cast(teacher, dtype), views)
         teacher, student = weights(teacher, student, dtype)
         state = start(student)
         parameters = len(jax.tree.leaves(student.pop("params")))
@@ -192,7 +201,7 @@ def test_scoring_matches_published_networks(case, dtype, tolerance, matching, al
 
         anchor, test = jnp.asarray(anchor, dtype), jnp.asarray(test, dtype)
         alpha = jax.ShapeDtypeStruct((), dtype)
-        score = score.lower(cast(teacher, dtype), cast(student, dtype), alpha, anchor, test).compile()
+        score = compiled(score, cast(teacher, dtype), cast(student, dtype), alpha, anchor, test)
         teacher, student = weights(teacher, student, dtype)
         for alpha in alphas:
             prediction = score(teacher, student, jnp.asarray(alpha, dtype), anchor, test)
