@@ -332,10 +332,7 @@ def test_the_shift_report_refuses_images_that_it_was_fitted_to(line, tmp_path, c
 
 
 @pytest.mark.slow
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("precision", "arch"), [("float32", "resnet10"), pytest.param("tf32", "resnet18", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize(("precision", "arch"), [("float32", "resnet10"), ("tf32", "resnet18")])
 def test_fitting_from_a_folder(tmp_path, capsys, monkeypatch, precision, arch):
     monkeypatch.setattr(cli_teacher, "ARCHITECTURES", ("resnet10", "resnet18"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
