@@ -18,7 +18,7 @@ import torch
 from absl import app, flags
 from ml_collections import config_flags
 
-from experiments.speed.published_exchange import published_step, student_of, view_maker
+from experiments.speed.published_exchange import check_published, published_step, student_of, view_maker
 from gnl_jax import console
 from gnl_jax.config_io import save_config
 from gnl_jax.data.load import load_task
@@ -37,8 +37,7 @@ WORKDIR = flags.DEFINE_string("workdir", None, "Run folder that is made; it may 
 
 def run() -> None:
     config = CONFIG.value.copy_and_resolve_references()
-    if config.method.name != "gnl":
-        raise ValueError(f"config: got the method {config.method.name}, expected gnl")
+    check_published(config)
     with open_workdir(WORKDIR.value) as folder:
         if (folder / "config.json").exists():
             raise ValueError(f"workdir {folder}: holds a run, expected another folder")

@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 
@@ -15,10 +15,10 @@ def read_results(folder: Path) -> dict[str, list[dict]]:
     return dict(found)
 
 
-def cell(values: list[float]) -> str:
-    """The mean, and the smallest and largest of several."""
-    mean = f"{sum(values) / len(values):.1f}"
-    return mean if len(values) == 1 else f"{mean} ({min(values):.1f} to {max(values):.1f})"
+def cell(values: Sequence[float], digits: int = 1) -> str:
+    """The mean, and the smallest and largest of several, with so many digits after the point."""
+    mean, least, most = (f"{value:.{digits}f}" for value in (sum(values) / len(values), min(values), max(values)))
+    return mean if len(values) == 1 else f"{mean} ({least} to {most})"
 
 
 def table(results: list[dict], key: str) -> list[str]:
@@ -45,15 +45,15 @@ def tables(folder: Path) -> Iterator[tuple[str, list[str]]]:
     for data, results in read_results(folder).items():
         for key, title in titles.items():
             yield f"{data}: {title}", table(results, key)
-    if files := sorted((folder / "digits").glob("*.json")):
-        rows = {path.stem: json.loads(path.read_text())["rows"] for path in files}
-        yield "digits: image AUROC, MNIST / MNIST-M", digits_table(rows)
+    for digits in sorted(folder.glob("digit*/")):
+        rows = {path.stem: json.loads(path.read_text())["rows"] for path in sorted(digits.glob("*.json"))}
+        yield f"{digits.name}: image AUROC, MNIST / MNIST-M", digits_table(rows)
 
 
 def digits_table(rows: dict[str, list[dict]]) -> list[str]:
     """Lines of a table of one digit against the others: a row for each name and matching, a column for each digit.
 
-    A cell is the image AUROC on MNIST / on MNIST-M in %. Rows of several seeds give their mean, the seeds counted.
+    A cell is the image AUROC on MNIST / on MNIST-M in %, each the mean over seeds, with the smallest and the largest.
     """
     found = defaultdict(list)
     for name, of_name in rows.items():
@@ -61,13 +61,16 @@ def digits_table(rows: dict[str, list[dict]]) -> list[str]:
             pair = [100 * row["auroc"]["id"], 100 * row["auroc"]["ood"]["mnist_m"]]
             found[name, row["matching"]["kind"], row["normal"]].append(pair)
     digits = sorted({digit for _, _, digit in found})
-    lines = [f"| run | matching | seeds | {' | '.join(digits)} | mean |", "|---" * (len(digits) + 4) + "|"]
+    several = ["mean"] if len(digits) > 1 else []
+    lines = [f"| run | matching | seeds | {' | '.join(digits + several)} |", "|---" * (len(digits + several) + 3) + "|"]
     for name, matching in dict.fromkeys((name, matching) for name, matching, _ in found):
-        of_digit = [found.get((name, matching, digit), []) for digit in digits]
-        pairs = [[sum(values) / len(values) for values in zip(*pairs)] for pairs in of_digit]
-        shown = [" / ".join(f"{value:.2f}" for value in pair) for pair in pairs]
-        mean = [sum(values) / len(values) for values in zip(*filter(None, pairs))]
-        seeds = sorted({len(pairs) for pairs in of_digit if pairs})
-        cells = [name, matching, " to ".join(map(str, seeds)), *shown, " / ".join(f"{value:.2f}" for value in mean)]
-        lines.append(f"| {' | '.join(cells)} |".replace("|  |", "| |"))
+        seeds = sorted({len(found[name, matching, digit]) for digit in digits})
+        if len(seeds) > 1 or not seeds[0]:
+            raise ValueError(f"{name}, {matching}: got {seeds} seeds of the digits, expected as many of each")
+        columns = [list(zip(*found[name, matching, digit])) for digit in digits]
+        if several:
+            means = [[sum(values) / len(values) for values in pair] for pair in columns]
+            columns.append([[sum(values) / len(values)] for values in zip(*means)])
+        cells = [" / ".join(cell(values, 2) for values in pair) for pair in columns]
+        lines.append(f"| {name} | {matching} | {seeds[0]} | {' | '.join(cells)} |")
     return lines

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import programs
 import pytest
 
 from gnl_jax import console
@@ -242,7 +243,10 @@ def test_the_console_command_ends_as_it_would_have(command):
 def test_the_package_runs_as_a_module():
     """`python -m gnl_jax` has the command's name and its exit status."""
     command = [sys.executable, "-m", "gnl_jax"]
-    assert subprocess.run([*command, "--version"], capture_output=True, text=True).stdout.startswith("gnl-jax ")
-    wrong = subprocess.run([*command, "fit", "/no/such/folder"], capture_output=True, text=True)
+    options = {"env": programs.environment(), "capture_output": True, "text": True, "timeout": 100}
+    version = subprocess.run([*command, "--version"], **options)
+    assert version.returncode == 0
+    assert version.stdout.startswith("gnl-jax ")
+    wrong = subprocess.run([*command, "fit", "/no/such/folder"], **options)
     assert wrong.returncode == 2
     assert "usage: gnl-jax fit" in wrong.stderr

@@ -192,4 +192,5 @@ def test_the_default_report_shows_as_many_images_as_its_page_says():
     parts = sum(parts_for_verdict(make_limits(0.05, margin=args.margin, least_caught=args.least_caught)))
     images = len(FAMILIES) * len(args.severities.split(",")) * parts
     page = (ROOT / "docs" / "verdicts.md").read_text()
+    assert f": {images:,} images" in importlib.import_module("gnl_jax.cli.shift").__doc__
     assert f"These are {images:,} images for the {len(FAMILIES)} kinds of shift at severities 1 and 3." in page

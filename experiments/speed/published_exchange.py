@@ -13,6 +13,25 @@ from gnl_jax.methods.options import augmix_options
 from gnl_jax.methods.reverse_distillation import TrainState
 from gnl_jax.nn.torch_keys import from_torch, to_torch
 
+# What the published step has, whatever the configuration says.
+FIXED = {
+    "method.name": "gnl",
+    "method.loss_ori": 0.9,
+    "method.loss_abs": 0.05,
+    "method.loss_lowf": 0.05,
+    "train.learning_rate": 0.005,
+    "train.beta1": 0.5,
+    "train.beta2": 0.999,
+    "precision": "float32",
+}
+
+
+def check_published(config: ConfigDict) -> None:
+    """Raises ValueError naming a field that is set to what the published step does not have."""
+    for field, value in FIXED.items():
+        if (got := functools.reduce(getattr, field.split("."), config)) != value:
+            raise ValueError(f"{field}: got {got!r}, expected {value!r}, as the published step has it")
+
 
 def view_maker(config: ConfigDict):
     method = config.method

@@ -61,7 +61,7 @@ def fitted(
     page = read_page(plan)
     if is_finished(plan, digest):
         limit = page.get("minutes")
-        within = "" if limit is None else f", trained within {limit:.1f} minutes"
+        within = "" if limit is None else f" (it was trained within {limit:.3g} minutes)"
         say(f"its detector is finished, and is not fitted again{within}")
         return load(plan.file), page
     begun_before = page if page.get("compared") == digest and "sha256" not in page else {}
@@ -75,7 +75,9 @@ def fitted(
     minutes = minutes if plan.trains else None
     options = dataclasses.replace(plan.options, time_budget=minutes)
     workdir, begun = Path(f"{plan.file}.run"), time.monotonic()
-    if (workdir / "config.json").exists():  # a training that resumes keeps the limit it began with
+    if not begun_before:
+        shutil.rmtree(workdir, ignore_errors=True)  # of other images or options
+    elif (workdir / "config.json").exists():  # a training that resumes keeps the limit it began with
         minutes = begun_before.get("minutes")
     known: dict[str, Any] = {"compared": digest, "minutes": minutes}
     write_page(plan, known | {"seconds": before})

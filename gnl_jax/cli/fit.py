@@ -48,7 +48,10 @@ def add_arguments(
         "--drift-rate", type=rate, metavar="RATE", help="good parts that drift alone may flag, on top of --review"
     )
     parser.add_argument(
-        "--calibration", type=int, metavar="N", help="calibration parts; by default chosen from their number"
+        "--calibration",
+        type=int,
+        metavar="N",
+        help="calibration parts; by default chosen from the number of good parts",
     )
     parser.add_argument("--group-by", default="", metavar="REGEX|FILE.csv", help=GROUPS)
     parser.add_argument("--exclude", action="append", default=[], metavar="FILE", help="leave an image out; may repeat")

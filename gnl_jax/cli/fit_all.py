@@ -1,8 +1,8 @@
 """Make one detector for each product: every subfolder of a folder is a product.
 
-A product's good images are in train/good/ (as in MVTec AD), in good/, or in the subfolder itself. The same
-command resumes: finished detectors stay, an interrupted training resumes, failed products are tried again. The options
-are those of `gnl-jax fit`, for every product. DIR/summary.json and a table have images, rates and time of each.
+A product's good images are in train/good/ (as in MVTec AD), in good/, or in the subfolder itself. Run it
+again to resume: finished detectors stay, an interrupted training continues, failed products are tried again. The
+options are those of `gnl-jax fit`, for every product. DIR/summary.json and a table have images, rates and time of each.
 """
 
 import argparse

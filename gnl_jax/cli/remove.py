@@ -1,8 +1,8 @@
 """Remove images from a memory bank, such as one that turned out to show a bad part.
 
 Images that came by `gnl-jax add` can be removed. Those of the first fit shaped the matching reference: removing one
-takes a new fit, and the error says which. The bank is calibrated again, with the previous calibration images. The old
-file is not touched, and the new one names it.
+takes a new fit (`gnl-jax fit --exclude`), and is refused. The bank is calibrated again, with the previous calibration
+images. The old file is not touched, and the new one names it.
 """
 
 import argparse

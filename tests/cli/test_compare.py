@@ -299,7 +299,7 @@ def test_a_detector_of_another_limit_is_kept_and_its_limit_is_said(fake_fit, par
     assert run(*words, "--minutes", 100) == 0
     assert len(fake_fit.begun) == 2
     err = capsys.readouterr().err
-    assert "gnl: its detector is finished, and is not fitted again, trained within 3.5 minutes\n" in err
+    assert "gnl: its detector is finished, and is not fitted again (it was trained within 3.5 minutes)\n" in err
     assert "matched_bank: its detector is finished, and is not fitted again\n" in err
 
 
@@ -311,6 +311,17 @@ def test_a_training_that_resumes_keeps_the_limit_it_began_with(fake_fit, parts):
     assert run(*words, "--minutes", 100) == 0
     assert json.loads((parts.out / "gnl.json").read_text())["minutes"] == 3.5
     assert not (parts.out / "gnl.gnl.run").exists()
+
+
+def test_a_training_with_other_options_does_not_resume(fake_fit, parts):
+    words = (parts.good, "--out", parts.out, "--size", 32, "--methods", "gnl")
+    fake_fit.interrupted.add("gnl")
+    assert run(*words, "--minutes", 3.5) == 130
+    assert (parts.out / "gnl.gnl.run" / "config.json").exists()
+    fake_fit.interrupted.clear()
+    assert run(*words, "--minutes", 100, "--batch-size", 4) == 0
+    assert fake_fit.begun[-1] == ("gnl", 100)
+    assert json.loads((parts.out / "gnl.json").read_text())["minutes"] == 100
 
 
 def test_a_method_that_fails_does_not_end_the_others(fake, parts, capsys):

@@ -112,6 +112,15 @@ def test_rows_that_are_sorted_in_pieces_are_sorted_as_one(rows):
     np.testing.assert_array_equal(ascending, np.sort(values, axis=-1).T)
 
 
+def test_matching_is_exported_for_any_number_of_images():
+    (b,) = jax.export.symbolic_shape("b")
+    match = jax.jit(lambda x: efdm(x, jnp.zeros((16, 8)), alpha=0.5))
+    images = jax.ShapeDtypeStruct((b, 4, 4, 8), jnp.float32)
+    exported = jax.export.export(match, platforms=("cpu", "cuda", "tpu"))(images)
+    found = np.random.default_rng(0).random((3, 4, 4, 8), np.float32)
+    np.testing.assert_array_equal(exported.call(found), match(found))
+
+
 def test_stable_order_of_narrow_floats_and_under_x64():
     values = jnp.asarray([[3, -1, 0, 3, -0.0, -1]], jnp.bfloat16)
     expected = [[1, 5, 2, 4, 0, 3]]

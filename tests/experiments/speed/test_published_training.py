@@ -10,8 +10,10 @@ import numpy as np  # noqa: E402
 
 from experiments.speed.published_exchange import published_step, student_of  # noqa: E402
 from gnl_jax.config import default_config, set_method  # noqa: E402
+from gnl_jax.config_io import load_config  # noqa: E402
 from gnl_jax.evaluation.results import read_results  # noqa: E402
 from gnl_jax.methods.build import build_method  # noqa: E402
+from gnl_jax.training.checkpoint import Checkpoints  # noqa: E402
 
 PARTS = ("params", "batch_stats")
 SETTINGS = ("train.max_steps=2", "dataset.limit_test=20", "dataset.shifts=()")
@@ -57,6 +59,13 @@ def test_two_steps_into_a_folder_that_is_tested_as_any_other(tmp_path):
         (2, 0, "distillation"),
     ]
     assert all(row["loss"] > 0 for row in rows)
+    config = load_config(folder)
+    (phase,) = build_method(config).phases
+    untrained = phase.init(jax.random.key(config.seed), None, None)
+    with Checkpoints(folder / "checkpoints" / phase.name) as checkpoints:
+        state = checkpoints.restore(untrained).state
+    for before, after in zip(jax.tree.leaves(untrained.params), jax.tree.leaves(state.params), strict=True):
+        assert not np.array_equal(before, after)
     evaluated = programs.run("evaluate", f"--workdir={folder}", "--config.eval.matching=('none',)", f"--out={folder}")
     assert evaluated.returncode == 0, evaluated.stderr
     (row,) = read_results(folder / "results.json")
@@ -77,5 +86,5 @@ def test_a_folder_with_a_run_is_refused_before_any_step(tmp_path):
 def test_another_method_is_refused(tmp_path):
     done = programs.run("published_training", f"{programs.DIGITS}:3,rd4ad", f"--workdir={tmp_path}/run")
     assert done.returncode == 1
-    assert done.stderr == "error: config: got the method rd4ad, expected gnl\n"
+    assert done.stderr == "error: method.name: got 'rd4ad', expected 'gnl', as the published step has it\n"
     assert not (tmp_path / "run").exists()
