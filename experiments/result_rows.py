@@ -48,6 +48,20 @@ def tables(folder: Path) -> Iterator[tuple[str, list[str]]]:
     for digits in sorted(folder.glob("digit*/")):
         rows = {path.stem: json.loads(path.read_text())["rows"] for path in sorted(digits.glob("*.json"))}
         yield f"{digits.name}: image AUROC, MNIST / MNIST-M", digits_table(rows)
+    for classes in sorted(folder.glob("classes_*/")):
+        rows = [row for path in sorted(classes.glob("*.json")) for row in json.loads(path.read_text())["rows"]]
+        yield f"{classes.name}: image AUROC", classes_table(rows)
+
+
+def classes_table(rows: list[dict]) -> list[str]:
+    """Lines of a table of evaluations on the same test sets: a row for each class, method and matching, AUROC in %."""
+    shifts = list(rows[0]["auroc"]["ood"])
+    lines = [f"| class | method | matching | ID | {' | '.join(shifts)} |", "|---" * (len(shifts) + 4) + "|"]
+    for row in rows:
+        numbers = [row["auroc"]["id"], *(row["auroc"]["ood"][shift] for shift in shifts)]
+        cells = [row["normal"], row["method"], row["matching"]["kind"], *(f"{100 * number:.1f}" for number in numbers)]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
 
 
 def digits_table(rows: dict[str, list[dict]]) -> list[str]:

@@ -7,7 +7,7 @@ import programs
 import pytest
 from fitted import write_images
 
-from experiments.result_rows import cell, digits_table, table, tables
+from experiments.result_rows import cell, classes_table, digits_table, table, tables
 from experiments.result_tables import ROOT
 
 RNG = np.random.default_rng(0)
@@ -54,6 +54,17 @@ def test_a_table_of_digits_by_hand():
     ]
     with pytest.raises(ValueError, match=r"other, none: got \[0, 1\] seeds"):
         digits_table({"first": first, "other": [row("7", "none", 1, 0.5)]})
+
+
+def test_a_table_of_classes_by_hand():
+    auroc = {"id": 0.9, "ood": {"dusk": 0.8, "fog": 0.123}}
+    rows = [{"normal": "dog", "method": "a", "matching": {"kind": kind}, "auroc": auroc} for kind in ("none", "efdm")]
+    assert classes_table(rows) == [
+        "| class | method | matching | ID | dusk | fog |",
+        "|---|---|---|---|---|---|",
+        "| dog | a | none | 90.0 | 80.0 | 12.3 |",
+        "| dog | a | efdm | 90.0 | 80.0 | 12.3 |",
+    ]
 
 
 def test_the_page_has_the_tables_of_its_results():
