@@ -5,8 +5,8 @@ python experiments/speed/exports.py --detector=part.gnl --images=FOLDER \
     [--model=onnxruntime_floats:OTHER.onnx] [--limit=200] [--turns=30] [--out=FILE.json]
 
 Each program is a process of its own with all cores; they never run at once. Load: from the file to the end of the first
-image's decision, imports left out. A model of another library takes float32 [n 3 s s] in [0, 1] (`..._floats`): its
-numbers are its own, so only its time is compared.
+image's decision, imports left out. p50 and p99 are of the turns, each the mean of its calls. A model of another library
+takes float32 [n 3 s s] in [0, 1] (`..._floats`): its numbers are its own, so only its time is compared.
 """
 
 import json

@@ -74,7 +74,7 @@ def fitted(
 
     minutes = minutes if plan.trains else None
     options = dataclasses.replace(plan.options, time_budget=minutes)
-    workdir, begun = Path(f"{plan.file}.run"), time.monotonic()
+    workdir, begun = plan.workdir, time.monotonic()
     if not begun_before:
         shutil.rmtree(workdir, ignore_errors=True)  # of other images or options
     elif (workdir / "config.json").exists():  # a training that resumes keeps the limit it began with

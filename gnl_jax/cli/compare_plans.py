@@ -56,6 +56,11 @@ class Plan(NamedTuple):
         """What is known of the method: fit time, memory, scores."""
         return self.file.with_suffix(".json")
 
+    @property
+    def workdir(self) -> Path:
+        """The run folder of its fit, until that is finished."""
+        return Path(f"{self.file}.run")
+
 
 def make_plan(method: str, words: Sequence[str]) -> Plan:
     """The plan of a `gnl-jax fit` with these words. Raises UsageError naming the method."""
@@ -125,8 +130,9 @@ def read_page(plan: Plan) -> dict[str, Any]:
             page = None
         if not isinstance(page, dict) or "compared" not in page:
             raise UsageError(f"--out: {plan.page} was not written by gnl-jax compare, expected another folder")
-    elif plan.file.exists():
-        raise UsageError(f"--out: {plan.file} was not written by gnl-jax compare, expected another folder")
+    else:
+        for other in filter(Path.exists, (plan.file, plan.workdir)):
+            raise UsageError(f"--out: {other} was not written by gnl-jax compare, expected another folder")
     return page
 
 

@@ -48,8 +48,8 @@ def _check(content: Array, reference: Array) -> None:
         raise ValueError(f"reference: got shape {reference.shape}, expected {(h * w, c)} for content {content.shape}")
 
 
-# Rows are sorted in so many pieces on a CPU: XLA sorts an array on one core, and several of them side by side. Measured
-# on two cores, a memory bank's whole decision on a 256x256 image: 70 ms -> 62 ms with 2 or 4.
+# On a CPU rows are sorted in this number of pieces: XLA sorts one array on one core, and several at the same time. On
+# two cores a memory bank decides on a 256x256 image in 62 ms instead of 70, with 2 or 4 pieces.
 PIECES = 4
 
 

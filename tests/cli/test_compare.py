@@ -391,6 +391,10 @@ def test_a_file_of_something_else_is_kept(fake, parts, capsys):
     assert run(*words) == 2
     assert "patchcore.gnl was not written by gnl-jax compare" in capsys.readouterr().err
     (parts.out / "patchcore.gnl").unlink()
+    (parts.out / "patchcore.gnl.run").mkdir()  # a training of one's own that was interrupted
+    assert run(*words) == 2
+    assert "patchcore.gnl.run was not written by gnl-jax compare" in capsys.readouterr().err
+    (parts.out / "patchcore.gnl.run").rmdir()
     (parts.out / "patchcore.json").write_text("[]")
     assert run(*words) == 2
     assert run(parts.good, "--out", parts.good / "003.png", "--size", 32) == 2
