@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gnl_jax.batches import images_of_a_pass
+from gnl_jax.batches import full_batches, images_of_a_pass
 from gnl_jax.methods.bank_candidates import Candidates, bank_needs, bank_rows
 from gnl_jax.methods.bank_drift import DRIFT_IMAGES, drift_entry, drift_images
 from gnl_jax.methods.bank_memory import check_memory
@@ -89,13 +89,11 @@ def in_chunks(
 
     what: is done with them, for the progress.
     """
-    size = images[chosen[:1]].shape[1]
-    b = pass_images(size, options)
+    b = pass_images(images[chosen[:1]].shape[1], options)
     with progress_bar(what, len(chosen)) as advance:
-        for start in range(0, len(chosen), b):
-            indices = chosen[start : start + b]
-            yield np.asarray(images[np.resize(indices, b)]), len(indices)
-            advance(len(indices))
+        for batch, count in full_batches(images, chosen, batch_size=b):
+            yield batch, count
+            advance(count)
 
 
 def _pixels(images, chosen: np.ndarray, options: BankOptions) -> PyTree:

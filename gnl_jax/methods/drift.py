@@ -7,13 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from gnl_jax.array_types import Array
-from gnl_jax.batches import ImageSource
+from gnl_jax.batches import ImageSource, full_batches, images_of_a_pass
 from gnl_jax.methods.reverse_distillation import Model
 from gnl_jax.methods.scoring import match_hook
 from gnl_jax.ops.drift import channel_deviation, middle_ranks
 
 PyTree = Any
-_CHUNK = 16  # images per pass
+_CHUNK = 16  # images of 256x256 per pass
 
 
 def make_drift(
@@ -37,7 +37,7 @@ def make_drift(
     if len(images) < 2:
         raise ValueError(f"images: got {len(images)}, expected at least 2 to measure drift")
 
-    def ranks(references, images):
+    def ranks(teacher, references, images):
         seen = {}
         match = None if references is None else match_hook(references, matching=matching, alpha=alpha)
 
@@ -48,26 +48,26 @@ def make_drift(
         model.teacher.apply(teacher, preprocess(images).astype(model.dtype), hook)
         return seen
 
+    # The weights are an argument: as constants they would be worked on while the program is compiled.
     @jax.jit
-    def ranks_by_reference(images):
+    def ranks_by_reference(teacher, images):
         if references is None:
-            return jax.tree.map(lambda a: a[None], ranks(None, images))
-        return jax.vmap(lambda r: ranks(r, images))(references)
+            return jax.tree.map(lambda a: a[None], ranks(teacher, None, images))
+        return jax.vmap(lambda r: ranks(teacher, r, images))(references)
 
     @jax.jit
-    def deviations(images, barycentre):
-        return jax.tree.map(jax.vmap(channel_deviation), ranks_by_reference(images), barycentre)
+    def deviations(teacher, images, barycentre):
+        return jax.tree.map(jax.vmap(channel_deviation), ranks_by_reference(teacher, images), barycentre)
 
-    chunks = [np.arange(i, min(i + _CHUNK, len(images))) for i in range(0, len(images), _CHUNK)]
-    barycentre = _mean((ranks_by_reference(images[chunk]) for chunk in chunks), n=len(images))
-    spread = _mean((deviations(images[chunk], barycentre) for chunk in chunks), n=len(images))
-    return {"barycentre": barycentre, "spread": spread}
+    def mean(program, *arguments) -> PyTree:
+        """The mean over images of trees of [k b ...], summed in float64 and rounded once: [k ...]."""
+        total = None
+        for batch, count in full_batches(images, np.arange(len(images)), batch_size=at_once):
+            part = program(teacher, batch, *arguments)
+            sums = jax.tree.map(lambda a: np.asarray(a, np.float64)[:, :count].sum(1), part)  # noqa: B023
+            total = sums if total is None else jax.tree.map(np.add, total, sums)
+        return jax.tree.map(lambda a: jnp.asarray(a / len(images), jnp.float32), total)
 
-
-def _mean(parts, *, n: int) -> PyTree:
-    """The mean over images of trees of [k b ...], summed in float64 and rounded once: [k ...]."""
-    total = None
-    for part in parts:
-        sums = jax.tree.map(lambda a: np.asarray(a, np.float64).sum(1), part)
-        total = sums if total is None else jax.tree.map(np.add, total, sums)
-    return jax.tree.map(lambda a: jnp.asarray(a / n, jnp.float32), total)
+    at_once = images_of_a_pass(images[np.zeros(1, np.int64)].shape[1], at_most=_CHUNK)
+    barycentre = mean(ranks_by_reference)
+    return {"barycentre": barycentre, "spread": mean(deviations, barycentre)}

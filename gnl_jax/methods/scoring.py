@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int, Real, UInt8
 
 from gnl_jax.array_types import Array, Scalar
-from gnl_jax.batches import ImageSource
+from gnl_jax.batches import ImageSource, full_batches, images_of_a_pass
 from gnl_jax.methods.base import Prediction, each_array
 from gnl_jax.methods.reverse_distillation import Model
 from gnl_jax.nn.apply import outputs
@@ -21,7 +21,7 @@ from gnl_jax.ops.scoremap import image_score, score_map
 PyTree = Any
 ANCHORS = ("first", "random", "barycentre")
 OUTSIDE = 128  # value of every pixel outside the region that is inspected: middle grey
-_CHUNK = 16  # training images per pass while references are made
+_CHUNK = 16  # training images of 256x256 per pass while references are made
 
 
 class Scoring(NamedTuple):
@@ -71,19 +71,18 @@ def make_references(
         return tuple(sort_features(s).astype(jnp.promote_types(s.dtype, jnp.float32)) for s in stages[:2])
 
     chosen = anchor_images(len(images), anchor=anchor, k=k, seed=seed)
-    chunks = [chosen[i : i + _CHUNK] for i in range(0, len(chosen), _CHUNK)]
+    at_once = images_of_a_pass(images[chosen[:1]].shape[1], at_most=_CHUNK)
+    seen = (
+        [np.asarray(stage)[:count] for stage in sorted_stages(teacher, batch)]
+        for batch, count in full_batches(images, chosen, batch_size=at_once)
+    )
     if anchor != "barycentre":
-        parts = [sorted_stages(teacher, images[c]) for c in chunks]
-        first, second = (jnp.concatenate(stage) for stage in zip(*parts, strict=True))
+        first, second = (jnp.asarray(np.concatenate(stage)) for stage in zip(*seen, strict=True))
         return first, second
-
-    def sums(chunk: np.ndarray) -> list[np.ndarray]:
-        return [np.asarray(s, np.float64).sum(0, keepdims=True) for s in sorted_stages(teacher, images[chunk])]
-
-    totals = sums(chunks[0])
-    for chunk in chunks[1:]:
-        totals = [a + b for a, b in zip(totals, sums(chunk), strict=True)]
-    first, second = (jnp.asarray(t / len(chosen), jnp.float32) for t in totals)
+    totals = [0.0, 0.0]
+    for stages in seen:
+        totals = [total + stage.sum(0, dtype=np.float64) for total, stage in zip(totals, stages, strict=True)]
+    first, second = (jnp.asarray(total / len(chosen), jnp.float32)[None] for total in totals)
     return first, second
 
 

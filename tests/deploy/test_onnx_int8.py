@@ -84,6 +84,7 @@ def test_a_model_that_resizes_scores_alike(made, tmp_path):
     assert a(made[1])["score"].tobytes() == b(made[1])["score"].tobytes()
 
 
+@pytest.mark.slow
 def test_a_model_that_resizes_images_of_another_size_scores_alike(made, tmp_path):
     detector, native = made[0], made[1].repeat(2, axis=1)
     seen = squares(detector, list(native))

@@ -129,6 +129,7 @@ def test_rows_that_fill_up_a_batch_change_nothing(model, teacher):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_no_jigsaw_leaves_the_student_as_it_was(model):
     """Its initialisation does not depend on whether there is a head."""
     plain, with_head = fresh(model, False), fresh(model, True)

@@ -122,6 +122,7 @@ def three_steps(images):
     return state, losses
 
 
+@pytest.mark.slow
 def test_rows_that_are_not_valid_change_nothing():
     """Not a bit; that valid rows are counted right is seen in the loss and in the statistics."""
     state, losses = three_steps(IMAGES)

@@ -135,6 +135,7 @@ def test_features_computed_once_train_as_those_of_every_step(padded):
     assert_same_training(padded, three_steps(stepped, IMAGES, VALID))
 
 
+@pytest.mark.slow
 def test_training_reduces_the_loss_and_reports_its_parts(padded):
     state, history = padded
     assert state.step == 3

@@ -70,7 +70,7 @@ def crash_at(monkeypatch):
     return set_left
 
 
-@pytest.mark.parametrize(("group", "crashes"), [(1, (2, 8, 15)), (3, (4, 11))])
+@pytest.mark.parametrize(("group", "crashes"), [pytest.param(1, (2, 8, 15), marks=pytest.mark.slow), (3, (4, 11))])
 def test_crashed_in_any_phase(method, crash_at, tmp_path, group, crashes):
     method(phases=("first", "second"))
     config, task = make_config(steps_per_dispatch=group), make_task(7)
