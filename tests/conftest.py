@@ -11,7 +11,10 @@ from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "Agg")
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false")
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
+)
 
 import compiled_programs
 import jax
@@ -25,10 +28,12 @@ signatures.use()
 HERE = Path(__file__).parent
 # The files that take longest, longest first: what a process begins last should be short.
 LONGEST = (
-    *("methods/test_golden.py", "training/test_resume.py", "test_cli.py", "detection/test_fit.py"),
-    *("methods/test_wgan_gp.py", "training/test_parallel.py", "experiments/test_end_to_end.py"),
-    *("experiments/test_evaluate_program.py", "methods/test_kdad.py", "nn/test_lenet.py", "images/test_augmix.py"),
-    *("methods/test_f_anogan.py", "methods/test_scoring.py", "nn/test_layers.py", "nn/test_networks.py"),
+    *("test_cli.py", "detection/test_fit.py", "methods/test_golden.py", "training/test_loop.py"),
+    *("deploy/test_onnx_export.py", "detection/test_learn_more.py", "nn/test_dinov2.py", "deploy/test_onnx_int8.py"),
+    *("training/test_stopped.py", "methods/test_memory_bank.py", "methods/test_build.py", "ops/test_matching.py"),
+    *("training/test_resume.py", "training/test_parallel.py", "experiments/test_end_to_end.py", "test_console.py"),
+    *("detection/test_windowed.py", "images/test_augmix.py", "nn/test_networks.py", "data/test_builders.py"),
+    *("methods/test_kdad.py", "methods/test_wgan_gp.py", "experiments/test_evaluate_program.py", "nn/test_lenet.py"),
 )
 
 

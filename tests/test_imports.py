@@ -1,6 +1,7 @@
 """Who imports whom, what importing costs, and how long a file may be."""
 
 import ast
+import functools
 import json
 import subprocess
 import sys
@@ -65,7 +66,8 @@ def statements(node: ast.AST, *, deferred: bool) -> Iterator[ast.AST]:
             yield from statements(child, deferred=deferred)
 
 
-def imports(path: Path, *, deferred: bool = True) -> set[str]:
+@functools.cache
+def imports(path: Path, *, deferred: bool = True) -> frozenset[str]:
     """Every module a file imports; "a.b" for `from a import b`, which may be a module."""
     found = set()
     for node in statements(ast.parse(path.read_text()), deferred=deferred):
@@ -74,7 +76,7 @@ def imports(path: Path, *, deferred: bool = True) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import in line {node.lineno}"
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+    return frozenset(found)
 
 
 def package(module: str) -> str:

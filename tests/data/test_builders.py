@@ -355,7 +355,11 @@ def test_the_command_knows_the_other_benchmarks(tmp_path):
     ("arguments", "message"),
     [
         (["--dataset=imagenet"], "error: dataset: got 'imagenet', expected one of ['mvtec_ad'"),
-        (["--dataset=mvtec_ad:cup", "--source=."], "error: dataset: mvtec_ad has no 'cup', expected one of ['bottle'"),
+        pytest.param(
+            ["--dataset=mvtec_ad:cup", "--source=."],
+            "error: dataset: mvtec_ad has no 'cup', expected one of ['bottle'",
+            marks=pytest.mark.slow,
+        ),
         (["--dataset=pacs"], "error: source: nothing in None; for pacs: The folder of the domains"),
     ],
 )

@@ -231,7 +231,7 @@ def test_a_recalibrated_detector_keeps_the_drift_it_was_recalibrated_to():
     np.testing.assert_array_equal(grown.record.calibration.drift, new.record.calibration.drift)
 
 
-@pytest.mark.parametrize("n", [1, 2, 17])
+@pytest.mark.parametrize("n", [1, pytest.param(2, marks=pytest.mark.slow), pytest.param(17, marks=pytest.mark.slow)])
 def test_few_images_rank_and_nothing_is_decided(n, tmp_path):
     method = make_method()
     detector, said = fit_bank(images(n), method)

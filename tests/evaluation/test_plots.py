@@ -86,7 +86,7 @@ def test_any_number_of_items_fits_the_grid(tmp_path, drawn, count):
     assert len(drawn[0].axes) == 2 * count + 1
 
 
-@pytest.mark.parametrize("suffix", [".png", ".pdf", ".svg"])
+@pytest.mark.parametrize("suffix", [".png", *(pytest.param(name, marks=pytest.mark.slow) for name in (".pdf", ".svg"))])
 def test_the_same_input_gives_the_same_bytes_and_no_date(tmp_path, suffix):
     files = [tmp_path / f"{i}{suffix}" for i in range(2)]
     for draw, data in ((plot_scores, panels()), (plot_gallery, [item()])):

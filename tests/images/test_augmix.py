@@ -80,7 +80,9 @@ def draw(n, **options):
     return jax.tree.map(np.asarray, jit(jax.vmap(lambda key: sample_augmix(key, **options)))(keys))
 
 
-@pytest.mark.parametrize("over", [jax.vmap, _one_by_one], ids=["vectorised", "one by one"])
+@pytest.mark.parametrize(
+    "over", [pytest.param(jax.vmap, marks=pytest.mark.slow), _one_by_one], ids=["vectorised", "one by one"]
+)
 def test_equals_pillow(over):
     """All 13 operations, at the greatest severity there is."""
     drawn = {"operations": PACS_OPERATIONS, "geometric": True, "severity": 10, "sticky_depth": False}

@@ -228,6 +228,7 @@ def history():
     return states, metrics
 
 
+@pytest.mark.slow
 def test_generator_steps_on_every_third_batch_of_an_epoch(history):
     states, metrics = history
     turns = []

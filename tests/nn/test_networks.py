@@ -37,7 +37,9 @@ PARAMETERS = {
 }
 
 
-@pytest.mark.parametrize("arch", ARCHITECTURES)
+@pytest.mark.parametrize(
+    "arch", [arch if arch == "resnet18" else pytest.param(arch, marks=pytest.mark.slow) for arch in ARCHITECTURES]
+)
 def test_parameter_counts(arch):
     stages, teacher = abstract(ResNet(arch), images(256))
     embedding, bottleneck = abstract(Bottleneck(arch), stages)

@@ -19,6 +19,7 @@ def test_what_a_fit_says_is_understood():
     assert 0.3 < float(SAID.search(said[0])[2]) < 2
 
 
+@pytest.mark.slow
 def test_the_greatest_memory_of_a_process(tmp_path):
     """Whatever the process takes that asks for it."""
     held = np.ones(2 * 10**8)  # 1.6 GB
