@@ -150,6 +150,7 @@ def test_the_same_call_ends_in_the_same_bits(tmp_path):
     assert_same(add(images(2, seed=5), loaded), add(images(2, seed=5), add()))
 
 
+@pytest.mark.slow
 def test_added_images_can_be_taken_back():
     new = add()
     assert_same(remove(new, MORE), fitted())
@@ -258,6 +259,7 @@ def test_eighteen_images_are_enough_for_a_rate_and_a_rate_that_is_asked_for_is_r
         fit(images(12), set_method(config(), "gnl"))
 
 
+@pytest.mark.slow
 def test_without_a_rate_export_and_shift_refuse_and_recalibration_gives_one(tmp_path):
     detector, _ = fit_bank(images(12), make_method())
     with pytest.raises(ValueError, match="states no false-alarm rate"):

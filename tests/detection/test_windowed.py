@@ -150,6 +150,7 @@ def test_one_window_is_the_plain_detector_to_the_bit():
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_whole_parts_calibrate(tmp_path):
     """Two images show a part: its score is the largest of all windows of both, and each part counts once."""
     images = parts(38)

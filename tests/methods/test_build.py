@@ -136,7 +136,7 @@ def test_teacher_is_found_or_not(monkeypatch):
         build_method(config)
 
 
-@pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16"])
+@pytest.mark.parametrize("precision", [pytest.param("float32", marks=pytest.mark.slow), "tf32", "bfloat16"])
 def test_networks_are_folded_for_scoring_but_in_full_float32(precision):
     config = set_method(default_config(), "gnl")
     config.teacher.weights, config.precision = "random", precision

@@ -115,10 +115,11 @@ def check_tree(values, prefix, tree, tolerance, view=summary):
     return len(errors)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize(
     ("dtype", "forward", "gradient"),
-    [("float64", 1e-8, 1e-8), pytest.param("float32", 1e-4, 1e-2, marks=pytest.mark.slow)],
+    [("float64", 1e-8, 1e-8), ("float32", 1e-4, 1e-2)],
 )
 def test_training_matches_published_networks(case, dtype, forward, gradient):
     model, teacher, student, (views, _, _), values = networks(case)

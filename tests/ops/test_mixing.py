@@ -38,7 +38,9 @@ def efdmix(x, y, share):
     return result
 
 
-@pytest.mark.parametrize(("kind", "published"), [("mixstyle", mixstyle), ("efdm", efdmix)])
+@pytest.mark.parametrize(
+    ("kind", "published"), [pytest.param("mixstyle", mixstyle, marks=pytest.mark.slow), ("efdm", efdmix)]
+)
 def test_as_published(kind, published):
     key = jax.random.key(3)
     with jax.enable_x64(True):
