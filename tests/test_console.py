@@ -104,6 +104,7 @@ COMPILE = (
 ALL = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
 
 
+@pytest.mark.slow
 def test_compiled_programs_are_kept(tmp_path):
     """A kept program gives the same bits as one just compiled, and nobody warns."""
     first = program(COMPILE, XDG_CACHE_HOME=str(tmp_path), **ALL)

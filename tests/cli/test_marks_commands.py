@@ -75,6 +75,7 @@ def test_marks_of_some_images_alone_say_nothing_of_a_rate(line, capsys, given):
         assert "flagged images alone bias the" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_marks_of_some_images_are_learned_from(line, capsys):
     some = line.marks("good", "bad", "good")
     command = ["add", line.old, "--marks", some, "--calibration-images", line.good, "--out", line.new]
@@ -84,6 +85,7 @@ def test_marks_of_some_images_are_learned_from(line, capsys):
     assert "no image marked good" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_one_of_folder_and_marks(line, capsys):
     marks = line.marks(*line.whole)
     for words in ([], ["--marks", marks, "--good", line.good], ["--marks", marks, "--bad", line.good]):

@@ -344,6 +344,7 @@ def test_the_command_prepares_and_says_where(tmp_path):
     assert len(open_split(folder, "test")) == 5
 
 
+@pytest.mark.slow
 def test_the_command_knows_the_other_benchmarks(tmp_path):
     source = folders.write_visa(tmp_path / "source")
     done = prepare("--dataset=visa:pcb3", f"--source={source}", f"--data_dir={tmp_path}")
@@ -360,7 +361,11 @@ def test_the_command_knows_the_other_benchmarks(tmp_path):
             "error: dataset: mvtec_ad has no 'cup', expected one of ['bottle'",
             marks=pytest.mark.slow,
         ),
-        (["--dataset=pacs"], "error: source: nothing in None; for pacs: The folder of the domains"),
+        pytest.param(
+            ["--dataset=pacs"],
+            "error: source: nothing in None; for pacs: The folder of the domains",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_the_command_names_what_is_wrong(tmp_path, arguments, message):

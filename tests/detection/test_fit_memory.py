@@ -171,7 +171,7 @@ def test_training_takes_what_the_compiler_plans(size, batch, cached):
     assert estimate == pytest.approx(planned, rel=0.25)
 
 
-@pytest.mark.parametrize("said", [None, 1.5])
+@pytest.mark.parametrize("said", [None, pytest.param(1.5, marks=pytest.mark.slow)])
 def test_memory_that_is_given_overrules_what_is_free_to_the_end(monkeypatch, said):
     """The bank looks again, right before it is built."""
     monkeypatch.setattr(free_memory, "machine_free", lambda: 1000)

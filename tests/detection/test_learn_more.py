@@ -166,6 +166,7 @@ def test_added_images_can_be_taken_back():
     assert [digests[i] for i in owners] == [of_new[i] for i in kept]
 
 
+@pytest.mark.slow
 def test_images_of_the_fit_can_be_taken_back_where_only_rows_came_from_them():
     with pytest.raises(ValueError, match=r"1 of 1 shaped the reference of matching, so .* new fit is needed .*: 'old"):
         remove(fitted(), of_use("fit").take([2]))

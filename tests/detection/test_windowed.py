@@ -203,6 +203,7 @@ def test_an_image_of_the_bank_is_ranked_without_its_own_windows():
     np.testing.assert_allclose(new.score[calibrates], plain.score[calibrates], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_images_are_added_and_taken_back():
     detector, more = fitted(), good(parts(7, seed=1))
     options = {"parent": "f" * 64, "calibration": good(parts(40)), "say": lambda text: None}

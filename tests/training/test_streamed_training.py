@@ -93,6 +93,7 @@ def test_twice_the_budget_is_streamed_to_the_same_bits(folder, tmp_path, caplog,
     assert outcomes[0] == outcomes[1] == outcomes[2]
 
 
+@pytest.mark.slow
 def test_a_file_that_breaks_while_training_is_named_and_training_goes_on_once_it_is_back(folder, tmp_path):
     config = config_of(feed="stream")
     options = {"memory_mb": 0.0, "cache_dir": ""}
