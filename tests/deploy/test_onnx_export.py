@@ -51,8 +51,8 @@ def other_images():
     return good + disturbed(good[0]) + disturbed(good[1], seed=1)
 
 
-def compared(detector, path, tolerance):
-    """Decisions on images that the export did not see."""
+def compared(detector, path, exported, tolerance):
+    """Decisions on images that the export did not see; within its band of a threshold the model says REVIEW."""
     images = squares(detector, other_images())
     expected, got = detector(images), session(path.read_bytes())(images)
     np.testing.assert_allclose(got["score"], expected.score, rtol=tolerance)
@@ -60,14 +60,19 @@ def compared(detector, path, tolerance):
     np.testing.assert_allclose(got["drift"], expected.drift, rtol=tolerance)
     decisions = [["OK", "REVIEW", "NG"][i] for i in got["decision"]]
     reasons = [["", "score", "drift"][i] for i in got["reason"]]
-    assert [(d.decision, d.reason) for d in detector.decide(expected)] == list(zip(decisions, reasons, strict=True))
+    own = [(d.decision, d.reason) for d in detector.decide(expected)]
+    away = [np.abs(got[t.kind] - t.value) > getattr(exported.band, t.kind) * abs(t.value) for t in thresholds(detector)]
+    outside = np.logical_and.reduce(away)
+    assert outside.sum() >= len(images) - 2
+    assert [own[i] for i in np.flatnonzero(outside)] == [(decisions[i], reasons[i]) for i in np.flatnonzero(outside)]
+    assert {decisions[i] for i in np.flatnonzero(~outside)} <= {"REVIEW"}
     np.testing.assert_allclose(got["p_value"], [d.p_value for d in detector.decide(expected)], rtol=1e-6)
     return decisions
 
 
 def test_a_matched_detector_with_region_references_and_drift(shipped):
     exported, path = shipped
-    assert set(compared(matched(), path, check.MATCHED)) == {"OK", "REVIEW", "NG"}
+    assert set(compared(matched(), path, exported, check.MATCHED)) == {"OK", "REVIEW", "NG"}
     assert exported.errors.keys() == {"score", "map", "drift"}
     assert max(exported.errors.values()) <= check.MATCHED
     assert exported.images > 3 + 9 + 3
@@ -78,7 +83,7 @@ def test_a_matched_detector_with_region_references_and_drift(shipped):
 def test_a_matched_resnet_18(tmp_path):
     detector = matched("resnet18")
     exported = export_onnx(detector, tmp_path / "part.onnx", images=good_images(3, seed=2))
-    assert set(compared(detector, tmp_path / "part.onnx", check.MATCHED)) == {"OK", "REVIEW", "NG"}
+    assert set(compared(detector, tmp_path / "part.onnx", exported, check.MATCHED)) == {"OK", "REVIEW", "NG"}
     assert exported.errors.keys() == {"score", "map", "drift"}
     assert max(exported.errors.values()) <= check.MATCHED
 
@@ -87,7 +92,7 @@ def test_a_matched_resnet_18(tmp_path):
 def test_an_unmatched_detector_is_within_1e_5(tmp_path):
     exported = export_onnx(unmatched(), tmp_path / "part.onnx", images=good_images(3, seed=2))
     assert max(exported.errors.values()) <= check.UNMATCHED
-    compared(unmatched(), tmp_path / "part.onnx", check.UNMATCHED)
+    compared(unmatched(), tmp_path / "part.onnx", exported, check.UNMATCHED)
 
 
 @pytest.mark.slow
