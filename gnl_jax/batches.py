@@ -37,16 +37,14 @@ def steps_per_epoch(n: int, *, batch_size: int, min_valid: int) -> int:
 def full_batches(images: ImageSource, chosen: np.ndarray, *, batch_size: int) -> Iterator[tuple[np.ndarray, int]]:
     """Chosen images in batches of one shape, so that one program takes them all, and how many of each batch count.
 
-    The last batch is filled up with its own images, repeated. With fewer than `batch_size` images there is one batch of
-    all of them.
+    The last batch is filled up with its own images, repeated.
 
     >>> [(batch.tolist(), n) for batch, n in full_batches(np.arange(5), np.arange(5), batch_size=2)]
     [([0, 1], 2), ([2, 3], 2), ([4, 4], 1)]
     """
-    b = max(1, min(batch_size, len(chosen)))
-    for start in range(0, len(chosen), b):
-        indices = chosen[start : start + b]
-        yield np.asarray(images[np.resize(indices, b)]), len(indices)
+    for start in range(0, len(chosen), batch_size):
+        indices = chosen[start : start + batch_size]
+        yield np.asarray(images[np.resize(indices, batch_size)]), len(indices)
 
 
 def images_of_a_pass(size: int, *, at_most: int) -> int:

@@ -1,5 +1,6 @@
 """What drift is measured against: the feature distributions of the images that were trained on."""
 
+import functools
 from typing import Any
 
 import jax
@@ -59,15 +60,21 @@ def make_drift(
     def deviations(teacher, images, barycentre):
         return jax.tree.map(jax.vmap(channel_deviation), ranks_by_reference(teacher, images), barycentre)
 
-    def mean(program, *arguments) -> PyTree:
-        """The mean over images of trees of [k b ...], summed in float64 and rounded once: [k ...]."""
-        total = None
-        for batch, count in full_batches(images, np.arange(len(images)), batch_size=at_once):
-            part = program(teacher, batch, *arguments)
-            sums = jax.tree.map(lambda a: np.asarray(a, np.float64)[:, :count].sum(1), part)  # noqa: B023
-            total = sums if total is None else jax.tree.map(np.add, total, sums)
-        return jax.tree.map(lambda a: jnp.asarray(a / len(images), jnp.float32), total)
+    everything = np.arange(len(images))
+    at_once = min(len(images), images_of_a_pass(images[everything[:1]].shape[1], at_most=_CHUNK))
+    batches = functools.partial(full_batches, images, everything, batch_size=at_once)
+    barycentre = _mean(((ranks_by_reference(teacher, batch), count) for batch, count in batches()), n=len(images))
+    spread = _mean(((deviations(teacher, batch, barycentre), count) for batch, count in batches()), n=len(images))
+    return {"barycentre": barycentre, "spread": spread}
 
-    at_once = images_of_a_pass(images[np.zeros(1, np.int64)].shape[1], at_most=_CHUNK)
-    barycentre = mean(ranks_by_reference)
-    return {"barycentre": barycentre, "spread": mean(deviations, barycentre)}
+
+def _mean(parts, *, n: int) -> PyTree:
+    """The mean over n images of trees of [k b ...], of which the first images count: [k ...].
+
+    parts: (tree, how many count) of each batch. Summed in float64 and rounded once.
+    """
+    total = None
+    for part, count in parts:
+        sums = jax.tree.map(lambda a, count=count: np.asarray(a, np.float64)[:, :count].sum(1), part)
+        total = sums if total is None else jax.tree.map(np.add, total, sums)
+    return jax.tree.map(lambda a: jnp.asarray(a / n, jnp.float32), total)

@@ -71,7 +71,7 @@ def make_references(
         return tuple(sort_features(s).astype(jnp.promote_types(s.dtype, jnp.float32)) for s in stages[:2])
 
     chosen = anchor_images(len(images), anchor=anchor, k=k, seed=seed)
-    at_once = images_of_a_pass(images[chosen[:1]].shape[1], at_most=_CHUNK)
+    at_once = min(len(chosen), images_of_a_pass(images[chosen[:1]].shape[1], at_most=_CHUNK))
     seen = (
         [np.asarray(stage)[:count] for stage in sorted_stages(teacher, batch)]
         for batch, count in full_batches(images, chosen, batch_size=at_once)

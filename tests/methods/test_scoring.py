@@ -198,8 +198,9 @@ def test_outside_the_region_nothing_counts(matching):
     np.testing.assert_array_equal(plain.score, plain.map.max((1, 2)))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("matching", "k"), [("none", 1), ("efdm", 1), ("efdm", 3)])
+@pytest.mark.parametrize(
+    ("matching", "k"), [("none", 1), *(pytest.param("efdm", k, marks=pytest.mark.slow) for k in (1, 3))]
+)
 def test_drift_is_measured_before_matching_against_the_images_fitted_to(matching, k):
     matched = {} if matching == "none" else {"references": references(anchor="random", k=k), "alpha": jnp.float32(0.3)}
     drift = make_drift(
@@ -234,6 +235,23 @@ def test_drift_is_measured_before_matching_against_the_images_fitted_to(matching
     without = jax.jit(score)(tiny_variables() | matched, IMAGES[:3])
     assert without.drift is None
     np.testing.assert_allclose(without.score, got.score, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("size", "n", "at_once"), [(32, 20, 16), (32, 3, 3), (512, 6, 4)])
+def test_passes_have_one_shape_and_as_many_pixels_as_sixteen_images_of_256(size, n, at_once):
+    class Source:
+        def __len__(self):
+            return n
+
+        def __getitem__(self, indices):
+            asked.append(len(indices))
+            return np.resize(IMAGES[indices], (len(indices), size, size, 3))
+
+    for make in (functools.partial(make_references, anchor="barycentre"), make_drift):
+        asked = []
+        make(tiny_variables()["teacher"], Source(), model=TINY, preprocess=preprocess)
+        assert asked[0] == 1  # tells the size
+        assert set(asked[1:]) == {at_once}
 
 
 def test_the_drift_of_one_image_is_refused():
