@@ -58,10 +58,7 @@ demo: .venv/installed
 PYTEST := $(PY) -m pytest -n $(PROCESSES) --dist loadgroup --no-loadscope-reorder
 
 # What is told in minutes; the rest (marked `slow`) is the widest network, gradients of whole networks, several
-# processes, and stops at every point. XLA's older emitters of loops compile in a third of the time (tests/conftest.py);
-# training would be slower with them.
-test: export XLA_FLAGS ?= --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false \
-	--xla_cpu_parallel_codegen_split_count=1
+# processes, and stops at every point.
 test: .venv/installed
 	$(PYTEST) -m "not slow"
 

@@ -2,8 +2,8 @@
 
 Compiling is most of what the tests cost. A program that several tests compile is compiled once: all processes share
 the compiled programs, which are kept for the next run (compiled_programs.py). And XLA is to be done soon: it leaves
-LLVM's optimisations out, two fifths of the time, and in `make test` (Makefile) writes loops with its older emitters,
-which takes a third of the rest. As a user's programs are compiled:
+LLVM's optimisations out, two fifths of the time, and writes loops with its older emitters, which takes a third of the
+rest (training would be slower with them). As a user's programs are compiled:
 XLA_FLAGS=--xla_backend_optimization_level=3 make test.
 """
 
@@ -12,7 +12,10 @@ from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "Agg")
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
+)
 
 import compiled_programs
 import jax

@@ -70,7 +70,7 @@ def export_detector(
     """
     record, images = detector.require_record(), [np.asarray(image) for image in images]
     record.require_rules()
-    check_whole(detector)
+    check_whole(detector, "as StableHLO")
     if not images:
         raise ValueError("images: got none, expected good images to check the export on")
     program, outputs, leaves = make_program(detector, input_size=input_size, platforms=platforms)

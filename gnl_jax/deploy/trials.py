@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gnl_jax.detection.detector import Detector
+from gnl_jax.detection.detector import Detector, predict
 from gnl_jax.images.resize import Geometry, resize
 
 TOLERANCE = 1e-5  # relative: nearer to a threshold than this, rounding may decide
@@ -13,6 +13,7 @@ NEAR = 1e-3  # relative distance from a threshold at which decisions are compare
 _SHARES = (1 / 8, 1 / 4, 1 / 2, 1)  # sides of the disturbed patch in those of the image
 _CELLS = 16  # squares along a side of the image; noise of single pixels would be lost when the image shrinks
 _GOOD = 3  # good images to try per threshold
+_BLENDS = (16, 4)  # of two images, scored in one step of a search: without windows and with them
 _FINEST = 1e-7  # of the blending weight: below it no pixel changes any more
 
 
@@ -37,12 +38,12 @@ def thresholds(detector: Detector) -> list[Threshold]:
     ]
 
 
-def check_whole(detector: Detector) -> None:
-    """Raises ValueError for a detector with windows."""
+def check_whole(detector: Detector, how: str) -> None:
+    """Raises ValueError for a detector with windows, naming how it was to be exported."""
     if detector.grid is not None:
         raise ValueError(
-            f"detector: it inspects images in {detector.grid.describe()}, expected one of whole images: an exported "
-            "program decides on whole images alone"
+            f"detector: it inspects images in {detector.grid.describe()}; {how} expected one of whole images. "
+            "--format onnx without --int8 takes it"
         )
 
 
@@ -52,8 +53,16 @@ def geometry(detector: Detector) -> Geometry:
 
 
 def squares(detector: Detector, images: Sequence[np.ndarray]) -> np.ndarray:
-    """Images uint8 [h w 3] as the detector sees them, by Pillow: uint8 [n s s 3]."""
-    return np.stack([resize(image, geometry(detector)) for image in images])
+    """What the detector is called on for images uint8 [h w 3]: resized by Pillow, uint8 [n s s 3].
+
+    With windows they stay whole, uint8 [n h w 3]. Raises ValueError for one of another size than the detector's.
+    """
+    if detector.grid is None:
+        return np.stack([resize(image, geometry(detector)) for image in images])
+    for image in images:
+        if wrong := detector.grid.native.wrong(np.shape(image)[:2]):
+            raise ValueError(f"images: {wrong}")
+    return np.stack(images)
 
 
 def near(
@@ -78,13 +87,14 @@ def near(
     name, kind, value = threshold
 
     def values(images: Sequence[np.ndarray]) -> np.ndarray:
-        return getattr(detector(squares(detector, images)), kind)
+        return getattr(predict(detector, squares(detector, images), maps=False), kind)
 
+    most_blends = _BLENDS[detector.grid is not None]
     good, found, reached = values(images), list[np.ndarray](), False
     for i in [i for i in np.argsort(good, kind="stable")[:_GOOD] if good[i] <= value]:
         candidates = disturbed(images[i])
         for candidate in [c for c, v in zip(candidates, values(candidates)) if v > value]:
-            points = min(detector.batch_size, 16)
+            points = min(detector.batch_size, most_blends)
             blends = _bisect(images[i], candidate, values, value, points=points, least=least, most=most)
             found, reached = max(found, blends, key=len), True
             if len(found) == 2:

@@ -31,10 +31,13 @@ def map_axes(geometry: Geometry | Grid, source: tuple[int, int]) -> tuple[Axis, 
     if isinstance(geometry, Geometry):
         side, cut = geometry.resized, (geometry.resized - geometry.size) / 2
         return Axis(0, source[0], side, cut), Axis(0, source[1], side, cut)
+    return grid_axes(geometry, source)
+
+
+def grid_axes(grid: Grid, source: tuple[int, int]) -> tuple[Axis, Axis]:
+    """The same of the joined map of windows."""
     axes = []
-    for first, length, whole, shown, resized in zip(
-        geometry.area, geometry.area[2:], geometry.frame, source, geometry.map_shape
-    ):
+    for first, length, whole, shown, resized in zip(grid.area, grid.area[2:], grid.frame, source, grid.map_shape):
         begin, end = (round(pixel * shown / whole) for pixel in (first, first + length))
         axes.append(Axis(begin, max(1, end - begin), resized, 0))
     vertical, horizontal = axes

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from onnx_detector import good_images, matched
 from PIL import Image
 
-from gnl_jax.deploy.onnx import runtime
+from gnl_jax.deploy.onnx import map_boxes, runtime
 from gnl_jax.deploy.onnx.export import write_model
 from gnl_jax.deploy.onnx.inline import shipped_source
 from gnl_jax.deploy.trials import disturbed
-from gnl_jax.detection.boxes import defect_boxes
+from gnl_jax.detection.boxes import defect_boxes, map_axes
 from gnl_jax.detection.inspection import inspect
 from gnl_jax.detection.rows import csv_writer, row
 from gnl_jax.images.resize import Geometry
@@ -84,19 +84,18 @@ def test_boxes_equal_those_of_score(seed, share, source):
     rng = np.random.default_rng(seed)
     score_map = np.round(rng.random((16, 16)), 2 if seed % 2 else 5)  # equal peaks, and none
     geometry = Geometry(16, 20 if seed % 3 else 0)
-    image = {"size": 16, "resize": geometry.resize}
     threshold = np.quantile(score_map, share)
     expected = defect_boxes(score_map, threshold, source=source, geometry=geometry)
-    assert runtime.boxes(score_map, threshold, source=source, image=image) == expected
+    assert map_boxes.boxes(score_map, threshold, map_axes(geometry, source)) == expected
 
 
 def test_a_region_that_winds_is_one():
     mask = np.zeros((9, 9), bool)
     mask[::2] = True
     mask[1::4, -1] = mask[3::4, 0] = True
-    assert len(runtime.regions(mask)) == 1
-    assert [len(rows) for rows, _ in runtime.regions(mask[::2] & (np.arange(9) != 4))] == [20, 20]
-    assert runtime.regions(np.zeros((3, 3), bool)) == []
+    assert len(map_boxes.regions(mask)) == 1
+    assert [len(rows) for rows, _ in map_boxes.regions(mask[::2] & (np.arange(9) != 4))] == [20, 20]
+    assert map_boxes.regions(np.zeros((3, 3), bool)) == []
 
 
 def test_the_resize_of_the_shipped_file_equals_pillow(alone):

@@ -35,11 +35,13 @@ class Trials(NamedTuple):
         names: of the images, for messages.
         inputs: what the graph is given, uint8 [n h w 3].
         expected: what the detector says of them.
+        shown: with windows, the one of each part whose map is compared, int [n].
     """
 
     names: tuple[str, ...]
     inputs: np.ndarray
     expected: Prediction[np.ndarray]
+    shown: np.ndarray | None = None
 
 
 def tolerance(record: Record, kind: str = "score") -> float:
@@ -60,7 +62,8 @@ def run_all(run: Run, inputs: np.ndarray) -> Outputs:
 
 def joined(a: Trials, b: Trials) -> Trials:
     """Both."""
-    return Trials(a.names + b.names, np.concatenate([a.inputs, b.inputs]), together([a.expected, b.expected]))
+    shown = None if a.shown is None or b.shown is None else np.concatenate([a.shown, b.shown])
+    return Trials(a.names + b.names, np.concatenate([a.inputs, b.inputs]), together([a.expected, b.expected]), shown)
 
 
 def joined_outputs(a: Outputs, b: Outputs) -> Outputs:

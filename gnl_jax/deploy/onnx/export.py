@@ -9,11 +9,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gnl_jax.deploy.onnx.check import Trials, check_decisions, joined, joined_outputs, make_band, measure, run_all
+from gnl_jax.deploy.onnx.check import (
+    BATCHES,
+    Outputs,
+    Trials,
+    check_decisions,
+    joined,
+    joined_outputs,
+    make_band,
+    measure,
+    run_all,
+)
 from gnl_jax.deploy.onnx.decision import EXACT, Band, bounds
 from gnl_jax.deploy.onnx.inline import shipped_source
 from gnl_jax.deploy.onnx.model import TARGETS, check_exportable, make_graph
-from gnl_jax.deploy.onnx.run import RUNS
+from gnl_jax.deploy.onnx.part_check import expected_of_parts, outputs_of_parts
+from gnl_jax.deploy.onnx.run import RUNS, Run
 from gnl_jax.deploy.onnx.runtime import manifest_bytes
 from gnl_jax.deploy.onnx.serialise import OPSET, serialise
 from gnl_jax.deploy.trials import NEAR, hard, near, squares, three_sizes, thresholds
@@ -54,14 +65,17 @@ def export_onnx(
     """Writes a calibrated detector as an ONNX model, its manifest, and `gnl_onnx.py`, which runs it.
 
     The model is run by onnxruntime (or OpenVINO, if that is the target) and compared with the detector on the images,
-    on constant, two-valued, noisy and blanked ones, and on images near each threshold, in batches of 1, 2 and 8.
+    on constant, two-valued, noisy and blanked ones, and on images near each threshold, in batches of 1, 2 and 8. A
+    model of a detector with windows takes windows of one part, all or some of them (`part_so_far`), and is compared
+    on whole parts, 1, 2 and 8 windows a call.
 
     Args:
         detector: a calibrated one.
         path: of the model; the manifest is beside it as PATH.json.
         images: good images uint8 [h w 3] in their native sizes.
         names: of the images, for messages.
-        input_size: (height, width) of images that the model resizes itself; None: it takes squares.
+        input_size: (height, width) of images that the model resizes itself, with windows that of a window; None: it
+            takes squares.
         target: "onnxruntime", "openvino" or "tensorrt": whose peculiarities the graph avoids.
         parent: SHA-256 of the detector's file.
 
@@ -75,18 +89,20 @@ def export_onnx(
     if not len(images):
         raise ValueError("images: got none, expected good images to check the model on")
     check_exportable(detector)
-    check_shapes(images, input_size)
+    if detector.grid is None:
+        check_shapes(images, input_size)
     good = [np.asarray(image) for image in images]
     names = list(names) or [f"image {i}" for i in range(len(good))]
     limits = thresholds(detector)
     with progress_bar("checking the export", 2 + 2 * len(limits)) as advance:
-        pictures = _pictures(good, names, input_size)
+        as_they_are = detector.grid is not None or input_size is not None
+        pictures = _pictures(good if as_they_are else three_sizes(good), names, good[0])
         for limit in limits:
             pictures += [(f"near {limit.decision} by {limit.kind}", image) for image in near(detector, good, limit)]
             advance(1)
         trials = _trials(detector, pictures, input_size)
         run = RUNS[target](serialise(make_graph(detector, band=EXACT, input_size=input_size, target=target), {}))
-        outputs = run_all(run, trials.inputs)
+        outputs = _outputs(detector, run, trials, input_size)
         band = make_band(measure(detector, outputs, trials)[1])
         advance(1)
         farther = []
@@ -96,12 +112,12 @@ def export_onnx(
             farther += [(f"near {limit.decision} by {limit.kind}, outside the band", image) for image in found]
             advance(1)
         others = _trials(detector, farther, input_size)
-        trials, outputs = joined(trials, others), joined_outputs(outputs, run_all(run, others.inputs))
+        trials, outputs = joined(trials, others), joined_outputs(outputs, _outputs(detector, run, others, input_size))
         errors, measured = measure(detector, outputs, trials)
         band = make_band(measured)
         about = metadata(detector, band=band, errors=errors, parent=parent, input_size=input_size, target=target)
         data = serialise(make_graph(detector, band=band, input_size=input_size, target=target), about)
-        outputs = run_all(RUNS[target](data), trials.inputs)
+        outputs = _outputs(detector, RUNS[target](data), trials, input_size)
         measure(detector, outputs, trials)
         check_decisions(detector, outputs, trials, bounds(detector.require_record(), band), band)
         advance(1)
@@ -160,17 +176,29 @@ def check_shapes(images: Sequence[np.ndarray], input_size: tuple[int, int] | Non
             raise ValueError(f"images: got {height}x{width}, expected {'x'.join(map(str, input_size))}: input_size")
 
 
-def _pictures(good: list[np.ndarray], names: list[str], input_size) -> list[tuple[str, np.ndarray]]:
-    """Names and images: the good ones, cut to other sizes where the model takes any, and the hard ones."""
-    various = good if input_size else three_sizes(good)
-    named = [(names[i % len(names)], image) for i, image in enumerate(various)]
-    return named + list(hard(good[0]).items())
+def _pictures(images: list[np.ndarray], names: list[str], one: np.ndarray) -> list[tuple[str, np.ndarray]]:
+    """Names and images: those given and the hard ones, which are of the size of `one`."""
+    named = [(names[i % len(names)], image) for i, image in enumerate(images)]
+    return named + list(hard(one).items())
 
 
 def _trials(detector: Detector, pictures: list[tuple[str, np.ndarray]], input_size) -> Trials:
     names, images = zip(*pictures, strict=True)
     seen = squares(detector, images)
+    if detector.grid is not None:
+        return Trials(names, seen, *expected_of_parts(detector, seen, detector.grid))
     return Trials(names, seen if input_size is None else np.stack(images), detector(seen))
+
+
+def _outputs(detector: Detector, run: Run, trials: Trials, input_size) -> Outputs:
+    """What a model says in batches of each size; with windows the batches are of a part's windows."""
+    if (grid := detector.grid) is None or trials.shown is None:
+        return run_all(run, trials.inputs)
+    resizes = input_size is not None
+    return {
+        size: outputs_of_parts(run, trials.inputs, trials.shown, grid, resizes=resizes, at_once=size)
+        for size in BATCHES
+    }
 
 
 def write_model(path: Path, data: bytes, about: Mapping[str, Any]) -> tuple[Path, Path, Path]:

@@ -28,7 +28,7 @@ from gnl_jax.deploy.onnx.model import check_exportable, make_graph
 from gnl_jax.deploy.onnx.quantise import LEAST_IMAGES, MOST_IMAGES, quantise, quantised_nodes
 from gnl_jax.deploy.onnx.run import Run, in_batches, onnxruntime_run
 from gnl_jax.deploy.onnx.serialise import serialise
-from gnl_jax.deploy.trials import ExportError, hard, pasted, squares, thresholds
+from gnl_jax.deploy.trials import ExportError, check_whole, hard, pasted, squares, thresholds
 from gnl_jax.detection.detector import Detector
 from gnl_jax.detection.new_calibration import old_calibration
 from gnl_jax.detection.parts import GoodImages, largest_by_part
@@ -94,6 +94,7 @@ def export_int8(
             graph cannot hold.
     """
     check_exportable(detector)
+    check_whole(detector, "with int8")
     record, target = detector.require_record(), "onnxruntime"
     native, seen = _learned_from(detector, images, input_size)
     anew = old_calibration(record, calibration, none=calibration.take([]), say=say)

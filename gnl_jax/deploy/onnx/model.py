@@ -6,9 +6,9 @@ from gnl_jax.deploy.onnx.bank_scoring import memory_bank
 from gnl_jax.deploy.onnx.decision import EXACT, Band, bounds, decide, p_value
 from gnl_jax.deploy.onnx.graph import Graph
 from gnl_jax.deploy.onnx.matching import SORTS
+from gnl_jax.deploy.onnx.part_scoring import part_so_far
 from gnl_jax.deploy.onnx.pixels import as_planes, hold_region, match_moments, normalise, resize
 from gnl_jax.deploy.onnx.scoring import reverse_distillation
-from gnl_jax.deploy.trials import check_whole
 from gnl_jax.detection.detector import Detector
 from gnl_jax.images.resize import Geometry
 from gnl_jax.methods.bank_method import bank_options
@@ -20,7 +20,6 @@ TARGETS = tuple(SORTS)
 def check_exportable(detector: Detector) -> None:
     """Raises ValueError, naming it, for what a graph cannot hold."""
     detector.require_record().require_rules()
-    check_whole(detector)
     config = detector.require_record().config
     if detector.method is not None:
         raise ValueError(f"detector: got a method of its own, {detector.method.name!r}, expected a configuration's")
@@ -36,13 +35,22 @@ def make_graph(
 ) -> Graph:
     """The graph of a calibrated detector: images uint8 [batch h w 3] -> score, map, p-value, decision, reason, drift.
 
+    With windows the images are windows of one part, all or some of them: see `part_so_far`. All outputs but the maps
+    are the part's, [1], and "after" is what goes in as "before" with its next windows.
+
     Args:
         detector: a calibrated one.
         band: how near a threshold it answers REVIEW.
-        input_size: (height, width) of the images it resizes itself; None: it takes squares.
+        input_size: (height, width) of the images or windows it resizes itself; None: it takes squares.
         target: a key of `SORTS`.
+
+    Raises:
+        ValueError: an input_size that is not the windows' own.
     """
-    record, size = detector.require_record(), detector.size
+    record, size, grid = detector.require_record(), detector.size, detector.grid
+    if grid is not None and input_size not in (None, grid.window):
+        got, wanted = ("x".join(map(str, sides)) for sides in (input_size, grid.window))
+        raise ValueError(f"input_size: got {got} with windows, expected {wanted}: the model resizes windows")
     config, g = record.config, Graph()
     how = record.manifest["image"]
     x = as_planes(g, g.input("images", "uint8", "batch", *(input_size or (size, size)), 3))
@@ -65,14 +73,19 @@ def make_graph(
     else:
         scored = reverse_distillation(g, x, detector.variables, arch=arch, size=size, matching=matching, sort=sort)
     calibration = record.calibration
+    count: str | int = "batch"
+    if grid is not None:
+        scored, after = part_so_far(g, scored)
+        g.output(after, "after", "float32", 3)
+        count = 1
     decision, reason = decide(g, scored.score, scored.drift, bounds(record, band))
-    g.output(scored.score, "score", "float32", "batch")
+    g.output(scored.score, "score", "float32", count)
     g.output(scored.map, "map", "float32", "batch", size, size)
-    g.output(p_value(g, scored.score, calibration.score), "p_value", "float32", "batch")
-    g.output(decision, "decision", "int32", "batch")
-    g.output(reason, "reason", "int32", "batch")
+    g.output(p_value(g, scored.score, calibration.score), "p_value", "float32", count)
+    g.output(decision, "decision", "int32", count)
+    g.output(reason, "reason", "int32", count)
     if scored.drift is not None:
-        g.output(scored.drift, "drift", "float32", "batch")
+        g.output(scored.drift, "drift", "float32", count)
         if len(calibration.drift):
-            g.output(p_value(g, scored.drift, calibration.drift), "drift_p_value", "float32", "batch")
+            g.output(p_value(g, scored.drift, calibration.drift), "drift_p_value", "float32", count)
     return g

@@ -4,17 +4,17 @@ from collections.abc import Callable
 
 import numpy as np
 
-OUTPUTS = {"score", "map", "p_value", "decision", "reason", "drift", "drift_p_value"}
-Run = Callable[[np.ndarray], dict[str, np.ndarray]]
+OUTPUTS = {"score", "map", "p_value", "decision", "reason", "drift", "drift_p_value", "after"}
+Run = Callable[..., dict[str, np.ndarray]]
 
 
 def onnxruntime_run(data: bytes) -> Run:
-    """A function from images to outputs by name, by onnxruntime on the CPU, as it comes."""
+    """A function from images, and other inputs by name, to outputs by name, by onnxruntime on the CPU, as it comes."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
-    return lambda images: dict(zip(names, session.run(names, {"images": images}), strict=True))
+    return lambda images, **others: dict(zip(names, session.run(names, {"images": images, **others}), strict=True))
 
 
 def openvino_run(data: bytes) -> Run:
@@ -27,8 +27,8 @@ def openvino_run(data: bytes) -> Run:
     names = [next(iter(output.get_names() & OUTPUTS)) for output in model.outputs]
     compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
-    def run(images: np.ndarray) -> dict[str, np.ndarray]:
-        results = compiled(images)
+    def run(images: np.ndarray, **others: np.ndarray) -> dict[str, np.ndarray]:
+        results = compiled({"images": images, **others})
         return {name: np.array(results[i]) for i, name in enumerate(names)}
 
     return run

@@ -11,7 +11,6 @@ Images are uint8 [h w 3] (RGB), files of them .npy; other image files are read w
 
 import hashlib
 import json
-import math
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -22,13 +21,18 @@ from typing import Any
 import numpy as np
 
 from gnl_jax.data.pixels import read_file, read_image
+from gnl_jax.deploy.onnx.map_boxes import boxes
+from gnl_jax.deploy.onnx.part_run import run_part
 from gnl_jax.deploy.runtime import resize
+from gnl_jax.detection.boxes import Axis, grid_axes
 from gnl_jax.detection.inspection import Inspected
 from gnl_jax.detection.rows import csv_writer, jsonl_writer
+from gnl_jax.detection.windows import Grid, Joined, read_grid
 
 Picture = str | os.PathLike | bytes | np.ndarray
 MANIFEST = ".json"  # after the model's name
 ERROR = "ERROR"
+AT_ONCE = 8  # windows of one call
 
 
 class ModelError(ValueError):
@@ -62,21 +66,28 @@ class Model:
 
     Attributes:
         manifest: what the model says of itself.
-        run: images -> outputs by name.
+        run: images -> outputs by name; with windows also before=, what they are of the part so far.
     """
 
     manifest: dict[str, Any]
-    run: Callable[[np.ndarray], dict[str, np.ndarray]]
+    run: Callable[..., dict[str, np.ndarray]]
+
+    @property
+    def grid(self) -> Grid | None:
+        """Where the windows are of a model that takes windows; None for one of whole images."""
+        windows = self.manifest["image"].get("windows")
+        return None if windows is None else read_grid(windows)
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(height, width) of the images that a call takes."""
-        return tuple(self.manifest["input"]["size"])
+        """(height, width) of the images that a call takes; with windows, of the whole ones."""
+        grid = self.grid
+        return tuple(self.manifest["input"]["size"]) if grid is None else grid.frame
 
     def resize(self, image: np.ndarray) -> np.ndarray:
-        """What a call takes of an image uint8 [h w 3]: the square, or the image as it is if the model resizes."""
+        """What a call takes of an image uint8 [h w 3]: the square; as it is if the model resizes or has windows."""
         how = self.manifest["image"]
-        if self.manifest["resizes"]:
+        if self.grid is not None or self.manifest["resizes"]:
             return self._check(np.asarray(image)[None])[0]
         return resize(image, how["size"], resize=how["resize"], filter=how["filter"])
 
@@ -88,11 +99,22 @@ class Model:
         Raises:
             ValueError: other images, or an image whose score or drift is not finite.
         """
-        outputs = self.run(self._check(images))
+        images, grid = self._check(images), self.grid
+        if grid is None:
+            outputs = self.run(images)
+        else:
+            parts = [self._part(image, grid) for image in images]
+            outputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         for kind in ("score", "drift"):
             for i in np.flatnonzero(~np.isfinite(outputs.get(kind, ()))):
                 raise ValueError(f"{kind} of image {i}: got {outputs[kind][i]}, expected a finite number")
         return outputs
+
+    def _part(self, image: np.ndarray, grid: Grid) -> dict[str, np.ndarray]:
+        """Outputs of a whole image by its windows, [1] each, the map joined [1 h w]."""
+        joined = Joined(grid)
+        outputs = run_part(self.run, image, grid, resizes=self.manifest["resizes"], at_once=AT_ONCE, see=joined.add)
+        return outputs | {"map": joined.result()[None]}
 
     def inspect(self, images: Picture | Sequence[Picture]) -> Inspected | list[Inspected]:
         """The result for one image, or one for each of several, in order.
@@ -107,7 +129,9 @@ class Model:
     def _inspect(self, item: Picture, i: int) -> Inspected:
         path = os.fspath(item) if isinstance(item, str | os.PathLike) else f"image {i}"
         try:
-            image = self._read(item, path)
+            image, grid = self._read(item, path), self.grid
+            if grid is not None and (wrong := grid.native.wrong(image.shape[:2])):
+                raise ValueError(f"{path}: {wrong}")
             outputs = self(self.resize(image)[None])
         except (ValueError, OSError, MemoryError) as error:
             return Inspected(path, ERROR, str(error) or type(error).__name__)
@@ -121,8 +145,17 @@ class Model:
             self._p_value(one, "p_value", "score"),
             float(one["drift"]) if "drift" in one else None,
             self._p_value(one, "drift_p_value", "drift"),
-            tuple(boxes(one["map"], threshold, source=image.shape[:2], image=self.manifest["image"])),
+            tuple(boxes(one["map"], threshold, self._axes(image.shape[:2]))),
         )
+
+    def _axes(self, source: tuple[int, int]) -> tuple[Axis, Axis]:
+        """How the two sides of a map lie on an image of a (height, width)."""
+        if (grid := self.grid) is not None:
+            return grid_axes(grid, source)
+        how = self.manifest["image"]
+        resized = how["resize"] or how["size"]
+        cut = (resized - how["size"]) / 2
+        return Axis(0, source[0], resized, cut), Axis(0, source[1], resized, cut)
 
     def _p_value(self, outputs: Mapping[str, Any], name: str, kind: str) -> float | None:
         """As float64: the graph counts, which float32 holds exactly, and divides by n + 1."""
@@ -161,7 +194,11 @@ def load(path: str | os.PathLike) -> Model:
 
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
-    return Model(manifest, lambda images: dict(zip(names, session.run(names, {"images": images}), strict=True)))
+
+    def run(images: np.ndarray, **others: np.ndarray) -> dict[str, np.ndarray]:
+        return dict(zip(names, session.run(names, {"images": images, **others}), strict=True))
+
+    return Model(manifest, run)
 
 
 def read_model(path: str | os.PathLike) -> tuple[dict[str, Any], bytes]:
@@ -178,48 +215,6 @@ def read_model(path: str | os.PathLike) -> tuple[dict[str, Any], bytes]:
     if len(parts[1]) != expected["bytes"] or hashlib.sha256(parts[1]).hexdigest() != expected["sha256"]:
         raise ModelError(f"{path}: damaged or altered (its SHA-256 differs), expected the model of its manifest")
     return manifest, parts[1]
-
-
-def boxes(
-    score_map: np.ndarray, threshold: float, *, source: tuple[int, int], image: Mapping[str, Any]
-) -> list[tuple[int, int, int, int]]:
-    """(x, y, width, height) around the connected regions of a map [s s] above a threshold, largest peak first.
-
-    Touching corners connect. source: (height, width) of the image before it was resized as `image` says.
-    """
-    resized = image["resize"] or image["size"]
-    cut = round((resized - image["size"]) / 2)
-
-    def span(first: int, last: int, length: int) -> tuple[int, int]:
-        scale = length / resized
-        begin, end = math.floor((first + cut) * scale), math.ceil((last + 1 + cut) * scale)
-        return begin, max(1, min(end, length) - begin)
-
-    found = []
-    for rows, columns in regions(score_map > threshold):
-        y, height = span(rows.min(), rows.max(), source[0])
-        x, width = span(columns.min(), columns.max(), source[1])
-        found.append((-float(score_map[rows, columns].max()), (x, y, width, height)))
-    return [box for _, box in sorted(found, key=lambda item: item[0])]
-
-
-def regions(mask: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(rows, columns) of each connected region of a mask bool [h w], corners connecting, by its first pixel."""
-    labels = np.where(mask, np.arange(1, mask.size + 1).reshape(mask.shape), 0)
-    while True:  # each pixel takes the smallest label around it, and then that of the pixel it was named after
-        padded = np.pad(np.where(labels, labels, mask.size + 1), 1, constant_values=mask.size + 1)
-        h, w = mask.shape
-        around = np.min([padded[i : i + h, j : j + w] for i in range(3) for j in range(3)], axis=0)
-        smaller = np.where(mask, around, 0)
-        named = np.concatenate([[0], smaller.ravel()])
-        while not np.array_equal(named, named[named]):
-            named = named[named]
-        smaller = named[smaller]
-        if np.array_equal(smaller, labels):
-            break
-        labels = smaller
-    found = (np.nonzero(labels == label) for label in np.unique(labels[mask]))
-    return [(rows, columns) for rows, columns in found]
 
 
 def main(arguments: list[str]) -> None:
