@@ -37,7 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", required=True, metavar="FOLDER", help="good images that both are compared on")
     parser.add_argument("--format", choices=FORMATS, default="stablehlo")
     parser.add_argument("--target", choices=TARGETS, help="of --format onnx: what will run it; by default onnxruntime")
-    parser.add_argument("--input-size", metavar="HxW", help="put the resize of images of this size inside the program")
+    parser.add_argument(
+        "--input-size",
+        metavar="HxW",
+        help="put the resize of images of this size inside the program; with windows, of windows",
+    )
     parser.add_argument("--limit", type=int, metavar="N", help=f"images that are compared ({LIMIT}); not with --int8")
     parser.add_argument(
         "--int8",
@@ -132,8 +136,10 @@ def _onnx(
 def _int8(args: argparse.Namespace, opened, images: Iterator["np.ndarray"], size: tuple[int, int] | None) -> None:
     _require_onnx()
     from gnl_jax.deploy.onnx.int8 import export_int8
+    from gnl_jax.deploy.trials import check_whole
     from gnl_jax.detection.parts import good_images
 
+    check_whole(opened.detector, "with int8")
     dataset = opened.detector.require_record().config.dataset
     groups = group_by(args.group_by, opened.detector)
     calibration = good_images(args.calibration_images, dataset, group_by=groups)

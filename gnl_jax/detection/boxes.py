@@ -29,13 +29,18 @@ class Axis(NamedTuple):
 def map_axes(geometry: Geometry | Grid, source: tuple[int, int]) -> tuple[Axis, Axis]:
     """The two sides of a map of this geometry on an image of a (height, width), or on a smaller copy of it."""
     if isinstance(geometry, Geometry):
-        side, cut = geometry.resized, (geometry.resized - geometry.size) / 2
-        return Axis(0, source[0], side, cut), Axis(0, source[1], side, cut)
+        return square_axes(geometry.size, geometry.resized, source)
     return grid_axes(geometry, source)
 
 
+def square_axes(size: int, resized: int, source: tuple[int, int]) -> tuple[Axis, Axis]:
+    """How a map of `size`, cut out of the middle of a square, lies on the image that was resized to that square."""
+    cut = (resized - size) / 2
+    return Axis(0, source[0], resized, cut), Axis(0, source[1], resized, cut)
+
+
 def grid_axes(grid: Grid, source: tuple[int, int]) -> tuple[Axis, Axis]:
-    """The same of the joined map of windows."""
+    """How the joined map of windows lies on an image of a (height, width), or on a smaller copy of it."""
     axes = []
     for first, length, whole, shown, resized in zip(grid.area, grid.area[2:], grid.frame, source, grid.map_shape):
         begin, end = (round(pixel * shown / whole) for pixel in (first, first + length))
@@ -79,10 +84,14 @@ def frame_map(score_map: np.ndarray, *, source: tuple[int, int], geometry: Geome
 
 
 def _in_source(region: tuple[slice, slice], source: tuple[int, int], geometry: Geometry | Grid) -> Box:
-    spans = []
-    for along, axis in zip(region, map_axes(geometry, source)):
-        scale, cut = axis.length / axis.resized, round(axis.cut)
-        begin, end = math.floor((along.start + cut) * scale), math.ceil((along.stop + cut) * scale)
-        spans.append((axis.first + begin, max(1, min(end, axis.length) - begin)))
-    (y, height), (x, width) = spans
+    (y, height), (x, width) = (
+        span(axis, along.start, along.stop) for along, axis in zip(region, map_axes(geometry, source))
+    )
     return x, y, width, height
+
+
+def span(axis: Axis, start: int, stop: int) -> tuple[int, int]:
+    """First pixel and length on the image of what is from `start` to before `stop` on the map."""
+    scale, cut = axis.length / axis.resized, round(axis.cut)
+    begin, end = math.floor((start + cut) * scale), math.ceil((stop + cut) * scale)
+    return axis.first + begin, max(1, min(end, axis.length) - begin)

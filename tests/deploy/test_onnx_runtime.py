@@ -1,5 +1,6 @@
 """gnl_onnx.py refuses every altered byte, and says what `gnl-jax score` says with numpy and onnxruntime alone."""
 
+import ast
 import io
 import json
 import re
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx_detector import good_images, matched
 from PIL import Image
+from scipy import ndimage
 
 from gnl_jax.deploy.onnx import map_boxes, runtime
 from gnl_jax.deploy.onnx.export import write_model
@@ -96,6 +98,24 @@ def test_a_region_that_winds_is_one():
     assert len(map_boxes.regions(mask)) == 1
     assert [len(rows) for rows, _ in map_boxes.regions(mask[::2] & (np.arange(9) != 4))] == [20, 20]
     assert map_boxes.regions(np.zeros((3, 3), bool)) == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 9999), share=st.floats(0, 1), shape=st.tuples(st.integers(1, 14), st.integers(1, 14)))
+def test_regions_are_those_of_scipy(seed, share, shape):
+    mask = np.random.default_rng(seed).random(shape) < share
+    labels, count = ndimage.label(mask, structure=np.ones((3, 3)))
+    assert [[*map(list, region)] for region in map_boxes.regions(mask)] == [
+        [*map(list, np.nonzero(labels == i + 1))] for i in range(count)
+    ]
+
+
+def test_the_shipped_file_says_everything_once():
+    statements = ast.parse(shipped_source()).body
+    texts = [ast.unparse(statement) for statement in statements]
+    assert len(texts) == len(set(texts))
+    imported = [(s.module, a.name) for s in statements if isinstance(s, ast.ImportFrom) for a in s.names]
+    assert len(imported) == len(set(imported))
 
 
 def test_the_resize_of_the_shipped_file_equals_pillow(alone):

@@ -3,7 +3,6 @@
 import itertools
 
 import numpy as np
-import onnxruntime
 import pytest
 from onnx_detector import good_images
 from run_folders import small_architecture
@@ -12,8 +11,9 @@ from untrained import config
 from gnl_jax.deploy.onnx.export import export_onnx
 from gnl_jax.deploy.onnx.graph import Graph
 from gnl_jax.deploy.onnx.int8 import export_int8
-from gnl_jax.deploy.onnx.part_run import FIRST, run_part
+from gnl_jax.deploy.onnx.part_run import FIRST, native_windows, run_part
 from gnl_jax.deploy.onnx.part_scoring import part_so_far
+from gnl_jax.deploy.onnx.run import RUNS
 from gnl_jax.deploy.onnx.runtime import load
 from gnl_jax.deploy.onnx.scoring import Scored
 from gnl_jax.deploy.onnx.serialise import serialise
@@ -28,23 +28,23 @@ from gnl_jax.detection.windows import Windows, cut_windows, place_windows
 pytestmark = [pytest.mark.usefixtures("small_network"), pytest.mark.xdist_group("onnx")]
 
 
-@pytest.fixture(scope="module")
-def carrying():
-    """A session that takes scores and drifts of windows as they are."""
+@pytest.fixture(scope="module", params=["onnxruntime", "openvino"])
+def carrying(request):
+    """Runs a graph that takes scores and drifts of windows as they are."""
+    pytest.importorskip(request.param)
     g = Graph()
-    windows = Scored(g.input("score", "float32", "batch"), "", g.input("drift", "float32", "batch"))
+    windows = Scored(g.input("images", "float32", "batch"), "", g.input("drifts", "float32", "batch"))
     part, after = part_so_far(g, windows)
-    for value, name, size in ((part.score, "part", 1), (part.drift, "mean", 1), (after, "after", 3)):
+    for value, name, size in ((part.score, "score", 1), (part.drift, "drift", 1), (after, "after", 3)):
         g.output(value, name, "float32", size)
-    return onnxruntime.InferenceSession(serialise(g, {}), providers=["CPUExecutionProvider"])
+    return RUNS[request.param](serialise(g, {}))
 
 
-def carried(session, scores, drifts, at_once):
-    part, mean, after = None, None, FIRST
+def carried(run, scores, drifts, at_once):
+    outputs = {"after": FIRST}
     for i in range(0, len(scores), at_once):
-        some = {"score": scores[i : i + at_once], "drift": drifts[i : i + at_once]}
-        part, mean, after = session.run(None, some | {"before": after})
-    return part, mean, after
+        outputs = run(scores[i : i + at_once], drifts=drifts[i : i + at_once], before=outputs["after"])
+    return outputs["score"], outputs["drift"], outputs["after"]
 
 
 @pytest.mark.parametrize("at_once", [1, 3, 7])
@@ -54,7 +54,13 @@ def test_a_parts_numbers_are_carried_from_call_to_call(at_once, carrying):
     part, mean, after = carried(carrying, scores, drifts, at_once)
     np.testing.assert_array_equal(part, [scores.max()])
     np.testing.assert_allclose(mean, [drifts.mean()], rtol=1e-6)
-    np.testing.assert_allclose(after, [scores.max(), drifts.sum(), 7], rtol=1e-6)
+    np.testing.assert_allclose(after, [scores.max(), drifts.mean(), 7], rtol=1e-6)
+
+
+def test_the_mean_drift_of_many_equal_windows_is_theirs(carrying):
+    drifts = np.full(3000, 0.7, np.float32)
+    _, mean, _ = carried(carrying, np.zeros(3000, np.float32), drifts, 1)
+    np.testing.assert_array_equal(mean, drifts[:1])
 
 
 @pytest.mark.parametrize(("wrong", "at_once"), [*itertools.product([np.nan, np.inf, -np.inf], [1, 3, 7])])
@@ -65,7 +71,7 @@ def test_a_score_that_is_not_finite_is_not_lost(wrong, at_once, carrying):
 
 
 @pytest.mark.parametrize("resizes", [False, True])
-def test_windows_are_cut_and_resized_as_the_detector_does(resizes):
+def test_a_part_is_shown_some_windows_at_a_time(resizes):
     image = np.random.default_rng(0).integers(0, 256, (50, 70, 3), np.uint8)
     grid = place_windows(Windows(size=40), (50, 70), side=32, area=(5, 3, 45, 60))
     given, seen = [], []
@@ -74,7 +80,8 @@ def test_windows_are_cut_and_resized_as_the_detector_does(resizes):
         given.append((windows, before))
         return {"after": before + 1, "map": windows[:, 0, 0], "score": np.zeros(1)}
 
-    outputs = run_part(run, image, grid, resizes=resizes, at_once=3, see=lambda i, score_map: seen.append(i))
+    cut = native_windows if resizes else cut_windows
+    outputs = run_part(run, image, grid, cut=cut, at_once=3, see=lambda i, score_map: seen.append(i))
     assert outputs.keys() == {"score"}
     assert seen == list(range(grid.count))
     assert [len(windows) for windows, _ in given] == [3, 1]
@@ -104,10 +111,14 @@ def windowed(parts):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("input_size", [None, (48, 48)])
-def test_a_model_decides_as_its_detector(input_size, windowed, parts, tmp_path):
+@pytest.mark.parametrize(
+    ("input_size", "target"), [(None, "onnxruntime"), ((48, 48), "onnxruntime"), (None, "openvino")]
+)
+def test_a_model_decides_as_its_detector(input_size, target, windowed, parts, tmp_path):
+    pytest.importorskip(target)
     assert windowed.grid.count == 4
-    exported = export_onnx(windowed, tmp_path / "part.onnx", images=list(parts[:3]), input_size=input_size)
+    options = {"input_size": input_size, "target": target}
+    exported = export_onnx(windowed, tmp_path / "part.onnx", images=list(parts[:3]), **options)
     assert max(exported.errors.values()) < 1e-3
     model = load(tmp_path / "part.onnx")
     assert model.shape == (60, 64)
@@ -122,11 +133,13 @@ def test_a_model_decides_as_its_detector(input_size, windowed, parts, tmp_path):
     assert {one.decision for one in found} == {"OK", "REVIEW"}
     assert any(one.boxes for one in found)
     np.testing.assert_allclose(model(np.stack(shown))["map"], windowed(np.stack(shown)).map, atol=2e-2)
-    wrong = model.inspect(parts[0][1:])
-    assert (wrong.decision, wrong.reason) == (
-        "ERROR",
-        "image 0: got 64x59 pixels, expected 64x60, as all images with windows have",
-    )
+    reasons = {"ERROR": "image 0: got 64x59 pixels, expected 64x60, as all images with windows have"}
+    assert {one.decision: one.reason for one in [model.inspect(parts[0][1:])]} == reasons
+    for other in (np.zeros(5, np.uint8), np.zeros((60, 64), np.uint8), np.zeros((60, 64, 3), np.uint16)):
+        assert (
+            model.inspect(other).reason
+            == f"images: got {other.dtype} {[1, *other.shape]}, expected uint8 [n 60 64 3] (RGB)"
+        )
 
 
 @pytest.mark.slow

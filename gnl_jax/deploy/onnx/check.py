@@ -28,6 +28,13 @@ CODES = {"OK": OK, "REVIEW": REVIEW, "NG": NG}
 REASONS = ("", "score", "drift")
 
 
+class Shown(NamedTuple):
+    """Of each part its window whose map is compared: its number int [n], and whether it is of one colour, bool [n]."""
+
+    window: np.ndarray
+    flat: np.ndarray
+
+
 class Trials(NamedTuple):
     """What is compared.
 
@@ -35,13 +42,13 @@ class Trials(NamedTuple):
         names: of the images, for messages.
         inputs: what the graph is given, uint8 [n h w 3].
         expected: what the detector says of them.
-        shown: with windows, the one of each part whose map is compared, int [n].
+        shown: with windows, what is compared by its map.
     """
 
     names: tuple[str, ...]
     inputs: np.ndarray
     expected: Prediction[np.ndarray]
-    shown: np.ndarray | None = None
+    shown: Shown | None = None
 
 
 def tolerance(record: Record, kind: str = "score") -> float:
@@ -62,7 +69,7 @@ def run_all(run: Run, inputs: np.ndarray) -> Outputs:
 
 def joined(a: Trials, b: Trials) -> Trials:
     """Both."""
-    shown = None if a.shown is None or b.shown is None else np.concatenate([a.shown, b.shown])
+    shown = None if a.shown is None or b.shown is None else Shown(*map(np.concatenate, zip(a.shown, b.shown)))
     return Trials(a.names + b.names, np.concatenate([a.inputs, b.inputs]), together([a.expected, b.expected]), shown)
 
 
@@ -94,7 +101,9 @@ def measure(detector: Detector, outputs: Outputs, trials: Trials) -> tuple[dict[
             if expected is None:
                 continue
             allowed = np.full(len(flat), tolerance(detector.require_record(), kind))
-            allowed[flat] = max(MATCHED_FLAT, allowed[0]) if allowed[0] > UNMATCHED else allowed[0]
+            allowed[flat if trials.shown is None else trials.shown.flat] = (
+                max(MATCHED_FLAT, allowed[0]) if allowed[0] > UNMATCHED else allowed[0]
+            )
             a, b = (np.asarray(x, np.float64).reshape(len(trials.names), -1) for x in (got[kind], expected))
             off = np.abs(a - b).max(1)
             largest = np.abs(b).max(1)

@@ -89,6 +89,7 @@ def export_onnx(
     if not len(images):
         raise ValueError("images: got none, expected good images to check the model on")
     check_exportable(detector)
+    check_windows(detector, input_size)
     if detector.grid is None:
         check_shapes(images, input_size)
     good = [np.asarray(image) for image in images]
@@ -168,6 +169,13 @@ def _runtime_version(target: str) -> dict[str, str]:
     return {"onnxruntime": onnxruntime.__version__}
 
 
+def check_windows(detector: Detector, input_size: tuple[int, int] | None) -> None:
+    """Raises ValueError for an input size other than that of the detector's windows."""
+    if detector.grid is not None and input_size is not None and tuple(input_size) != detector.grid.window:
+        got, wanted = ("x".join(map(str, sides)) for sides in (input_size, detector.grid.window))
+        raise ValueError(f"input_size: got {got} with windows, expected {wanted}: the model resizes windows")
+
+
 def check_shapes(images: Sequence[np.ndarray], input_size: tuple[int, int] | None) -> None:
     """Raises ValueError for an image of another size than the model is to take."""
     for image in images:
@@ -186,7 +194,8 @@ def _trials(detector: Detector, pictures: list[tuple[str, np.ndarray]], input_si
     names, images = zip(*pictures, strict=True)
     seen = squares(detector, images)
     if detector.grid is not None:
-        return Trials(names, seen, *expected_of_parts(detector, seen, detector.grid))
+        expected, shown = expected_of_parts(detector, seen, detector.grid)
+        return Trials(names, seen, expected, shown)
     return Trials(names, seen if input_size is None else np.stack(images), detector(seen))
 
 
@@ -196,7 +205,7 @@ def _outputs(detector: Detector, run: Run, trials: Trials, input_size) -> Output
         return run_all(run, trials.inputs)
     resizes = input_size is not None
     return {
-        size: outputs_of_parts(run, trials.inputs, trials.shown, grid, resizes=resizes, at_once=size)
+        size: outputs_of_parts(run, trials.inputs, trials.shown.window, grid, resizes=resizes, at_once=size)
         for size in BATCHES
     }
 

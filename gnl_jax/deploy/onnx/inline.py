@@ -36,10 +36,12 @@ def shipped_source() -> str:
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"{RUNTIME}: got two definitions of {', '.join(twice)}, expected one of each name")
     optional = [d for d in needed if _needs(d)]
-    imports = sorted({line for d in needed for line in _imports(d)} - {ast.unparse(s) for s in head})
+    imports = sorted({line for d in needed for line in _imports(d)} - {line for s in head for line in _one_by_one(s)})
     parts = [_text(RUNTIME, own[0])]  # the docstring
     parts.append("\n".join([*map(ast.unparse, head), *(line for line in imports if OPTIONAL not in line)]))
-    parts += [_text(d.module, _statement(d)) for d in needed if d not in optional]
+    parts += dict.fromkeys(
+        _text(d.module, _statement(d)) for d in needed if d not in optional
+    )  # one may define several
     parts.append(_where_installed([line for line in imports if OPTIONAL in line], optional))
     parts += [_text(RUNTIME, s) for s in own[1:] if s not in head]
     return "\n\n\n".join(parts) + "\n"
@@ -92,11 +94,15 @@ def _imports(definition: Definition) -> list[str]:
         if isinstance(statement, ast.Import | ast.ImportFrom) and not _ours(statement):
             for alias in statement.names:
                 if (alias.asname or alias.name).split(".")[0] in used:
-                    one = (
-                        ast.ImportFrom(statement.module, [alias], 0) if isinstance(statement, ast.ImportFrom) else None
-                    )
-                    lines.append(ast.unparse(one or ast.Import([alias])))
+                    lines += _one_by_one(statement, alias)
     return lines
+
+
+def _one_by_one(statement: ast.Import | ast.ImportFrom, *aliases: ast.alias) -> list[str]:
+    """An import as one line for each name, all of them or those given."""
+    whole = isinstance(statement, ast.ImportFrom)
+    names = [[alias] for alias in aliases or statement.names]
+    return [ast.unparse(ast.ImportFrom(statement.module, one, 0) if whole else ast.Import(one)) for one in names]
 
 
 def _statement(definition: Definition) -> ast.stmt:

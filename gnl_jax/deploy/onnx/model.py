@@ -41,16 +41,11 @@ def make_graph(
     Args:
         detector: a calibrated one.
         band: how near a threshold it answers REVIEW.
-        input_size: (height, width) of the images or windows it resizes itself; None: it takes squares.
+        input_size: (height, width) of the images it resizes itself, with windows that of its windows; None: it takes
+            squares.
         target: a key of `SORTS`.
-
-    Raises:
-        ValueError: an input_size that is not the windows' own.
     """
     record, size, grid = detector.require_record(), detector.size, detector.grid
-    if grid is not None and input_size not in (None, grid.window):
-        got, wanted = ("x".join(map(str, sides)) for sides in (input_size, grid.window))
-        raise ValueError(f"input_size: got {got} with windows, expected {wanted}: the model resizes windows")
     config, g = record.config, Graph()
     how = record.manifest["image"]
     x = as_planes(g, g.input("images", "uint8", "batch", *(input_size or (size, size)), 3))

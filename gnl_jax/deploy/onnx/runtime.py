@@ -22,9 +22,9 @@ import numpy as np
 
 from gnl_jax.data.pixels import read_file, read_image
 from gnl_jax.deploy.onnx.map_boxes import boxes
-from gnl_jax.deploy.onnx.part_run import run_part
+from gnl_jax.deploy.onnx.part_run import native_windows, run_part
 from gnl_jax.deploy.runtime import resize
-from gnl_jax.detection.boxes import Axis, grid_axes
+from gnl_jax.detection.boxes import Axis, grid_axes, square_axes
 from gnl_jax.detection.inspection import Inspected
 from gnl_jax.detection.rows import csv_writer, jsonl_writer
 from gnl_jax.detection.windows import Grid, Joined, read_grid
@@ -66,7 +66,7 @@ class Model:
 
     Attributes:
         manifest: what the model says of itself.
-        run: images -> outputs by name; with windows also before=, what they are of the part so far.
+        run: images -> outputs by name; with windows also before=, the output "after" of the part's windows before.
     """
 
     manifest: dict[str, Any]
@@ -112,8 +112,15 @@ class Model:
 
     def _part(self, image: np.ndarray, grid: Grid) -> dict[str, np.ndarray]:
         """Outputs of a whole image by its windows, [1] each, the map joined [1 h w]."""
+
+        def cut(image: np.ndarray, grid: Grid, indices: range) -> np.ndarray:
+            windows = native_windows(image, grid, indices)
+            if self.manifest["resizes"]:
+                return windows
+            return np.stack([resize(window, grid.side, filter=grid.filter) for window in windows])
+
         joined = Joined(grid)
-        outputs = run_part(self.run, image, grid, resizes=self.manifest["resizes"], at_once=AT_ONCE, see=joined.add)
+        outputs = run_part(self.run, image, grid, cut=cut, at_once=AT_ONCE, see=joined.add)
         return outputs | {"map": joined.result()[None]}
 
     def inspect(self, images: Picture | Sequence[Picture]) -> Inspected | list[Inspected]:
@@ -129,11 +136,11 @@ class Model:
     def _inspect(self, item: Picture, i: int) -> Inspected:
         path = os.fspath(item) if isinstance(item, str | os.PathLike) else f"image {i}"
         try:
-            image, grid = self._read(item, path), self.grid
-            if grid is not None and (wrong := grid.native.wrong(image.shape[:2])):
+            image, grid = np.asarray(self._read(item, path)), self.grid
+            if grid is not None and image.ndim == 3 and (wrong := grid.native.wrong(image.shape[:2])):
                 raise ValueError(f"{path}: {wrong}")
             outputs = self(self.resize(image)[None])
-        except (ValueError, OSError, MemoryError) as error:
+        except (ValueError, OSError, EOFError, MemoryError) as error:
             return Inspected(path, ERROR, str(error) or type(error).__name__)
         one = {name: value[0] for name, value in outputs.items()}
         threshold = self.manifest["thresholds"]["review"]
@@ -153,9 +160,7 @@ class Model:
         if (grid := self.grid) is not None:
             return grid_axes(grid, source)
         how = self.manifest["image"]
-        resized = how["resize"] or how["size"]
-        cut = (resized - how["size"]) / 2
-        return Axis(0, source[0], resized, cut), Axis(0, source[1], resized, cut)
+        return square_axes(how["size"], how["resize"] or how["size"], source)
 
     def _p_value(self, outputs: Mapping[str, Any], name: str, kind: str) -> float | None:
         """As float64: the graph counts, which float32 holds exactly, and divides by n + 1."""
