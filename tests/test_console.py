@@ -177,15 +177,17 @@ def test_memory_is_kept_by_starting_anew_with_the_same_arguments(started_anew):
     [
         ("fit good --out a.gnl", console.ONE_HEAP),
         ("fit good --out a.gnl --arch wide_resnet50_2", console.ONE_HEAP),
-        ("fit good --out a.gnl --method gnl", console.KEPT_MEMORY),
-        ("fit good --out a.gnl --method gnl --student a.pth", console.ONE_HEAP),
-        ("fit-all root --out folder --method bank_and_student", console.KEPT_MEMORY),
+        ("fit good --out a.gnl --method gnl", console.ONE_HEAP),
+        ("fit good --out a.gnl --method gnl --size 128", console.KEPT_MEMORY),
+        ("fit good --out a.gnl --method gnl --size 160", console.ONE_HEAP),
+        ("fit good --out a.gnl --method gnl --size 64 --student a.pth", console.ONE_HEAP),
+        ("fit-all root --out folder --method bank_and_student --size 64", console.KEPT_MEMORY),
         ("compare good --out folder", console.ONE_HEAP),
-        ("compare good --out folder --methods patchcore,gnl", console.KEPT_MEMORY),
+        ("compare good --out folder --methods patchcore,gnl --size 128", console.KEPT_MEMORY),
         ("score a.gnl good", None),
     ],
 )
-def test_memory_is_kept_for_what_trains(started_anew, monkeypatch, words, settings):
+def test_memory_is_kept_for_what_trains_on_small_images(started_anew, monkeypatch, words, settings):
     monkeypatch.setattr(console.sys, "argv", ["gnl-jax", *words.split()])
     monkeypatch.setattr(cli, "main", lambda: 0)
     assert cli.script() == 0

@@ -29,6 +29,7 @@ COMMANDS = {
     "info": info,
     "weights": weights,
 }
+KEPT_UP_TO = 128  # pixels: side of the images with which training keeps its memory
 
 
 def parser() -> argparse.ArgumentParser:
@@ -57,8 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def script() -> int:
     """The console command: `main`, in a process whose memory is prepared for what takes long."""
     if (command := sys.argv[1:2] and sys.argv[1]) in ("fit", "fit-all", "compare"):
-        trains = compare.trains if command == "compare" else fit.trains
-        console.keep_memory(console.KEPT_MEMORY if trains(parser().parse_args()) else console.ONE_HEAP)
+        args, trains = parser().parse_args(), compare.trains if command == "compare" else fit.trains
+        kept = trains(args) and (args.size or KEPT_UP_TO + 1) <= KEPT_UP_TO
+        console.keep_memory(console.KEPT_MEMORY if kept else console.ONE_HEAP)
     return main()
 
 
