@@ -29,9 +29,8 @@ def bank():
         yield untrained(images(12, 0, size=SIZE), options, learn=3, region=region, rates=(1, 2, 1))
 
 
-@pytest.mark.parametrize(
-    ("matching", "tolerance"), [pytest.param("efdm", 1e-3, marks=pytest.mark.slow), ("none", 1e-5)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("matching", "tolerance"), [("efdm", 1e-3), ("none", 1e-5)])
 def test_it_scores_and_decides_as_the_detector(matching, tolerance, bank):
     detector, seen = use_matching(bank, matching), images(3, 1, size=SIZE)
     with jax.numpy_rank_promotion("allow"):

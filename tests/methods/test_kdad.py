@@ -132,6 +132,7 @@ def test_rows_that_are_not_valid_change_nothing():
     assert losses[2] < losses[0]
 
 
+@pytest.mark.slow
 def test_running_statistics_move_by_a_tenth_to_those_of_the_batch():
     source, state = start()
     new, _ = in_float64(STEP)(state, IMAGES, VALID, None, source=source)
