@@ -100,9 +100,10 @@ def _imports(definition: Definition) -> list[str]:
 
 def _one_by_one(statement: ast.Import | ast.ImportFrom, *aliases: ast.alias) -> list[str]:
     """An import as one line for each name, all of them or those given."""
-    whole = isinstance(statement, ast.ImportFrom)
     names = [[alias] for alias in aliases or statement.names]
-    return [ast.unparse(ast.ImportFrom(statement.module, one, 0) if whole else ast.Import(one)) for one in names]
+    if isinstance(statement, ast.ImportFrom):
+        return [ast.unparse(ast.ImportFrom(statement.module, one, 0)) for one in names]
+    return [ast.unparse(ast.Import(one)) for one in names]
 
 
 def _statement(definition: Definition) -> ast.stmt:
