@@ -10,7 +10,7 @@ PLATES_B := runs/plates/images/lamp_b
 # Python keeps what it has compiled, whatever the environment says: the tests and the demo start many processes.
 export PYTHONDONTWRITEBYTECODE :=
 
-# Training is faster where the C library keeps its memory (docs/performance.md; `gnl-jax fit` sees to it by itself).
+# Training on small images is faster where the C library keeps its memory (docs/performance.md; `gnl-jax fit` does it too).
 demo speed: export GLIBC_TUNABLES ?= glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1099511627776:glibc.malloc.arena_max=1:glibc.malloc.hugetlb=1
 
 .PHONY: demo test test-all test-prepare test-browser lint docs results speed clean

@@ -16,7 +16,7 @@ Result = TypeVar("Result")
 OURS = str(Path(__file__).parent) + os.sep
 # One heap for all threads, large pages; for training on small images also no allocation in a mapping of its own and no
 # memory returned to the system. A bank's fit gains nothing by that and takes half as much again. Training at 256x256
-# gains a tenth and takes up to twice as much: a step's block finds no gap that is large enough, and the heap grows.
+# gains a tenth and takes up to twice as much (docs/performance.md).
 ONE_HEAP = "glibc.malloc.arena_max=1:glibc.malloc.hugetlb=1"
 KEPT_MEMORY = f"glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold={1 << 40}:{ONE_HEAP}"
 

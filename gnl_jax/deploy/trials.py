@@ -13,7 +13,7 @@ NEAR = 1e-3  # relative distance from a threshold at which decisions are compare
 _SHARES = (1 / 8, 1 / 4, 1 / 2, 1)  # sides of the disturbed patch in those of the image
 _CELLS = 16  # squares along a side of the image; noise of single pixels would be lost when the image shrinks
 _GOOD = 3  # good images to try per threshold
-_BLENDS = (16, 4)  # of two images, scored in one step of a search: without windows and with them
+_BLENDS, _WINDOWED_BLENDS = 16, 4  # of two images, scored in one step of a search
 _FINEST = 1e-7  # of the blending weight: below it no pixel changes any more
 
 
@@ -89,7 +89,7 @@ def near(
     def values(images: Sequence[np.ndarray]) -> np.ndarray:
         return getattr(predict(detector, squares(detector, images), maps=False), kind)
 
-    most_blends = _BLENDS[detector.grid is not None]
+    most_blends = _BLENDS if detector.grid is None else _WINDOWED_BLENDS
     good, found, reached = values(images), list[np.ndarray](), False
     for i in [i for i in np.argsort(good, kind="stable")[:_GOOD] if good[i] <= value]:
         candidates = disturbed(images[i])

@@ -189,6 +189,16 @@ def test_what_the_model_cannot_take(shipped):
         broken(np.zeros((2, 32, 32, 3), np.uint8))
 
 
+def test_a_file_that_holds_no_array_is_an_error(shipped, tmp_path):
+    model, empty, several = runtime.load(shipped[1]), tmp_path / "empty.npy", tmp_path / "several.npy"
+    empty.touch()
+    with several.open("wb") as file:
+        np.savez(file, a=np.zeros(3))
+    found = model.inspect([str(empty), str(several)])
+    assert [(one.path, one.decision) for one in found] == [(str(empty), "ERROR"), (str(several), "ERROR")]
+    assert all(one.reason for one in found)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"), [([], "usage: "), (["nowhere.onnx", "x.npy"], "error: nowhere.onnx")]
 )

@@ -8,22 +8,24 @@ from onnx_detector import good_images
 from run_folders import small_architecture
 from untrained import config
 
+from gnl_jax.deploy.onnx.check import Shown, Trials, measure
 from gnl_jax.deploy.onnx.export import export_onnx
 from gnl_jax.deploy.onnx.graph import Graph
 from gnl_jax.deploy.onnx.int8 import export_int8
 from gnl_jax.deploy.onnx.part_run import FIRST, native_windows, run_part
 from gnl_jax.deploy.onnx.part_scoring import part_so_far
 from gnl_jax.deploy.onnx.run import RUNS
-from gnl_jax.deploy.onnx.runtime import load
+from gnl_jax.deploy.onnx.runtime import Model, load
 from gnl_jax.deploy.onnx.scoring import Scored
 from gnl_jax.deploy.onnx.serialise import serialise
-from gnl_jax.deploy.trials import disturbed
+from gnl_jax.deploy.trials import ExportError, disturbed
 from gnl_jax.detection.fit import fit
 from gnl_jax.detection.inspection import inspect
 from gnl_jax.detection.options import FitOptions
 from gnl_jax.detection.region import Region
 from gnl_jax.detection.rows import row
-from gnl_jax.detection.windows import Windows, cut_windows, place_windows
+from gnl_jax.detection.windows import Joined, Windows, cut_windows, grid_record, place_windows
+from gnl_jax.methods.base import Prediction
 
 pytestmark = [pytest.mark.usefixtures("small_network"), pytest.mark.xdist_group("onnx")]
 
@@ -70,28 +72,58 @@ def test_a_score_that_is_not_finite_is_not_lost(wrong, at_once, carrying):
     assert np.isnan(part)
 
 
-@pytest.mark.parametrize("resizes", [False, True])
-def test_a_part_is_shown_some_windows_at_a_time(resizes):
-    image = np.random.default_rng(0).integers(0, 256, (50, 70, 3), np.uint8)
-    grid = place_windows(Windows(size=40), (50, 70), side=32, area=(5, 3, 45, 60))
+GRID = place_windows(Windows(size=40), (50, 70), side=32, area=(5, 3, 45, 60))
+IMAGE = np.random.default_rng(0).integers(0, 256, (50, 70, 3), np.uint8)
+
+
+def test_a_part_is_shown_some_windows_at_a_time():
     given, seen = [], []
 
     def run(windows, before):
         given.append((windows, before))
         return {"after": before + 1, "map": windows[:, 0, 0], "score": np.zeros(1)}
 
-    cut = native_windows if resizes else cut_windows
-    outputs = run_part(run, image, grid, cut=cut, at_once=3, see=lambda i, score_map: seen.append(i))
+    outputs = run_part(run, IMAGE, GRID, cut=native_windows, at_once=3, see=lambda i, score_map: seen.append(i))
     assert outputs.keys() == {"score"}
-    assert seen == list(range(grid.count))
+    assert seen == list(range(GRID.count))
     assert [len(windows) for windows, _ in given] == [3, 1]
     np.testing.assert_array_equal([before for _, before in given], [FIRST, FIRST + 1])
-    windows = np.concatenate([windows for windows, _ in given])
-    if resizes:
-        y, x = (first + corner for first, corner in zip(grid.area, grid.corner(3)))
-        np.testing.assert_array_equal(windows[3], image[y : y + 40, x : x + 40])
+    y, x = (first + corner for first, corner in zip(GRID.area, GRID.corner(3)))
+    np.testing.assert_array_equal(given[1][0][0], IMAGE[y : y + 40, x : x + 40])
+
+
+@pytest.mark.parametrize("resizes", [False, True])
+def test_the_runtime_shows_what_the_detector_sees_and_joins_the_maps(resizes):
+    given = []
+
+    def run(windows, before):
+        given.append(windows)
+        maps = np.float32(windows[:, :32, :32, 0])
+        return {"after": before, "map": maps, "score": maps.max((1, 2)).max(keepdims=True)}
+
+    manifest = {"image": {"windows": grid_record(GRID)}, "resizes": resizes}
+    outputs = Model(manifest, run)(IMAGE[None])
+    shown, joined = cut_windows(IMAGE, GRID, range(GRID.count)), Joined(GRID)
+    if not resizes:
+        np.testing.assert_array_equal(np.concatenate(given), shown)  # by Pillow there, by NumPy here
+    assert given[0].shape[1:3] == ((40, 40) if resizes else (32, 32))
+    for i, window in enumerate(given[0]):
+        joined.add(i, np.float32(window[:32, :32, 0]))
+    np.testing.assert_array_equal(outputs["map"], joined.result()[None])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flat", [True, False])
+def test_a_highest_window_of_one_colour_is_judged_as_an_image_of_one_colour(flat, windowed):
+    """Its map and score may be off by 1e-2 where a part with texture may be by 1e-3; the part itself has texture."""
+    expected = Prediction(np.ones(1, np.float32), np.ones((1, 32, 32), np.float32), np.ones(1, np.float32))
+    trials = Trials(("part",), IMAGE[None], expected, Shown(np.array([0]), np.array([flat])))
+    outputs = {1: {"score": np.float32([1.005]), "map": expected.map, "drift": expected.drift}}
+    if flat:
+        assert 0.004 < measure(windowed, outputs, trials)[0]["score"] < 0.006
     else:
-        np.testing.assert_array_equal(windows, cut_windows(image, grid, range(grid.count)))
+        with pytest.raises(ExportError, match=r"part: score of the graph is off by 0\.005"):
+            measure(windowed, outputs, trials)
 
 
 @pytest.fixture(scope="module")

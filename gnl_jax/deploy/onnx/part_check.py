@@ -55,7 +55,7 @@ def expected_of_parts(detector: Detector, parts: np.ndarray, grid: Grid) -> tupl
 def outputs_of_parts(
     run: Run, parts: np.ndarray, shown: np.ndarray, grid: Grid, *, resizes: bool, at_once: int
 ) -> dict[str, np.ndarray]:
-    """What a model says of parts uint8 [n h w 3], so many windows a call: outputs by name [n ...].
+    """What a model says of parts uint8 [n h w 3], `at_once` windows a call: outputs by name [n ...].
 
     The map is that of the window `shown` int [n] of each part.
     """
