@@ -79,7 +79,9 @@ def default_config() -> ConfigDict:
 
     memory_bank = method.memory_bank = ConfigDict()
     memory_bank.sizes = ("1:2+3",)  # a bank each: the share of the images' side, and the teacher's stages, or "last"
+    memory_bank.joined = "maps"  # of several banks: "maps", added place by place | "scores", their largest values
     memory_bank.pixels = False  # with a matching: also match each image's mean brightness and contrast, before all else
+    memory_bank.pixel_target = "mean"  # to those of the good images: their "mean" | the nearest within their "range"
     memory_bank.matched = (1, 2)  # stages that are matched, for the bank's images and the test image alike
     memory_bank.last_alpha = 1.0  # weight of the bank's style at the last stage, if matched; else `eval.alpha`
     memory_bank.rows = 4000.0  # patches in a bank; below 1: the share of all patches

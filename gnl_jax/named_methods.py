@@ -16,6 +16,7 @@ _PATCHCORE = {
 _MATCHED_BANK = {
     "system": "memory_bank",
     "memory_bank.pixels": True,
+    "memory_bank.pixel_target": "range",
     "memory_bank.matched": (1, 2, 3),
     "memory_bank.coreset": "k_center",
     "memory_bank.candidates": 50_000,
@@ -67,12 +68,18 @@ METHODS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "patchcore": (_PATCHCORE, _PLAIN),
     "matched_bank": (_MATCHED_BANK, _BOTH),
     # Whole and half side: for large defects, as on surfaces; on small parts it finds less (docs/memory-bank.md).
-    "two_size_bank": (_MATCHED_BANK | {"memory_bank.sizes": ("1:2+3", "1/2:3")}, _BOTH),
+    "two_size_bank": (
+        _MATCHED_BANK | {"memory_bank.sizes": ("1:2+3", "1/2:3"), "memory_bank.joined": "scores"},
+        _BOTH,
+    ),
     "augmented_bank": (_MATCHED_BANK | {"memory_bank.views": ("degraded", "augmix")}, _BOTH),
     "image_bank": (_IMAGE_BANK, _BOTH),
     # Banks of DINOv2's tokens: as published; matched after block 3; and of whole images by their class token.
     "dinov2_bank": (_DINOV2_BANK, _PLAIN),
-    "matched_dinov2_bank": (_DINOV2_BANK | {"memory_bank.pixels": True, "memory_bank.matched": (3,)}, _BOTH),
+    "matched_dinov2_bank": (
+        _DINOV2_BANK | {"memory_bank.pixels": True, "memory_bank.pixel_target": "range", "memory_bank.matched": (3,)},
+        _BOTH,
+    ),
     "dinov2_image_bank": (
         _IMAGE_BANK | {"memory_bank.sizes": ("1:last",), "memory_bank.embedding": "class"},
         _PLAIN,

@@ -30,8 +30,9 @@ from gnl_jax.detection.parts import GoodImages, good_images, split_parts
 from gnl_jax.evaluation.metrics import auroc
 from gnl_jax.images.simulated_defects import KINDS, draw_defect
 from gnl_jax.images.views import normalise
-from gnl_jax.methods.bank_fit import draw_patches, in_chunks, make_banks
+from gnl_jax.methods.bank_fit import draw_patches, make_banks
 from gnl_jax.methods.bank_method import bank_options
+from gnl_jax.methods.bank_passes import in_chunks
 from gnl_jax.methods.bank_programs import Networks
 from gnl_jax.methods.bank_rows import projection
 from gnl_jax.methods.memory_bank import embed, matched_stages, network_input, score_batch

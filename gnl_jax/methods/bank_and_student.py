@@ -16,9 +16,9 @@ from ml_collections import ConfigDict
 
 from gnl_jax.array_types import Array
 from gnl_jax.images.views import normalise
-from gnl_jax.methods.bank_fit import in_chunks
 from gnl_jax.methods.bank_method import bank_method, bank_options
 from gnl_jax.methods.bank_options import BankOptions
+from gnl_jax.methods.bank_passes import in_chunks
 from gnl_jax.methods.bank_rows import LEAST_SCALE
 from gnl_jax.methods.base import Method, Prediction
 from gnl_jax.methods.choices import PRECISIONS, choose

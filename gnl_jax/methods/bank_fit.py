@@ -6,28 +6,28 @@ against.
 
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gnl_jax.batches import full_batches, images_of_a_pass
 from gnl_jax.methods.bank_candidates import Candidates, bank_needs, bank_rows
 from gnl_jax.methods.bank_drift import DRIFT_IMAGES, drift_entry, drift_images
 from gnl_jax.methods.bank_memory import check_memory
 from gnl_jax.methods.bank_options import BankOptions
+from gnl_jax.methods.bank_passes import in_chunks, pass_images
 from gnl_jax.methods.bank_programs import Networks, patch_program, reference_program, stage_ranks, view_programs
 from gnl_jax.methods.bank_rows import make_bank
+from gnl_jax.methods.bank_scales import scored_scales
 from gnl_jax.methods.base import parts_of
 from gnl_jax.methods.scoring import Scoring, anchor_images
-from gnl_jax.ops.pixels import image_moments, mean_moments
+from gnl_jax.ops.pixels import image_moments, mean_moments, moment_bounds
 from gnl_jax.overlap import overlapped
 from gnl_jax.progress import progress_bar
 
 PyTree = Any
-CHUNK = 4  # images of 256x256 in a pass, of which `AT_ONCE` are under way
 
 
 def make_banks(networks: Networks, images, *, options: BankOptions, scoring: Scoring) -> PyTree:
@@ -72,38 +72,25 @@ def make_banks(networks: Networks, images, *, options: BankOptions, scoring: Sco
             banks[str(i)] |= {"references": references[i]} if references else {}
             advance(1)
     variables |= {"banks": banks, "parts": jnp.asarray(parts)}
+    if options.joined == "scores" and options.has_map and len(banks) > 1:
+        scales = scored_scales(networks, variables, images, options=options, scoring=scoring)
+        variables["banks"] = {name: bank | scale for (name, bank), scale in zip(banks.items(), scales, strict=True)}
     if len(images) >= 2:
         variables["drift"] = drift_entry(ranks)
     return variables
 
 
-def pass_images(size: int, options: BankOptions) -> int:
-    """How many images of a side go through the teacher at once."""
-    return options.batch_size or images_of_a_pass(size, at_most=CHUNK)
-
-
-def in_chunks(
-    images, chosen: np.ndarray, options: BankOptions, what: str = "images"
-) -> Iterator[tuple[np.ndarray, int]]:
-    """Chosen images in batches that all have one shape, the last one filled up, and how many count.
-
-    what: is done with them, for the progress.
-    """
-    b = pass_images(images[chosen[:1]].shape[1], options)
-    with progress_bar(what, len(chosen)) as advance:
-        for batch, count in full_batches(images, chosen, batch_size=b):
-            yield batch, count
-            advance(count)
-
-
 def _pixels(images, chosen: np.ndarray, options: BankOptions) -> PyTree:
-    """The anchors' mean brightness of each channel and contrast, in [0, 255]."""
+    """The anchors' brightness of each channel and contrast, in [0, 255], as `memory_bank.pixel_bounds` reads them."""
     moments = jax.jit(lambda batch: image_moments(batch.astype(jnp.float32)))
     found = []
     for batch, count in in_chunks(images, chosen, options, "brightness"):
         mean, sigma = moments(batch)
         found.append((np.asarray(mean)[:count], np.asarray(sigma)[:count]))
-    return dict(mean_moments(found)._asdict())
+    mean, sigma = (np.concatenate(parts) for parts in zip(*found))
+    if options.pixel_target == "mean":
+        return mean_moments(mean, sigma)._asdict()
+    return {name: moments._asdict() for name, moments in moment_bounds(mean, sigma)._asdict().items()}
 
 
 def _references(

@@ -14,7 +14,7 @@ from gnl_jax.methods.bank_fit import make_banks
 from gnl_jax.methods.bank_growth import add_to_banks, drop_from_banks, shaped_by_fit
 from gnl_jax.methods.bank_need import bank_bytes
 from gnl_jax.methods.bank_new_drift import bank_drift
-from gnl_jax.methods.bank_options import CORESETS, SCORES, BankOptions, parse_sizes
+from gnl_jax.methods.bank_options import CORESETS, JOINS, PIXEL_TARGETS, SCORES, BankOptions, parse_sizes
 from gnl_jax.methods.bank_programs import Networks
 from gnl_jax.methods.bank_views import BANK_VIEWS
 from gnl_jax.methods.base import Method
@@ -96,8 +96,8 @@ def bank_options(config: ConfigDict, teacher: Teacher, *, size: int) -> BankOpti
         ValueError: naming a field.
     """
     field, last = "method.memory_bank", len(teacher.strides)
-    check_choice(CORESETS, config.coreset, f"{field}.coreset")
-    for name, table in (("score", SCORES), ("embedding", EMBEDDINGS), ("distance", DISTANCES)):
+    tables = {"coreset": CORESETS, "score": SCORES, "pixel_target": PIXEL_TARGETS, "joined": JOINS}
+    for name, table in (tables | {"embedding": EMBEDDINGS, "distance": DISTANCES}).items():
         check_choice(table, config[name], f"{field}.{name}")
     if not config.rows > 0 or (config.rows > 1 and config.rows % 1):
         raise ValueError(f"{field}.rows: got {config.rows}, expected a whole number, or a share of all between 0 and 1")
@@ -117,7 +117,9 @@ def bank_options(config: ConfigDict, teacher: Teacher, *, size: int) -> BankOpti
         )
     options = BankOptions(
         sizes=sizes,
+        joined=config.joined,
         pixels=config.pixels,
+        pixel_target=config.pixel_target,
         matched=tuple(config.matched),
         last_alpha=config.last_alpha,
         drift=teacher.drift,

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 
 from gnl_jax.methods.bank_candidates import bank_needs, bank_rows
 from gnl_jax.methods.bank_drift import drift_images
-from gnl_jax.methods.bank_fit import pass_images
 from gnl_jax.methods.bank_memory import BankNeed
 from gnl_jax.methods.bank_options import BankOptions
+from gnl_jax.methods.bank_passes import pass_images
 from gnl_jax.methods.bank_programs import Networks, patch_program, reference_program, stage_ranks
 from gnl_jax.methods.program_memory import program_bytes, tree_bytes
 from gnl_jax.methods.scoring import Scoring
@@ -29,7 +29,7 @@ def bank_bytes(networks: Networks, *, images: int, size: int, options: BankOptio
     """
     batch = jax.ShapeDtypeStruct((pass_images(size, options), size, size, 3), jnp.uint8)
     matched = scoring.matching != "none"
-    pixels = {"mean": jnp.zeros(3), "sigma": jnp.ones(3)} if matched and options.pixels else None
+    pixels = {"mean": jnp.zeros(3), "sigma": jnp.ones(())} if matched and options.pixels else None
     references = []
     if matched:
         program = reference_program(networks, pixels, options=options)

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from gnl_jax.methods.bank_drift import DRIFT_IMAGES, drift_entry, drift_images
-from gnl_jax.methods.bank_fit import in_chunks
 from gnl_jax.methods.bank_options import BankOptions
+from gnl_jax.methods.bank_passes import in_chunks
 from gnl_jax.methods.bank_programs import Networks, stage_ranks
 from gnl_jax.methods.memory_bank import at_side, matched_stages, network_input
 from gnl_jax.methods.scoring import Scoring

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from gnl_jax.images.augmix import AugMixOptions
 
 CORESETS, SCORES = ("random", "k_center"), ("map", "patches", "top")
+PIXEL_TARGETS, JOINS = ("mean", "range"), ("maps", "scores")
 MAPPED = ("patches", "tokens")  # embeddings that have a score map
 LAST = "last"  # the teacher's last stage, in a configuration
 
@@ -27,8 +28,12 @@ class BankOptions(NamedTuple):
 
     Attributes:
         sizes: one bank each; with several, their maps are standardised and added.
+        joined: what of several banks' maps is added: "maps", place by place; or "scores", their largest values, to
+            which the sum of the maps is raised as a whole.
         pixels: whether, with a matching, an image is first given the mean brightness of each channel and the contrast
             of the bank's images (`ops/pixels.py`).
+        pixel_target: "mean", what these are on average; or "range", the nearest that is among them, so that an image
+            as bright and as rich in contrast as a good one stays as it is.
         matched: stages whose features are matched; (1, 2) as in the paper, or fewer, or the last as well.
         last_alpha: the weight of the bank's style at the last stage, which no later stage sees; `Scoring.alpha` is that
             of the others.
@@ -51,7 +56,9 @@ class BankOptions(NamedTuple):
     """
 
     sizes: tuple[BankSize, ...] = (BankSize(Fraction(1), (2, 3)),)
+    joined: str = "maps"
     pixels: bool = False
+    pixel_target: str = "mean"
     matched: tuple[int, ...] = (1, 2)
     last_alpha: float = 1.0
     drift: tuple[int, ...] = (1, 2)

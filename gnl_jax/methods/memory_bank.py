@@ -22,7 +22,7 @@ from gnl_jax.ops.drift import channel_deviation, drift_score, middle_ranks
 from gnl_jax.ops.matching import MATCHINGS
 from gnl_jax.ops.nearest import DISTANCES, nearest, reweighted_score, top_mean
 from gnl_jax.ops.patches import EMBEDDINGS, distance_map
-from gnl_jax.ops.pixels import PixelMoments, match_moments
+from gnl_jax.ops.pixels import PixelBounds, PixelMoments, match_moments
 from gnl_jax.ops.scoremap import image_score
 
 PyTree = Any
@@ -86,8 +86,14 @@ def network_input(
 ) -> Float[Array, "b s s 3"]:
     """What the teacher takes of images in [0, 255]; with `pixels`, after `match_moments` to these."""
     if pixels is not None:
-        images = match_moments(images.astype(jnp.float32), PixelMoments(pixels["mean"], pixels["sigma"]))
+        images = match_moments(images.astype(jnp.float32), pixel_bounds(pixels))
     return preprocess(images).astype(dtype)
+
+
+def pixel_bounds(pixels: PyTree) -> PixelBounds:
+    """Of a bank's entry "pixels": {"mean", "sigma"}, one reference for all, or these of "least" and of "most"."""
+    least, most = (PixelMoments(**pixels.get(name, pixels)) for name in ("least", "most"))
+    return PixelBounds(least, most)
 
 
 def embed(
@@ -173,10 +179,19 @@ def score_banks(
             worst = jax.vmap(of_image, in_axes=(0, 0, 0, None if norms.ndim == 1 else 0))(
                 patches, distances, rows, norms
             )
-    first = stages_of[options.sizes[0].side(size[0])]
-    return BankScores(
-        functools.reduce(jnp.add, maps), worst, _drift(first, variables.get("drift"), options.drift), stages_of
-    )
+    first, joined = stages_of[options.sizes[0].side(size[0])], functools.reduce(jnp.add, maps)
+    if options.joined == "scores" and options.has_map and len(maps) > 1:
+        joined = _raised_to_scores(joined, maps, region)
+    return BankScores(joined, worst, _drift(first, variables.get("drift"), options.drift), stages_of)
+
+
+def _raised_to_scores(
+    joined: Float[Array, "b s s"], maps: list[Float[Array, "b s s"]], region: Bool[Array, "s s"] | None
+) -> Float[Array, "b s s"]:
+    """The sum of maps, raised so that its largest value is the sum of theirs, wherever each has it in the region."""
+    inside = True if region is None else region[None]
+    largest = [jnp.where(inside, each, -jnp.inf).max((1, 2)) for each in (*maps, joined)]
+    return joined + (functools.reduce(jnp.add, largest[:-1]) - largest[-1])[:, None, None]
 
 
 def _drift(stages: Stages, drift: PyTree | None, measured: tuple[int, ...]) -> Float[Array, "b"] | None:
@@ -206,7 +221,7 @@ def score_batch(
         variables: {"teacher", "banks": {"0": bank, ...}, "parts": int32 [n]} and, if there is one, "region", bool
             [s s]. A bank is {"rows" [m c], "half_norms" [m], "owners" int32 [m], "location", "scale"} with
             "references" and, where it is reduced, "centre" and "components". With a matching there is "alpha" and,
-            where pixels are matched, "pixels", {"mean", "sigma"}. "drift" as `methods/drift.py` makes it, k = 1.
+            where pixels are matched, "pixels" (`pixel_bounds`). "drift" as `methods/drift.py` makes it, k = 1.
         images: what is scored.
         without: a part for each image whose patches are left out of the bank while it is scored; -1 for
             none. So images that are in the bank can be ranked as if they were not.

@@ -69,15 +69,20 @@ def efdm(image, reference, alpha):
     return ((1 - alpha) * flat + alpha * np.take_along_axis(reference, ranks, 0)).reshape(image.shape)
 
 
-def like(images, mean, sigma):
-    """Pixel values [0, 255] with this mean in each channel and this deviation over all of them."""
-    centred = images - images.mean((1, 2), keepdims=True)
-    return centred / np.sqrt((centred**2).mean((1, 2, 3), keepdims=True)) * sigma + mean
-
-
 def moments(images):
-    centred = images - images.mean((1, 2), keepdims=True)
-    return images.mean((1, 2)).mean(0), np.sqrt((centred**2).mean((1, 2, 3))).mean()
+    """Mean of each channel [n 1 1 3], and the deviation over all of them [n 1 1 1]."""
+    mean = images.mean((1, 2), keepdims=True)
+    return mean, np.sqrt(((images - mean) ** 2).mean((1, 2, 3), keepdims=True))
+
+
+def like(images, good, target):
+    """Pixel values [0, 255] whose moments are those of good images on average, or the nearest among theirs."""
+    asked, known = moments(images), moments(good)
+    if target == "mean":
+        wanted = [known[i].mean(0) for i in (0, 1)]
+    else:
+        wanted = [np.minimum(np.maximum(asked[i], known[i].min(0)), known[i].max(0)) for i in (0, 1)]
+    return (images - asked[0]) / asked[1] * wanted[1] + wanted[0]
 
 
 def embedding_of(stages):
@@ -102,8 +107,7 @@ def in_numpy(good, test, *, chosen, scoring, options):
     matching = {}
     if scoring.matching != "none":
         if options.pixels:
-            mean, sigma = moments(good)
-            good, test = like(good, mean, sigma), like(test, mean, sigma)
+            good, test = (like(images, good, options.pixel_target) for images in (good, test))
         plain = stages_of(good / 255)
         references = {
             k: np.sort(stage.reshape(len(good), -1, stage.shape[-1]), axis=1).mean(0)
@@ -124,6 +128,7 @@ def in_numpy(good, test, *, chosen, scoring, options):
         ((2, 3), PLAIN, {}),
         ((1, 2), MATCHED, {}),
         ((2, 3), MATCHED, {"pixels": True, "matched": (1, 2, 3), "last_alpha": 0.6}),
+        ((2, 3), MATCHED, {"pixels": True, "pixel_target": "range"}),
     ],
 )
 def test_equals_numpy(chosen, scoring, changes):
@@ -138,6 +143,40 @@ def test_equals_numpy(chosen, scoring, changes):
         y, x = np.unravel_index(found.map[2].argmax(), (32, 32))
         assert 13 <= y < 27
         assert 5 <= x < 19
+
+
+@pytest.mark.parametrize("region", [None, slice(40)])
+def test_joined_scores_are_the_banks_own_on_one_scale_and_the_map_reaches_their_sum(region):
+    """The scale is that of the good images' scores, each without its own rows."""
+    good, test = pictures(6, size=64), pictures(4, seed=1, size=64)
+    test[2] = defective(test[2])
+    inside = np.ones((64, 64), bool)
+    if region is not None:
+        inside[:] = False
+        inside[region] = True
+    seen = {} if region is None else {"region": inside}
+    score_sum, map_sum, outside = np.zeros(4), np.zeros((4, 64, 64)), ~inside
+    for size in (WHOLE, HALF):
+        alone = make(ALL._replace(sizes=(size,)), MATCHED)
+        variables = fitted(alone, good)
+        new = score(alone, variables, good, variables["parts"]).score
+        found = score(alone, variables | seen, test)
+        score_sum += (found.score - new.mean()) / new.std()
+        map_sum += (found.map - new.mean()) / new.std()
+    both = make(ALL._replace(sizes=(WHOLE, HALF), joined="scores"), MATCHED)
+    found = score(both, fitted(both, good) | seen, test)
+    np.testing.assert_allclose(found.score, score_sum, rtol=1e-3)
+    assert found.score.argmax() == 2
+    expected = map_sum + (score_sum - map_sum[:, inside].max(1))[:, None, None]
+    np.testing.assert_allclose(found.map[:, inside], expected[:, inside], rtol=1e-3, atol=1e-2)
+    np.testing.assert_allclose(found.map[:, inside].max(1), found.score, rtol=1e-6)
+    assert np.all(found.map[:, outside] <= found.map.min((1, 2))[:, None])
+
+
+def test_scores_of_one_part_alone_are_joined_as_they_are():
+    both = make(ALL._replace(sizes=(WHOLE, HALF), joined="scores"), MATCHED)
+    variables = fitted(both, pictures(1, size=64))
+    assert [(float(b["location"]), float(b["scale"])) for b in variables["banks"].values()] == [(0, 1), (0, 1)]
 
 
 # --- what the rows are ---
@@ -374,6 +413,8 @@ def test_one_image_makes_a_bank_without_drift():
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
+        ("pixel_target", "median", "pixel_target: got 'median', expected one of mean, range"),
+        ("joined", "both", "joined: got 'both', expected one of maps, scores"),
         ("sizes", (), "sizes: got none, expected one or more such as '1:2+3'"),
         ("sizes", ("1:2+4",), "sizes: got '1:2+4', expected stages from 1 to 3: the teacher has no others"),
         ("sizes", ("1:",), "sizes: got '1:', expected SCALE:STAGES such as '1:2+3' or '1/2:3'"),

@@ -23,6 +23,7 @@ from gnl_jax.nn.resnet import ResNet
 from gnl_jax.nn.teachers import Teacher
 
 PyTree = Any
+LEAST_FLOAT = float(np.finfo(np.float32).min)
 
 
 class Network(NamedTuple):
@@ -52,7 +53,7 @@ def memory_bank(
         teacher, size, matching, options: of the detector.
         sort: how sorting is written (`matching.SORTS`).
     """
-    total, region = "", variables.get("region")
+    region, maps = variables.get("region"), []
     worst: str | None = None
     drifts: list[str] = []
     for i, spec in enumerate(options.sizes):
@@ -88,8 +89,11 @@ def memory_bank(
             options=options,
             inside=None if region is None else np.asarray(patches_within(jnp.asarray(region), grid)),
         )
-        total = g.add("Add", total, head.map) if total else head.map
+        maps.append(head.map)
         worst = head.worst
+    total = functools.reduce(lambda a, b: g.add("Add", a, b), maps)
+    if options.joined == "scores" and len(maps) > 1:
+        total = raised_to_scores(g, total, maps, region)
     if region is not None:
         total = outside_is_least(g, total, np.asarray(region))
     score = image_score(g, total) if worst is None else worst
@@ -140,6 +144,18 @@ def matched_stages(
 def shrinking_matrix(side: int, size: int) -> np.ndarray:
     """`methods.memory_bank.at_side` along one axis, as a matrix [side size]: JAX's own weights."""
     return np.asarray(jax.image.resize(jnp.eye(size), (side, size), "linear"))
+
+
+def raised_to_scores(g: Graph, joined: str, maps: Sequence[str], region: np.ndarray | None) -> str:
+    """`joined`, the sum of maps [b s s], raised so that its largest value in the region is the sum of theirs."""
+
+    def largest(score_map: str) -> str:
+        if region is not None:
+            score_map = g.add("Where", g.constant(np.asarray(region)[None], bool), score_map, LEAST_FLOAT)
+        return g.add("ReduceMax", score_map, axes=[1, 2], keepdims=1)
+
+    peaks = functools.reduce(lambda a, b: g.add("Add", a, b), map(largest, maps))
+    return g.add("Add", joined, g.add("Sub", peaks, largest(joined)))
 
 
 def outside_is_least(g: Graph, score_map: str, region: np.ndarray) -> str:

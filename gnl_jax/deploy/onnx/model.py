@@ -12,6 +12,7 @@ from gnl_jax.deploy.onnx.scoring import reverse_distillation
 from gnl_jax.detection.detector import Detector
 from gnl_jax.images.resize import Geometry
 from gnl_jax.methods.bank_method import bank_options
+from gnl_jax.methods.memory_bank import pixel_bounds
 from gnl_jax.nn.teachers import teacher_record
 
 TARGETS = tuple(SORTS)
@@ -56,7 +57,7 @@ def make_graph(
     if region is not None:
         x = hold_region(g, x, np.asarray(region))
     if (pixels := detector.variables.get("pixels")) is not None:
-        x = match_moments(g, x, np.asarray(pixels["mean"]), float(pixels["sigma"]))
+        x = match_moments(g, x, pixel_bounds(pixels))
     x = normalise(g, x, config.method.normalise)
     arch, matching, sort = config.teacher.arch, record.matching, SORTS[target]
     if config.method.system == "memory_bank":

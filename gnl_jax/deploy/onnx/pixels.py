@@ -10,7 +10,7 @@ from gnl_jax.deploy.runtime import PRECISION, taps
 from gnl_jax.images.resize import Geometry
 from gnl_jax.images.views import IMAGENET_MEAN, IMAGENET_STD
 from gnl_jax.methods.scoring import OUTSIDE
-from gnl_jax.ops.pixels import LEAST_SIGMA
+from gnl_jax.ops.pixels import LEAST_SIGMA, PixelBounds
 
 LIMB = 8  # bits of a weight that one product takes: exact in float32, TF32 and bfloat16 alike
 MOST_TAPS = 256  # source pixels of a new one: sums of 255 * 255 stay below 2^24, so float32 holds them exactly
@@ -78,10 +78,21 @@ def normalise(g: Graph, planes: str, kind: str) -> str:
     return g.add("Div", g.add("Sub", unit, mean), std)
 
 
-def match_moments(g: Graph, planes: str, mean: np.ndarray, sigma: float) -> str:
-    """`ops.pixels.match_moments` of planes [b 3 h w] in [0, 255] to a mean [3] and a standard deviation."""
+def match_moments(g: Graph, planes: str, bounds: PixelBounds) -> str:
+    """`ops.pixels.match_moments` of planes [b 3 h w] in [0, 255]."""
     own = g.add("ReduceMean", planes, axes=[2, 3], keepdims=1)
     centred = g.add("Sub", planes, own)
     variance = g.add("ReduceMean", g.add("Mul", centred, centred), axes=[1, 2, 3], keepdims=1)
-    scaled = g.add("Div", centred, g.add("Max", g.add("Sqrt", variance), LEAST_SIGMA))
-    return g.add("Add", g.add("Mul", scaled, float(sigma)), np.asarray(mean).reshape(1, 3, 1, 1))
+    deviation = g.add("Sqrt", variance)
+    scaled = g.add("Div", centred, g.add("Max", deviation, LEAST_SIGMA))
+    ends = [(np.asarray(end.sigma).reshape(1, 1, 1, 1), np.asarray(end.mean).reshape(1, 3, 1, 1)) for end in bounds]
+    if all((least == most).all() for least, most in zip(*ends, strict=True)):
+        sigma, mean = (g.constant(least) for least in ends[0])
+        return g.add("Add", g.add("Mul", scaled, sigma), mean)
+    sigma, mean = (
+        g.add("Min", g.add("Max", x, least), most) for x, least, most in zip((deviation, own), *ends, strict=True)
+    )
+    moved = g.add("Add", g.add("Mul", scaled, sigma), mean)
+    apart = [g.add("Abs", g.add("Sub", a, b)) for a, b in ((sigma, deviation), (mean, own))]
+    most_apart = g.add("ReduceMax", g.add("Max", *apart), axes=[1], keepdims=1)
+    return g.add("Where", g.add("Equal", most_apart, 0.0), planes, moved)
