@@ -1,14 +1,15 @@
 """Draws how well and how fast a memory bank works against its number of rows, and against alpha.
 
-    python experiments/speed/bank_curves.py --good=PARTS/train/good --out=curves.json [--curve=rows|alpha|sizes]
+    python experiments/speed/bank_curves.py --good=PARTS/train/good --out=curves.json [--curve=rows|alpha|sizes|pixels]
 
 Good images alone: they are divided by part into bank, calibration and held-out images; into copies of the held-out ones
 defects are drawn (`gnl_jax.images.simulated_defects`), others are shifted. "rows" keeps the first rows of one greedy
 coreset, with all channels and with principal components; "alpha" builds a bank for each alpha; "sizes" compares the
-whole side alone with the whole and half of it, added (`two_size_bank`). Printed for each point: AUROC of the defects;
-defects found and good images flagged, in percent, at the threshold that flags one in ten calibration images; how far
-the score of good images moves under each shift, in its standard deviations; and the milliseconds of CPU time that one
-image's distances and map take ("sizes": the whole score, teacher included).
+whole side alone with the whole and half of it, added (`two_size_bank`); "pixels" what brightness and contrast are
+matched to. Printed for each point: AUROC of the defects; defects found and good images flagged, in percent, at the
+threshold that flags one in ten calibration images; how far the score of good images moves under each shift, in its
+standard deviations; and the milliseconds of CPU time that one image's distances and map take ("sizes" and "pixels":
+the whole score, teacher included).
 """
 
 import functools
@@ -47,7 +48,7 @@ from gnl_jax.ops.scoremap import image_score
 GOOD = flags.DEFINE_string("good", None, "Folder of good images.")
 GROUP_BY = flags.DEFINE_string("group_by", "", "Which images show the same part, as for `gnl-jax fit`.")
 OUT = flags.DEFINE_string("out", None, "JSON file for the points.")
-CURVE = flags.DEFINE_enum("curve", "rows", ["rows", "alpha", "sizes"], "What changes.")
+CURVE = flags.DEFINE_enum("curve", "rows", ["rows", "alpha", "sizes", "pixels"], "What changes.")
 ROWS = flags.DEFINE_list("rows", ["1000", "2000", "4000", "8000", "20000"], "Numbers of rows.")
 COMPONENTS = flags.DEFINE_list("components", ["0", "100"], "Principal components; 0 for all channels.")
 ALPHAS = flags.DEFINE_list("alphas", ["0", "0.25", "0.5", "0.75", "1"], "Weights of the bank's style.")
@@ -57,6 +58,16 @@ DEFECTS = flags.DEFINE_integer("defects", 48, "Simulated defects.")
 SEED = flags.DEFINE_integer("seed", 0, "Of the division, the defects and the bank.")
 SHIFTS = ("brightness", "contrast", "defocus_blur", "gaussian_noise")
 SHIFTED = 8  # held-out images under each shift
+TWO = {"sizes": ("1:2+3", "1/2:3")}
+# Of a curve: what `method.memory_bank` has beyond `matched_bank`, by a point's name.
+VARIANTS: dict[str, dict[str, dict]] = {
+    "sizes": {
+        "one": {},
+        "two, maps added": TWO | {"joined": "maps"},
+        "two, scores added": TWO | {"joined": "scores"},
+    },
+    "pixels": {"as they are": {"pixels": False}, "mean": {"pixel_target": "mean"}, "range": {"pixel_target": "range"}},
+}
 
 
 def divide(good: GoodImages) -> list[GoodImages]:
@@ -151,9 +162,10 @@ def processor_ms(call) -> float:
     return 1000 * float(np.median(times[1:]))
 
 
-def of_sizes(bank_images, sets, name: str, *, networks: Networks, config, scoring: Scoring) -> dict:
-    """What the banks of a named configuration give, by their scores."""
-    config = set_method(config, name, like="mvtec")
+def of_variant(bank_images, sets, name: str, fields: dict, *, networks: Networks, config, scoring: Scoring) -> dict:
+    """What banks with these fields of `method.memory_bank` give, by their scores."""
+    config = config.copy_and_resolve_references()
+    config.method.memory_bank.update(fields)
     options = bank_options(config.method.memory_bank, TEACHERS[config.teacher.arch], size=SIZE.value)
     banks = make_banks(networks, bank_images, options=options, scoring=scoring)
     variables = banks | {"teacher": networks.variables}
@@ -166,7 +178,7 @@ def of_sizes(bank_images, sets, name: str, *, networks: Networks, config, scorin
 
     found = judged({name: scores(images) for name, images in sets.items()})
     one = sets["good"][:1]
-    return {"method": name} | found | {"ms": processor_ms(lambda: program(variables, one).score)}
+    return {CURVE.value: name} | found | {"ms": processor_ms(lambda: program(variables, one).score)}
 
 
 def curve(bank_images, sets, *, networks, options, scoring: Scoring, rows: list[int], components: list[int]):
@@ -211,19 +223,11 @@ def run():
     options = bank_options(config.method.memory_bank, TEACHERS[arch], size=config.dataset.size)
     of_rows = CURVE.value == "rows"
     points = []
-    if CURVE.value == "sizes":
+    if variants := VARIANTS.get(CURVE.value):
         scoring = Scoring("efdm", config.eval.alpha, "barycentre", seed=SEED.value)
-        for name in ("matched_bank", "two_size_bank"):
-            points.append(
-                of_sizes(
-                    of_bank.images,
-                    sets,
-                    name,
-                    networks=networks,
-                    config=config.copy_and_resolve_references(),
-                    scoring=scoring,
-                )
-            )
+        how = {"networks": networks, "config": config, "scoring": scoring}
+        for name, fields in variants.items():
+            points.append(of_variant(of_bank.images, sets, name, fields, **how))
             print(json.dumps(points[-1]), flush=True)
         Path(OUT.value).write_text(json.dumps(points, indent=1))
         return

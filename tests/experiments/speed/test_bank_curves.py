@@ -20,7 +20,7 @@ def picture(seed):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("curve", "points"), [("rows", 4), ("alpha", 2), ("sizes", 2)])
+@pytest.mark.parametrize(("curve", "points"), [("rows", 4), ("alpha", 2), ("sizes", 3), ("pixels", 3)])
 def test_every_point(tmp_path, curve, points):
     (tmp_path / "good").mkdir()
     for i in range(16):
@@ -38,5 +38,5 @@ def test_every_point(tmp_path, curve, points):
     found = json.loads(out.read_text())
     assert len(found) == points
     assert all(0 <= row["auroc"] <= 1 and row["ms"] > 0 and len(row["moves"]) == 4 for row in found)
-    settings = [tuple(row.get(name) for name in ("method", "rows", "components", "alpha")) for row in found]
+    settings = [tuple(row.get(name) for name in (curve, "rows", "components", "alpha")) for row in found]
     assert len(set(settings)) == points
