@@ -2,7 +2,7 @@
 
 python experiments/folder_shifts.py --good=PARTS/train/good --condition=id=PARTS/test --condition=dusk=DUSK/test \
     [--corrupt=brightness,contrast,defocus_blur,gaussian_noise --severity=3] [--method=matched_bank] [--seed=0] \
-    [--out=FILE.json]
+    [--alpha=0.5] [--out=FILE.json]
 
 A condition is a folder with good/ beside a folder for each kind of defect; the first one is also corrupted, at native
 size. The threshold is that of `gnl-jax fit --review 5%`, from calibration images alone. Parts are counted.
@@ -34,12 +34,15 @@ GROUP_BY = flags.DEFINE_string("group_by", "", "Which images show the same part,
 METHOD = flags.DEFINE_string("method", "matched_bank", "As for `gnl-jax fit`.")
 SIZE = flags.DEFINE_integer("size", 256, "Side in pixels of the images that the networks see.")
 SEED = flags.DEFINE_integer("seed", 0, "Of the division into bank and calibration.")
+ALPHA = flags.DEFINE_float("alpha", None, "Weight of the good images' style in matching; the method's own otherwise.")
 OUT = flags.DEFINE_string("out", None, "Also write settings and results to this JSON file.")
 
 
 def run():
     config = set_method(inspection_config(), METHOD.value, like="mvtec")
     config.seed, config.dataset.size = SEED.value, SIZE.value
+    if ALPHA.value is not None:
+        config.eval.alpha, config.eval.matching = ALPHA.value, ("efdm",)
     detector = fit(GOOD.value, config, options=FitOptions(review="5%", group_by=GROUP_BY.value), say=print)
     print("| matching | condition | AUROC | good parts flagged, % | defects caught, % |\n|---|---|---|---|---|")
     conditions = [(name, folder, None) for name, _, folder in (text.partition("=") for text in CONDITION.value)]
@@ -56,6 +59,7 @@ def run():
             print(f"| {kind} | {name} | {' | '.join(shown)} |", flush=True)
             if OUT.value:
                 settings = {"method": METHOD.value, "seed": SEED.value, "size": SIZE.value, "severity": SEVERITY.value}
+                settings |= {} if ALPHA.value is None else {"alpha": ALPHA.value}
                 write_atomic(OUT.value, json.dumps(settings | {"made": provenance(), "rows": rows}, indent=1) + "\n")
 
 
