@@ -172,6 +172,19 @@ def three_sizes(images: list[np.ndarray]) -> list[np.ndarray]:
     return result
 
 
+def of_two_colours(images: np.ndarray) -> np.ndarray:
+    """Whether nine tenths of the pixels or more have one of two colours: uint8 [n h w 3] -> bool [n].
+
+    The rest may be the edge between the two, which a resize mixes.
+    """
+    result = []
+    for image in images:
+        red, green, blue = np.moveaxis(image.astype(np.int32), -1, 0)
+        counts = np.unique_counts(red << 16 | green << 8 | blue).counts
+        result.append(10 * np.sort(counts)[-2:].sum() >= 9 * red.size)
+    return np.array(result)
+
+
 def hard(image: np.ndarray, *, seed: int = 0) -> dict[str, np.ndarray]:
     """Images with many equal values or none, by what they are, each of the shape of a good one: uint8 [h w 3].
 

@@ -203,16 +203,20 @@ def other_calibration(graph):
         (0, 5e-3, 1.008, True),
         (0, 5e-3, 0.992, True),
         (0, 2e-2, 2, False),
+        ((3, 250), 5e-3, 2, True),
+        ((3, 250), 5e-3, 1.008, True),
+        ((3, 9, 250), 5e-3, 2, False),
         (None, 5e-3, 2, False),
     ],
 )
-def test_an_image_of_one_colour_may_differ_more_and_widens_the_band_near_a_threshold_alone(
+def test_an_image_of_one_or_two_colours_may_differ_more_and_widens_the_band_near_a_threshold_alone(
     colour, error, limit, allowed
 ):
     calibration = Calibration(np.full(19, limit, np.float32), np.full(19, 1e6, np.float32))
     detector = with_calibrations(matched(), {"efdm": calibration})
     images = np.random.default_rng(4).integers(0, 256, (2, 32, 32, 3), np.uint8)
-    images[1] = images[1] if colour is None else colour
+    if colour is not None:  # columns of each, of equal width; a tenth of the pixels may be anything
+        images[1, 3:] = np.resize(colour, 32).repeat(3).reshape(32, 3)
     said = Prediction(*(np.ones((2, *shape), np.float32) for shape in ((), (1, 1), ())))
     got = said._replace(score=np.float32([1, 1 + error]))._asdict()
     trials = Trials(("a.png", "b.png"), images, said)

@@ -6,7 +6,7 @@ import numpy as np
 
 from gnl_jax.deploy.onnx.decision import NG, OK, REVIEW, Band, Bounds, decided
 from gnl_jax.deploy.onnx.run import Run, in_batches
-from gnl_jax.deploy.trials import ExportError, thresholds
+from gnl_jax.deploy.trials import ExportError, of_two_colours, thresholds
 from gnl_jax.detection.detector import Detector
 from gnl_jax.detection.record import Record
 from gnl_jax.detection.threshold import p_counts
@@ -18,9 +18,9 @@ UNMATCHED, MATCHED = 1e-5, 1e-3  # relative, of score and drift
 # Of a matched map, which decides nothing. A swapped rank moves a feature by the distance of two quantiles, large where
 # a stage is small: 1.2e-3 was seen on a stage of 8x8, 2.6e-3 on a constant image's tokens (ViT-S/14, 224 pixels).
 MATCHED_MAP = 1e-2
-# Of an image of one colour. All positions of a stage are equal there but for rounding, which alone ranks them: 1.4e-3
-# of the score was seen. It widens the band only where it is so near a threshold that the error could cross it;
-# decisions must be equal on it as on any other.
+# Of an image of one colour, or of two side by side. Where it is of one colour all positions of a stage are equal but
+# for rounding, which alone ranks them: 1.4e-3 of the score was seen. It widens the band only where it is so near a
+# threshold that the error could cross it; decisions must be equal on it as on any other.
 MATCHED_FLAT = 1e-2
 SAFETY = 2.0  # the band is so many times the largest error measured: other images may have larger ones
 LEAST_BAND = 1e-6  # a few roundings of float32
@@ -29,7 +29,7 @@ REASONS = ("", "score", "drift")
 
 
 class Shown(NamedTuple):
-    """Of each part its window whose map is compared: its number int [n], and whether it is of one colour, bool [n]."""
+    """Of each part its window whose map is compared: its number int [n]; whether it is `of_two_colours`, bool [n]."""
 
     window: np.ndarray
     flat: np.ndarray
@@ -86,7 +86,7 @@ def measure(detector: Detector, outputs: Outputs, trials: Trials) -> tuple[dict[
 
     Returns:
         The largest relative errors of "score", "map" and "drift", and those of score and drift relative to the nearest
-        threshold (0 without one). An image of one colour counts for the latter only where its expected value is
+        threshold (0 without one). An image `of_two_colours` counts for the latter only where its expected value is
         within `MATCHED_FLAT` of that threshold.
 
     Raises:
@@ -94,16 +94,15 @@ def measure(detector: Detector, outputs: Outputs, trials: Trials) -> tuple[dict[
     """
     found: dict[str, float] = {}
     near = {"score": 0.0, "drift": 0.0}
-    flat = (trials.inputs.min((1, 2)) == trials.inputs.max((1, 2))).all(-1)
+    flat = of_two_colours(trials.inputs) if trials.shown is None else trials.shown.flat
     limits = [(kind, value) for _, kind, value in thresholds(detector)]
     for size, got in outputs.items():
         for kind, expected in zip(Prediction._fields, trials.expected, strict=True):
             if expected is None:
                 continue
             allowed = np.full(len(flat), tolerance(detector.require_record(), kind))
-            allowed[flat if trials.shown is None else trials.shown.flat] = (
-                max(MATCHED_FLAT, allowed[0]) if allowed[0] > UNMATCHED else allowed[0]
-            )
+            if allowed[0] > UNMATCHED:
+                allowed[flat] = max(MATCHED_FLAT, allowed[0])
             a, b = (np.asarray(x, np.float64).reshape(len(trials.names), -1) for x in (got[kind], expected))
             off = np.abs(a - b).max(1)
             largest = np.abs(b).max(1)

@@ -11,6 +11,7 @@ import numpy as np
 from gnl_jax.deploy.onnx.check import Shown
 from gnl_jax.deploy.onnx.part_run import native_windows, run_part
 from gnl_jax.deploy.onnx.run import Run
+from gnl_jax.deploy.trials import of_two_colours
 from gnl_jax.detection.detector import Detector, predict_squares
 from gnl_jax.detection.windowed import predict_windows
 from gnl_jax.detection.windows import Grid, cut_windows
@@ -18,7 +19,7 @@ from gnl_jax.methods.base import Prediction
 
 
 class Highest(NamedTuple):
-    """Of one part: its window with the highest score, that score, its map [s s], and whether it is of one colour."""
+    """Of one part: its window with the highest score, that score, its map [s s], and whether it is `of_two_colours`."""
 
     window: int
     score: float
@@ -41,7 +42,7 @@ def expected_of_parts(detector: Detector, parts: np.ndarray, grid: Grid) -> tupl
         if part not in highest or found.score[best] > highest[part].score:
             if found.map is None:
                 raise ValueError("detector: got one without maps, expected a map of each window")
-            flat = bool((windows[best] == windows[best][0, 0]).all())
+            flat = bool(of_two_colours(windows[best : best + 1])[0])
             highest[part] = Highest(first + best, float(found.score[best]), found.map[best], flat)
         seen[part] = first + len(windows)
         return found._replace(map=None)
