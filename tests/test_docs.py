@@ -148,12 +148,28 @@ def test_code_that_fits_runs_as_shown(name, tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out.splitlines()[-1] in ("OK", "REVIEW")
 
 
-def reference_pages():
+def extension(name):
     sys.path.insert(0, str(ROOT / "docs/_ext"))
     try:
-        return importlib.import_module("reference_pages")
+        return importlib.import_module(name)
     finally:
         sys.path.pop(0)
+
+
+def reference_pages():
+    return extension("reference_pages")
+
+
+def test_code_in_docstrings_begins_and_ends_where_it_should():
+    restructured = extension("markup").as_restructured
+    assert restructured("`vmap`, `scan` and `grad` take it") == "``vmap``, ``scan`` and ``grad`` take it"
+    assert restructured("as `name`s and `a`-th, b`c`") == r"as ``name``\ s and ``a``-th, b\ ``c``"
+
+
+def test_options_in_the_help_of_commands_keep_their_hyphens():
+    page = reference_pages().command_page()
+    outside = re.sub(r"```.*?```|`[^`]*`", "", page, flags=re.DOTALL)
+    assert "--" not in outside.replace("|---|---|", "")
 
 
 def test_the_page_of_fields_has_comments_of_several_lines_as_a_whole():

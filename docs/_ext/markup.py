@@ -18,11 +18,15 @@ def as_restructured(line: str) -> str:
     if DOCTEST.match(line):
         return line
     parts = CODE.split(line)
-    for i, part in enumerate(parts):
-        parts[i] = f"``{part.strip('`')}``" if i % 2 else escaped(part)
-    joined = "".join(parts)
     # A literal must end where a word ends: `name`s and `a`-th are told apart by an escaped space.
-    return re.sub(r"(``[^`]+``)(?=\w)", r"\1\\ ", re.sub(r"(?<=\w)(``[^`]+``)", r"\\ \1", joined))
+    for i, part in enumerate(parts):
+        if i % 2 == 0:
+            parts[i] = escaped(part)
+            continue
+        before = "\\ " if re.search(r"\w$", parts[i - 1]) else ""
+        after = "\\ " if re.match(r"\w", parts[i + 1]) else ""
+        parts[i] = f"{before}``{part.strip('`')}``{after}"
+    return "".join(parts)
 
 
 def process(app, what, name, obj, options, lines) -> None:

@@ -93,7 +93,11 @@ def command_page() -> str:
 
 
 def _prose(text: str) -> list[str]:
-    return [re.sub(r"(?<![`\w])(--[a-z-]+)", r"`\1`", line) for line in (text or "").strip().splitlines()]
+    return [_options_as_code(line) for line in (text or "").strip().splitlines()]
+
+
+def _options_as_code(line: str) -> str:
+    return re.sub(r"(?<![`\w])(--[a-z-]+)", r"`\1`", line)
 
 
 def _usage(command: argparse.ArgumentParser) -> list[str]:
@@ -114,7 +118,7 @@ def _flags(action: argparse.Action) -> str:
 
 def _meaning(action: argparse.Action, command: argparse.ArgumentParser) -> str:
     formatter = argparse.HelpFormatter(command.prog, width=10_000)
-    return (formatter._expand_help(action) if action.help else "").replace("|", "\\|")
+    return _options_as_code(formatter._expand_help(action) if action.help else "").replace("|", "\\|")
 
 
 def configuration_page() -> str:

@@ -3,8 +3,8 @@
 Take consecutive parts that were verified to be good, flagged ones included; without these the rate is guaranteed for
 easy parts only. The weights stay; the old file is not touched, and the new one names it. The rates are the old
 detector's, unless others are given. Old and new decide on the same parts, and the verdict says which one to use; a new
-detector that is probably blind is written only with --force. --marks takes the parts from the page of a batch, on which
-every image must be marked.
+detector that probably misses too many defects is written only with --force. --marks takes the parts from the page of a
+batch, on which every image must be marked.
 """
 
 import argparse
@@ -48,13 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reason", default="", help="why it is recalibrated, for the record")
     parser.add_argument("--bad", metavar="FOLDER", help="defective parts of the new condition: are they still caught?")
     parser.add_argument("--group-by", metavar="REGEX|FILE.csv", help=f"{GROUPS}; by default as when it was fitted")
-    parser.add_argument("--force", action="store_true", help="write the new detector even if it is probably blind")
+    parser.add_argument("--force", action="store_true", help="write the new detector whatever the verdict")
     add_rates(parser)
     add_skip(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Writes the recalibrated detector unless it is probably blind, and prints the verdict."""
+    """Writes the recalibrated detector unless it probably misses too many defects, and prints the verdict."""
     from gnl_jax.detection.artifact import save
     from gnl_jax.detection.preprocess import record_reader
     from gnl_jax.detection.recalibrate import compare, recalibrate
@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
         old.detector, result, good, **defects(args, marks, groups, skipped), limits=old_limits(old.detector)
     )
     lines = [f"cannot be read: {line}" for line in found.unreadable]
-    lines += report(found, args)
+    lines += report(found, args, size=record.config.dataset.size)
     print(printable("\n".join(lines), keep="\n"))
     if found.blind and not args.force:
         print(f"{args.out} is not written; --force writes it")
@@ -145,7 +145,7 @@ def old_limits(detector: "Detector") -> "Limits":
     return make_limits(detector.require_record().require_rules().review.rate)
 
 
-def report(found: "Compared", args: argparse.Namespace) -> list[str]:
+def report(found: "Compared", args: argparse.Namespace, *, size: int) -> list[str]:
     """Old and new side by side, the verdict and the next command."""
     from gnl_jax.detection.verdict import Choice
 
@@ -158,10 +158,11 @@ def report(found: "Compared", args: argparse.Namespace) -> list[str]:
     if old.bad:
         lines.append(f"defects caught        {_of(old.caught, old.bad):<8} {_of(new.caught, new.bad)}")
         lines.append(f"caught by old, missed by new: {new.lost}; the reverse: {new.gained}")
+    good = shlex.quote(args.good) if args.good else "GOOD"
     command = {
         Choice.KEEP: f"gnl-jax score {shlex.quote(args.detector)} IMAGES --fail-on review",
         Choice.REPLACE: f"gnl-jax score {shlex.quote(args.out)} IMAGES --fail-on review",
-        Choice.REFIT: f"gnl-jax fit {shlex.quote(args.good) if args.good else 'GOOD'} --out {shlex.quote(args.out)}",
+        Choice.REFIT: f"gnl-jax fit {good} --size {size} --out {shlex.quote(args.out)}",
     }[found.choice]
     return [*lines, f"VERDICT: {found.choice}", "Next:", f"  {command}"]
 

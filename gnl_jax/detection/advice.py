@@ -66,13 +66,13 @@ def _command(state: State, names: Mapping[str, str], enough: tuple[int | None, i
     detector, good, bad = (
         shlex.quote(names[key]) if names.get(key) else key.upper() for key in ("detector", "good", "bad")
     )
-    new, size = "NEW.gnl", 2 * int(names.get("size") or 256)
+    new, size = "NEW.gnl", int(names.get("size") or 256)
     limits = "".join(f" {flag} {n}" for flag, n in zip(("--limit", "--limit-bad"), enough) if n)
     return {
         State.WITHIN: f"gnl-jax score {detector} IMAGES --fail-on review",
         State.UNKNOWN: f"gnl-jax shift {detector} --good {good} --bad {bad}{limits}",
-        State.ALARMS: f"gnl-jax fit GOOD --out {new}",
-        State.MISSING: f"gnl-jax fit GOOD --size {size} --out {new}",
+        State.ALARMS: f"gnl-jax fit GOOD --size {size} --out {new}",
+        State.MISSING: f"gnl-jax fit GOOD --size {2 * size} --out {new}",
         State.DRIFTED: f"gnl-jax recalibrate {detector} --good VERIFIED_GOOD --condition WHAT_CHANGED --out {new}",
         State.NO_DRIFT: f"gnl-jax score {detector} IMAGES --overlays FLAGGED",
     }[state]

@@ -153,7 +153,7 @@ def recalibrate(
     old_drift = record.drift_rule
     drift_rule, drift_note = make_drift_rule(len(parts) - half, confidence=rules.review.confidence)
     if drift_rule is None or (old_drift and drift_rule.rate != old_drift.rate):
-        notes.append(drift_note)
+        notes.append(drift_note + (f": {half} of the {len(parts)} are the new reference of drift" if half else ""))
     manifest = {
         **clean,
         **record.manifest,

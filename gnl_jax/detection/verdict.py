@@ -151,7 +151,7 @@ class Choice(enum.StrEnum):
 
     KEEP = "keep the old detector"
     REPLACE = "replace the old detector"
-    REFIT = "refit: the new detector is probably blind"
+    REFIT = "refit: the new detector probably misses too many defects"
 
 
 def probably_blind(new: Counts, *, above_clean: bool, limits: Limits) -> bool:
