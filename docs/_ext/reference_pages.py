@@ -97,7 +97,7 @@ def _prose(text: str) -> list[str]:
 
 
 def _options_as_code(line: str) -> str:
-    return re.sub(r"(?<![`\w])(--[a-z-]+)", r"`\1`", line)
+    return re.sub(r"(`[^`]*`)|(?<!\w)(--[a-z-]+)", lambda found: found[1] or f"`{found[2]}`", line)
 
 
 def _usage(command: argparse.ArgumentParser) -> list[str]:
