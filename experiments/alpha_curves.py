@@ -6,45 +6,15 @@ Each row is TITLE=START: JSON files whose names begin so, of `folder_shifts.py -
 --alphas`, which know no threshold of a calibration: their false alarms are at 5 % of the unshifted good test images.
 """
 
-import glob
-import json
-
 from absl import app, flags
 
+from experiments.result_rows import read_curves
 from gnl_jax import console
 from gnl_jax.evaluation.charts import LINES
 from gnl_jax.evaluation.plots import picture
 
 OUT = flags.DEFINE_string("out", None, "The picture.")
 PANELS = {"auroc": "AUROC (%)", "flagged": "good flagged (%)", "caught": "defects caught (%)"}
-Curves = dict[str, dict[str, dict[float, float]]]
-
-
-def read_curves(start: str) -> Curves:
-    """Panel to condition to alpha to percent, from the files whose names begin so."""
-    curves: Curves = {panel: {} for panel in PANELS}
-    paths = sorted(glob.glob(glob.escape(start) + "*.json"))
-    if not paths:
-        raise ValueError(f"got {start!r}, expected the beginning of the names of .json files")
-    for path in paths:
-        with open(path) as file:
-            result = json.load(file)
-        for alpha, condition, values in of_folders(result) if "alpha" in result else of_evaluations(result):
-            for panel, value in values.items():
-                curves[panel].setdefault(condition, {})[alpha] = value
-    return curves
-
-
-def of_folders(result: dict):
-    for row in result["rows"]:
-        yield result["alpha"], row["condition"], {panel: row[panel] for panel in PANELS}
-
-
-def of_evaluations(result: dict):
-    for row in result["rows"]:
-        alarms = row["metrics"]["false_alarm_0.05"]
-        for name, auroc in ({"id": row["auroc"]["id"]} | row["auroc"]["ood"]).items():
-            yield row["matching"]["alpha"] or 0.0, name, {"auroc": 100 * auroc, "flagged": 100 * alarms[name]}
 
 
 def run(arguments: list[str]):

@@ -1,5 +1,6 @@
 """Tables of docs/results.md from the JSON files of `folder_shifts.py`, and from results.json files of evaluations."""
 
+import glob
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -88,3 +89,34 @@ def digits_table(rows: dict[str, list[dict]]) -> list[str]:
         cells = [" / ".join(cell(values, 2) for values in pair) for pair in columns]
         lines.append(f"| {name} | {matching} | {seeds[0]} | {' | '.join(cells)} |")
     return lines
+
+
+PANELS = ("auroc", "flagged", "caught")
+Curves = dict[str, dict[str, dict[float, float]]]
+
+
+def read_curves(start: str) -> Curves:
+    """Panel to condition to alpha to percent, from the files whose names begin so."""
+    curves: Curves = {panel: {} for panel in PANELS}
+    paths = sorted(glob.glob(glob.escape(start) + "*.json"))
+    if not paths:
+        raise ValueError(f"got {start!r}, expected the beginning of the names of .json files")
+    for path in paths:
+        with open(path) as file:
+            result = json.load(file)
+        for alpha, condition, values in _of_folders(result) if "alpha" in result else _of_evaluations(result):
+            for panel, value in values.items():
+                curves[panel].setdefault(condition, {})[alpha] = value
+    return curves
+
+
+def _of_folders(result: dict):
+    for row in result["rows"]:
+        yield result["alpha"], row["condition"], {panel: row[panel] for panel in PANELS}
+
+
+def _of_evaluations(result: dict):
+    for row in result["rows"]:
+        alarms = row["metrics"]["false_alarm_0.05"]
+        for name, auroc in ({"id": row["auroc"]["id"]} | row["auroc"]["ood"]).items():
+            yield row["matching"]["alpha"] or 0.0, name, {"auroc": 100 * auroc, "flagged": 100 * alarms[name]}

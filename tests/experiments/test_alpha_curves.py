@@ -8,7 +8,7 @@ import programs
 import pytest
 from PIL import Image
 
-from experiments.alpha_curves import read_curves
+from experiments.result_rows import read_curves
 
 FOLDERS = [
     {

@@ -91,7 +91,7 @@ def test_the_verdict_is_that_of_the_photographed_parts():
     assert (
         verdict.found == "Under lamp: 40 of 46 good parts flagged by score, 0 by drift alone; 44 of 46 defects caught."
     )
-    assert verdict.command == "gnl-jax fit GOOD --out NEW.gnl"
+    assert verdict.command == "gnl-jax fit GOOD --size 256 --out NEW.gnl"
 
 
 def test_within_all_needs_every_shift():
