@@ -30,6 +30,9 @@ MB, GB = 2**20, 10**9
 SHARE = 0.9  # of the free memory that may be planned for
 # Bytes that the compiler and what it makes take on a CPU, beside all arrays (measured): with training, and for a bank.
 LIBRARIES, BANK_LIBRARIES = 8e8, 4e8
+# A compiled step keeps values longer than to their last use, and its products take room of their own: so much more than
+# `program_bytes` counts (measured at 256, 512 and 1024 pixels on a CPU).
+COMPILED = 1.25
 # Bounds on what training takes, for a pixel of an image: of a batch (wide_resnet50_2 takes half), and kept features.
 PIXEL, FEATURES, STATES = 64_000, 300, 60  # the last: of the teacher's bytes, for the student's and its optimiser's
 
@@ -197,7 +200,7 @@ def _phase_need(config: ConfigDict, method: Method, phase: Phase, images: int) -
     state = tree_bytes(jax.eval_shape(lambda: phase.init(jax.random.key(0), None, None)))
     step = run_bytes(phase, method.frozen, size=size, group=group, features=features)
     # The state is there twice while a checkpoint is written.
-    return Need(2 * state + (kept if features is not None else 0), step - state)
+    return Need(2 * state + (kept if features is not None else 0), COMPILED * (step - state))
 
 
 def _refusal(
