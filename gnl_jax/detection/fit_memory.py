@@ -32,7 +32,7 @@ SHARE = 0.9  # of the free memory that may be planned for
 LIBRARIES, BANK_LIBRARIES = 8e8, 4e8
 # A compiled step keeps values longer than to their last use, and its products take room of their own: so much more than
 # `program_bytes` counts (measured at 256, 512 and 1024 pixels on a CPU).
-COMPILED = 1.25
+COMPILED = 1.2
 # Bounds on what training takes, for a pixel of an image: of a batch (wide_resnet50_2 takes half), and kept features.
 PIXEL, FEATURES, STATES = 64_000, 300, 60  # the last: of the teacher's bytes, for the student's and its optimiser's
 
