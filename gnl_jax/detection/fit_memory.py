@@ -30,8 +30,7 @@ MB, GB = 2**20, 10**9
 SHARE = 0.9  # of the free memory that may be planned for
 # Bytes that the compiler and what it makes take on a CPU, beside all arrays (measured): with training, and for a bank.
 LIBRARIES, BANK_LIBRARIES = 8e8, 4e8
-# A compiled step keeps values longer than to their last use, and its products take room of their own: so much more than
-# `program_bytes` counts (measured at 256, 512 and 1024 pixels on a CPU).
+# How much more a compiled step takes than `program_bytes` counts (measured at 256, 512 and 1024 pixels on a CPU).
 COMPILED = 1.2
 # Bounds on what training takes, for a pixel of an image: of a batch (wide_resnet50_2 takes half), and kept features.
 PIXEL, FEATURES, STATES = 64_000, 300, 60  # the last: of the teacher's bytes, for the student's and its optimiser's
@@ -76,9 +75,7 @@ def planned(
     """
     config = config.copy_and_resolve_references()
     free = free_bytes()
-    available = math.inf if free is None else SHARE * free
-    if options.memory is not None:
-        available = options.memory * GB
+    available = SHARE * (math.inf if free is None else free) if options.memory is None else options.memory * GB
     if options.batch_size is not None:
         config.train.batch_size = config.method.memory_bank.batch_size = options.batch_size
     chosen = without_weights(config) if method is None else method
