@@ -112,7 +112,8 @@ def read_curves(start: str) -> Curves:
 
 def _of_folders(result: dict):
     for row in result["rows"]:
-        yield result["alpha"], row["condition"], {panel: row[panel] for panel in PANELS}
+        if row["matching"] != "none":  # the same detector without matching, whatever alpha is
+            yield result["alpha"], row["condition"], {panel: row[panel] for panel in PANELS}
 
 
 def _of_evaluations(result: dict):

@@ -14,8 +14,9 @@ FOLDERS = [
     {
         "alpha": alpha,
         "rows": [
-            {"condition": "id", "auroc": 90.0 + alpha, "flagged": 5.0, "caught": 50.0},
-            {"condition": "dusk", "auroc": 80.0 + alpha, "flagged": 9.0, "caught": 40.0},
+            {"matching": "efdm", "condition": "id", "auroc": 90.0 + alpha, "flagged": 5.0, "caught": 50.0},
+            {"matching": "none", "condition": "id", "auroc": 70.0, "flagged": 1.0, "caught": 10.0},
+            {"matching": "efdm", "condition": "dusk", "auroc": 80.0 + alpha, "flagged": 9.0, "caught": 40.0},
         ],
     }
     for alpha in (0.5, 0.0)
