@@ -28,7 +28,8 @@ def run(arguments: list[str]):
                 ax.set_ylabel(label)
                 ax.set_xlabel("α")
                 ax.grid(axis="y", color="0.9", linewidth=0.6)
-                ax.set_axis_on() if curves[panel] else ax.set_axis_off()
+                if not curves[panel]:  # an evaluation knows no threshold, so nothing is caught
+                    ax.set_axis_off()
             axes[0].set_title(title, loc="left")
             axes[-1].legend(
                 *axes[0].get_legend_handles_labels(), loc="center left", bbox_to_anchor=(1, 0.5), frameon=False

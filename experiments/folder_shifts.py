@@ -42,7 +42,7 @@ def run():
     config = set_method(inspection_config(), METHOD.value, like="mvtec")
     config.seed, config.dataset.size = SEED.value, SIZE.value
     if ALPHA.value is not None:
-        config.eval.alpha, config.eval.matching = ALPHA.value, ("efdm",)
+        config.eval.alpha = ALPHA.value
     detector = fit(GOOD.value, config, options=FitOptions(review="5%", group_by=GROUP_BY.value), say=print)
     print("| matching | condition | AUROC | good parts flagged, % | defects caught, % |\n|---|---|---|---|---|")
     conditions = [(name, folder, None) for name, _, folder in (text.partition("=") for text in CONDITION.value)]
