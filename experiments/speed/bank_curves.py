@@ -1,15 +1,15 @@
 """Draws how well and how fast a memory bank works against its number of rows, and against alpha.
 
-    python experiments/speed/bank_curves.py --good=PARTS/train/good --out=curves.json [--curve=rows|alpha|sizes|pixels]
+    python experiments/speed/bank_curves.py --good=PARTS/train/good --out=curves.json [--curve=rows]
 
 Good images alone: they are divided by part into bank, calibration and held-out images; into copies of the held-out ones
 defects are drawn (`gnl_jax.images.simulated_defects`), others are shifted. "rows" keeps the first rows of one greedy
 coreset, with all channels and with principal components; "alpha" builds a bank for each alpha; "sizes" compares the
-whole side alone with the whole and half of it, added (`two_size_bank`); "pixels" what brightness and contrast are
-matched to. Printed for each point: AUROC of the defects; defects found and good images flagged, in percent, at the
-threshold that flags one in ten calibration images; how far the score of good images moves under each shift, in its
-standard deviations; and the milliseconds of CPU time that one image's distances and map take ("sizes" and "pixels":
-the whole score, teacher included).
+whole side alone with the whole and half of it, added (`two_size_bank`); "stages" the teacher's stages that a patch
+joins; "pixels" what brightness and contrast are matched to. Printed for each point: AUROC of the defects; defects found
+and good images flagged, in percent, at the threshold that flags one in ten calibration images; how far the score of
+good images moves under each shift, in its standard deviations; and the milliseconds of CPU time that one image's
+distances and map take ("sizes", "stages" and "pixels": the whole score, teacher included).
 """
 
 import functools
@@ -48,7 +48,7 @@ from gnl_jax.ops.scoremap import image_score
 GOOD = flags.DEFINE_string("good", None, "Folder of good images.")
 GROUP_BY = flags.DEFINE_string("group_by", "", "Which images show the same part, as for `gnl-jax fit`.")
 OUT = flags.DEFINE_string("out", None, "JSON file for the points.")
-CURVE = flags.DEFINE_enum("curve", "rows", ["rows", "alpha", "sizes", "pixels"], "What changes.")
+CURVE = flags.DEFINE_enum("curve", "rows", ["rows", "alpha", "sizes", "stages", "pixels"], "What changes.")
 ROWS = flags.DEFINE_list("rows", ["1000", "2000", "4000", "8000", "20000"], "Numbers of rows.")
 COMPONENTS = flags.DEFINE_list("components", ["0", "100"], "Principal components; 0 for all channels.")
 ALPHAS = flags.DEFINE_list("alphas", ["0", "0.25", "0.5", "0.75", "1"], "Weights of the bank's style.")
@@ -66,6 +66,7 @@ VARIANTS: dict[str, dict[str, dict]] = {
         "two, maps added": TWO | {"joined": "maps"},
         "two, scores added": TWO | {"joined": "scores"},
     },
+    "stages": {stages: {"sizes": (f"1:{stages}",)} for stages in ("2+3", "1+2+3", "1+2", "1", "2", "3")},
     "pixels": {"as they are": {"pixels": False}, "mean": {"pixel_target": "mean"}, "range": {"pixel_target": "range"}},
 }
 
