@@ -1,5 +1,6 @@
 """How a program begins and ends: a log to read, compiled programs kept, what was expected to fail as one line."""
 
+import hashlib
 import logging
 import os
 import sys
@@ -10,6 +11,7 @@ from typing import TypeVar
 import absl.logging
 from absl import flags
 
+from gnl_jax.machine import processor, usable_cores
 from gnl_jax.text import printable
 
 Result = TypeVar("Result")
@@ -131,7 +133,10 @@ def use_library_products() -> None:
 
 
 def keep_compiled_programs() -> None:
-    """Lets JAX keep compiled programs for the next run, in $XDG_CACHE_HOME/gnl_jax/xla (~/.cache by default).
+    """Lets JAX keep compiled programs for the next run, below $XDG_CACHE_HOME/gnl_jax/xla (~/.cache by default).
+
+    A processor and a number of cores have a folder of their own, as JAX tells neither apart: a program compiled for one
+    core takes a quarter longer on two, and one for another processor may end the process.
 
     The environment variable JAX_COMPILATION_CACHE_DIR overrules it; empty, nothing is kept. A folder that cannot be
     written is no error: compiling then takes as long as the first time.
@@ -146,7 +151,8 @@ def programs_folder() -> Path | None:
     """Where compiled programs are kept, as `keep_compiled_programs` says; None where they are not."""
     if (asked := os.environ.get("JAX_COMPILATION_CACHE_DIR")) is not None:
         return Path(asked) if asked else None
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "gnl_jax" / "xla"
+    machine = hashlib.sha256(f"{usable_cores()} {processor()}".encode()).hexdigest()[:16]
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "gnl_jax" / "xla" / machine
     try:
         if not folder.is_absolute():  # no home folder is known
             raise OSError(f"{folder} is no absolute path")

@@ -12,7 +12,7 @@ import pytest
 
 from gnl_jax import console
 from gnl_jax.cli import main as cli
-from gnl_jax.console import use_library_products
+from gnl_jax.console import programs_folder, use_library_products
 
 
 def program(code: str, **env: str) -> subprocess.CompletedProcess:
@@ -108,11 +108,11 @@ ALL = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
 def test_compiled_programs_are_kept(tmp_path):
     """A kept program gives the same bits as one just compiled, and nobody warns."""
     first = program(COMPILE, XDG_CACHE_HOME=str(tmp_path), **ALL)
-    kept = sorted((tmp_path / "gnl_jax" / "xla").glob("jit_*-cache"))
+    kept = sorted((tmp_path / "gnl_jax" / "xla").glob("*/jit_*-cache"))
     assert kept
     before = [path.stat().st_mtime_ns for path in kept]
     second = program(COMPILE, XDG_CACHE_HOME=str(tmp_path), **ALL)
-    assert sorted((tmp_path / "gnl_jax" / "xla").glob("jit_*-cache")) == kept
+    assert sorted((tmp_path / "gnl_jax" / "xla").glob("*/jit_*-cache")) == kept
     assert [path.stat().st_mtime_ns for path in kept] == before
     uncached = program(COMPILE, JAX_COMPILATION_CACHE_DIR="", **ALL)
     assert first.stdout == second.stdout == uncached.stdout != ""
@@ -126,6 +126,19 @@ def test_another_folder_for_compiled_programs(tmp_path):
     assert list((tmp_path / "b").glob("jit_*-cache"))
     program(COMPILE, XDG_CACHE_HOME=str(tmp_path / "a"), JAX_COMPILATION_CACHE_DIR="", **ALL)
     assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize(("name", "value"), [("usable_cores", 1_000), ("processor", "another")])
+def test_programs_of_another_machine_are_in_another_folder(monkeypatch, tmp_path, name, value):
+    """JAX's own key tells neither apart."""
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    here = programs_folder()
+    assert here.parent == tmp_path / "gnl_jax" / "xla"
+    assert programs_folder() == here
+    monkeypatch.setattr(console, name, lambda: value)
+    assert programs_folder().parent == here.parent
+    assert programs_folder() != here
 
 
 @pytest.mark.parametrize("folder", ["/proc/none", "/dev/null/cache", "relative"])

@@ -27,8 +27,8 @@ IN_ANOTHER_LIBRARY = ("gnl_jax.data.builders",)
 PROGRAMS = ("gnl_jax.console", "gnl_jax.cli")  # what runs on a command line reads its flags
 
 # What each package may import besides itself. Arrows never point back: ops, images -> nn -> ... -> cli.
-ANYWHERE = {"array_types", "batches", "config", "config_io", "config_published", "files", "named_methods"}
-ANYWHERE |= {"overlap", "progress", "text", "version"}
+ANYWHERE = {"array_types", "batches", "config", "config_io", "config_published", "files", "machine"}
+ANYWHERE |= {"named_methods", "overlap", "progress", "text", "version"}
 MAY_IMPORT = {
     "array_types": set(),
     "batches": set(),
@@ -36,6 +36,7 @@ MAY_IMPORT = {
     "config_published": set(),
     "config_io": {"config", "files"},
     "files": set(),
+    "machine": set(),
     "named_methods": {"config_published"},
     "overlap": set(),
     "progress": set(),

@@ -178,8 +178,7 @@ def of_variant(bank_images, sets, name: str, fields: dict, *, networks: Networks
         return np.concatenate([np.asarray(program(variables, batch).score)[:count] for batch, count in chunks])
 
     found = judged({name: scores(images) for name, images in sets.items()})
-    one = sets["good"][:1]
-    return {CURVE.value: name} | found | {"ms": processor_ms(lambda: program(variables, one).score)}
+    return {CURVE.value: name} | found | {"ms": processor_ms(lambda: program(variables, sets["good"][:1]).score)}
 
 
 def curve(bank_images, sets, *, networks, options, scoring: Scoring, rows: list[int], components: list[int]):
@@ -207,9 +206,7 @@ def curve(bank_images, sets, *, networks, options, scoring: Scoring, rows: list[
         reduced = projection(seen.shape[1], options.projection, seed=SEED.value)
         order = np.asarray(k_center(jnp.asarray(seen @ reduced), k=min(most, len(seen)), start=0))
         for n in rows:
-            found = {"rows": n, "components": count, "alpha": scoring.alpha} | point(seen[order[:n]], asked)
-            print(json.dumps(found), flush=True)
-            yield found
+            yield {"rows": n, "components": count, "alpha": scoring.alpha} | point(seen[order[:n]], asked)
 
 
 def run():
@@ -242,7 +239,9 @@ def run():
             rows=list(map(int, ROWS.value)) if of_rows else [int(options.rows)],
             components=list(map(int, COMPONENTS.value)) if of_rows else [0],
         )
-        points += list(found)
+        for each in found:
+            points.append(each)
+            print(json.dumps(each), flush=True)
         Path(OUT.value).write_text(json.dumps(points, indent=1))
 
 

@@ -28,10 +28,10 @@ from experiments.speed.peers_task import Task, judge, read_task, write_images
 from experiments.speed.speed_table import markdown_row
 from gnl_jax import console
 from gnl_jax.config import METHODS
-from gnl_jax.data.reading import usable_cores
 from gnl_jax.detection.options import inspection_config
 from gnl_jax.detection.threshold import make_rule, parse_rate
 from gnl_jax.files import write_atomic
+from gnl_jax.machine import usable_cores
 from gnl_jax.named_methods import BANKS
 from gnl_jax.nn.pretrained import load_teacher
 from gnl_jax.nn.torch_keys import to_torch

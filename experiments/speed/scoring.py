@@ -18,9 +18,9 @@ from PIL import Image
 
 from gnl_jax import console
 from gnl_jax.data.listing import list_images
-from gnl_jax.data.reading import usable_cores
 from gnl_jax.detection.artifact import load
 from gnl_jax.detection.inspection import inspect, reader
+from gnl_jax.machine import usable_cores
 
 DETECTOR = flags.DEFINE_string("detector", None, "A file that `gnl-jax fit` made.")
 IMAGES = flags.DEFINE_string("images", None, "Folder of images.")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from gnl_jax.progress import progress_bar
 
 READY = "ready"
+REST = 0.5  # seconds before each turn, in which the threads of the program before stop waiting actively
 
 
 def serve(call: Callable[[], object], *, clock: Callable[[], float] = time.perf_counter) -> None:
@@ -52,6 +53,7 @@ def take_turns(
         with progress_bar(description, turns) as advance:
             for _ in range(turns):
                 for name, process in processes.items():
+                    time.sleep(REST)
                     with contextlib.suppress(BrokenPipeError):  # it ended: there is no answer, either
                         print(calls, file=process.stdin, flush=True)
                     seconds[name].append(float(answer(name)))

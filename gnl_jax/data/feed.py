@@ -13,7 +13,7 @@ import numpy as np
 from absl import logging
 
 from gnl_jax.batches import ImageSource, steps_per_epoch
-from gnl_jax.data.reading import usable_cores
+from gnl_jax.machine import usable_cores
 
 Batches = Iterator[tuple[np.ndarray, np.ndarray | jax.Array, np.ndarray]]
 

@@ -17,6 +17,7 @@ from gnl_jax.data.decode import UnusableFiles
 from gnl_jax.data.pixels import Alpha, ImageError, check_options, read_file, read_image
 from gnl_jax.data.progress import progress
 from gnl_jax.images.resize import Geometry, Native, resize
+from gnl_jax.machine import usable_cores
 
 RECIPE = 1  # part of every cache key; to be raised when the meaning of a pixel changes
 REMEDY = " (--skip-unreadable of gnl-jax fit, or dataset.skip_unreadable of a configuration, leaves them out)"
@@ -215,11 +216,6 @@ def _in_threads(load: Callable[[int], _Outcome | ImageError], n: int, *, workers
         return list(progress(pool.map(load, range(n)), total=n, what=what))
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def usable_cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _collected(

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple, Protocol, Unpack, overload
 import numpy as np
 
 from gnl_jax.data.pixels import ImageError
-from gnl_jax.data.reading import usable_cores
 from gnl_jax.detection.boxes import Box, defect_boxes, frame_map
 from gnl_jax.detection.frames import One, Options, Several, frame_name, frames_of, is_one_image, snapshot
 from gnl_jax.detection.preprocess import Decoded, Read, read_or_reason, record_reader
 from gnl_jax.detection.record import Decision, Record
+from gnl_jax.machine import usable_cores
 from gnl_jax.methods.base import Prediction
 from gnl_jax.overlap import overlapped
 

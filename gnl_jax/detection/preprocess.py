@@ -9,12 +9,12 @@ import numpy as np
 
 from gnl_jax.data.load import parse_alpha
 from gnl_jax.data.pixels import ImageError
-from gnl_jax.data.reading import usable_cores
 from gnl_jax.detection.frames import Reading, frame_name, read_frame
 from gnl_jax.detection.record import Record
 from gnl_jax.detection.region import check_frame_size
 from gnl_jax.detection.windows import read_grid
 from gnl_jax.images.resize import Geometry, resize
+from gnl_jax.machine import usable_cores
 
 
 class Decoded(NamedTuple):

@@ -17,7 +17,6 @@ import importlib.metadata
 import json
 import math
 import os
-import platform
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -29,6 +28,7 @@ import numpy as np
 from absl import logging
 
 from gnl_jax.files import write_atomic
+from gnl_jax.machine import processor, usable_cores
 from gnl_jax.methods.base import Prediction
 
 PyTree = Any
@@ -74,28 +74,15 @@ def kept_score(make: Callable[[], Score], *, folder: Path, about: Mapping[str, A
 
 def surroundings() -> dict[str, Any]:
     """What a program depends on beside itself: code, versions, processor, cores, settings."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "source": source_digest(),
         "versions": {name: _version(name) for name in _VERSIONS},
         "processor": processor(),
-        "cores": cores,
+        "cores": usable_cores(),
         "devices": jax.device_count(),
         "flags": os.environ.get("XLA_FLAGS", ""),
         "x64": bool(jax.config.values["jax_enable_x64"]),
     }
-
-
-@functools.cache
-def processor() -> str:
-    """Names what a program was compiled for: one for a processor with AVX-512 ends a process on another."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    found = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    features = found.get("flags") or found.get("Features") or platform.processor()
-    return f"{platform.machine()} {found.get('model name', '')}: {features}"
 
 
 @functools.cache
