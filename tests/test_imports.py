@@ -44,7 +44,7 @@ MAY_IMPORT = {
     "version": set(),
     "ops": {"array_types"},
     "images": {"array_types"},
-    "data": {"images", "batches", "config", "version"},
+    "data": {"images", "batches", "config", "machine", "version"},
 }
 CHAIN = ("nn", "methods", "training", "detection", "deploy", "evaluation", "report", "paper", "console", "cli")
 for place, package in enumerate(CHAIN):
