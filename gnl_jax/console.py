@@ -136,7 +136,7 @@ def keep_compiled_programs() -> None:
     """Lets JAX keep compiled programs for the next run, below $XDG_CACHE_HOME/gnl_jax/xla (~/.cache by default).
 
     A processor and a number of cores have a folder of their own, as JAX tells neither apart: a program compiled for one
-    core takes a quarter longer on two, and one for another processor may end the process.
+    core takes 10 to 25 % longer on two, and one for another processor may end the process.
 
     The environment variable JAX_COMPILATION_CACHE_DIR overrules it; empty, nothing is kept. A folder that cannot be
     written is no error: compiling then takes as long as the first time.

@@ -49,6 +49,11 @@ def test_each_in_its_turn_and_never_two_at_once(tmp_path):
             assert ends[first + 1] - begins[first] <= taken <= begins[first + 2] - ends[first - 1]
 
 
+@pytest.fixture(autouse=True)
+def no_rest(monkeypatch):
+    monkeypatch.setattr(turns, "REST", 0)
+
+
 READY = "print('ready', flush=True); "
 
 
