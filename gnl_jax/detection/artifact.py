@@ -126,13 +126,13 @@ def build_detector(
         return score_function(built, precision=matmul_precision(config))
 
     score: Score
-    if programs is None or method is not None or jax.default_backend() != "cpu":
+    if method is not None or jax.default_backend() != "cpu":
         score = jax.jit(make())
     else:
         fields = config.to_dict()
         about = {name: fields[name] for name in _PROGRAM_FIELDS}
         about |= {"matching": record.matching, "size": config.dataset.size}
-        score = kept_score(make, folder=Path(programs), about=about)
+        score = kept_score(make, folder=None if programs is None else Path(programs), about=about)
     variables = {**shared, **record.matchings[record.matching]}
     return Detector(variables, score, config.dataset.size, record.manifest["batch_size"], record, method)
 

@@ -27,9 +27,12 @@ import jax
 import numpy as np
 from absl import logging
 
+from gnl_jax.detection.awaited import awaited
 from gnl_jax.files import write_atomic
 from gnl_jax.machine import processor, usable_cores
 from gnl_jax.methods.base import Prediction
+from gnl_jax.ops import host_sort
+from gnl_jax.ops.host_sort import sorting_on_host
 
 PyTree = Any
 Score = Callable[[PyTree, np.ndarray | jax.Array], Prediction[jax.Array]]
@@ -42,15 +45,16 @@ _SOURCES = ("ops", "images", "nn", "methods")  # what a scoring program is made 
 _VERSIONS = ("gnl-jax", "jax", "jaxlib", "flax", "numpy")
 
 
-def kept_score(make: Callable[[], Score], *, folder: Path, about: Mapping[str, Any]) -> Score:
+def kept_score(make: Callable[[], Score], *, folder: Path | None, about: Mapping[str, Any]) -> Score:
     """A scoring function whose compiled program is read from a folder, or written there once it is compiled.
 
     A program that is damaged, or that this jaxlib cannot read, is compiled again. Where it cannot be kept, scoring
-    goes on without. Several threads may call it, and it may be traced into another program.
+    goes on without. Several threads may call it, and it may be traced into another program. For one device. Features
+    are sorted by NumPy (`ops/host_sort.py`), and the process does not end before the program has.
 
     Args:
         make: returns the function, to be jitted; called only where the folder has no program for the arguments.
-        folder: where programs are kept; made if it is not there.
+        folder: where programs are kept; made if it is not there. None: the program is compiled and not kept.
         about: JSON-able: what the program depends on beside the shapes of its arguments, the code of this package,
             versions, processor and XLA's flags, which are all part of its key.
     """
@@ -65,8 +69,12 @@ def kept_score(make: Callable[[], Score], *, folder: Path, about: Mapping[str, A
         if (found := programs.get((tree, shapes))) is None:
             with lock:
                 if (found := programs.get((tree, shapes))) is None:
-                    key = {"about": about, "tree": str(tree), "shapes": _plain(shapes), **surroundings()}
-                    found = programs[tree, shapes] = _find(make, folder, _plain(key), variables, images)
+                    if folder is None:
+                        found = _loaded(*_compiled(make(), variables, images, keep=False))
+                    else:
+                        key = {"about": about, "tree": str(tree), "shapes": _plain(shapes), **surroundings()}
+                        found = _find(make, folder, _plain(key), variables, images)
+                    programs[tree, shapes] = found
         return found(variables, images)
 
     return score
@@ -115,10 +123,12 @@ def unpack_program(data: bytes, key: Mapping[str, Any]) -> tuple[tuple[str, ...]
 
 
 def _find(make: Callable[[], Score], folder: Path, key: dict, variables: PyTree, images) -> Score:
+    """The program of the folder, or a new one, which is then written there."""
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
     path = folder / f"{name}{SUFFIX}"
     try:
-        found = _loaded(*unpack_program(path.read_bytes(), key))
+        outputs, data = unpack_program(path.read_bytes(), key)
+        found = _loaded(outputs, _deserialised(data))
         with contextlib.suppress(OSError):  # a folder to be read alone
             os.utime(path)
         return found
@@ -126,39 +136,41 @@ def _find(make: Callable[[], Score], folder: Path, key: dict, variables: PyTree,
         pass
     except Exception as error:  # XLA's own errors have no common class
         logging.info("%s: %s; it is compiled again", path, error)
-    return _compiled(make(), path, key, variables, images)
-
-
-def _compiled(score: Score, path: Path, key: dict, variables: PyTree, images) -> Score:
-    """The compiled function; its program is kept if, read back, it returns the same bits for these images."""
-
-    def kept_score_batch(variables: PyTree, images: jax.Array) -> Prediction[jax.Array]:
-        return score(variables, images)
-
-    lowered = jax.jit(kept_score_batch, keep_unused=True).lower(variables, images)
-    compiled = _compile(lowered)
-    outputs = tuple(n for n, value in zip(Prediction._fields, lowered.out_info, strict=True) if value is not None)
+    outputs, executable = _compiled(make(), variables, images, keep=True)
+    score = _loaded(outputs, executable)
     try:
-        made = compiled.runtime_executable()
-        if made is None:
-            raise ValueError("XLA gives no executable")
-        executable = made.serialize()
-        again, expected = _loaded(outputs, executable)(variables, images), compiled(variables, images)
+        data = executable.serialize()
+        again, expected = _loaded(outputs, _deserialised(data))(variables, images), score(variables, images)
         for name, a, b in zip(Prediction._fields, again, expected, strict=True):
             if (a is None) != (b is None) or (a is not None and np.asarray(a).tobytes() != np.asarray(b).tobytes()):
                 raise ValueError(f"read back, it returns another {name}")
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, pack_program(key, outputs, executable))
+        write_atomic(path, pack_program(key, outputs, data))
         _forget(path.parent)
     except Exception as error:  # as above; scoring does not need the file
         logging.info("%s: the compiled program is not kept: %s", path, error)
-    return compiled
+    return score
+
+
+def _compiled(score: Score, variables: PyTree, images, *, keep: bool) -> tuple[tuple[str, ...], Any]:
+    """(names of the outputs, XLA's executable) of a function, which sorts with NumPy on a CPU."""
+
+    def score_batch(variables: PyTree, images: jax.Array) -> Prediction[jax.Array]:
+        return score(variables, images)
+
+    if keep:
+        score_batch.__name__ = "kept_score_batch"
+    with sorting_on_host():
+        lowered = jax.jit(score_batch, keep_unused=True).lower(variables, images)
+    outputs = tuple(n for n, value in zip(Prediction._fields, lowered.out_info, strict=True) if value is not None)
+    compiled = _compile(lowered) if keep else lowered.compile()
+    return outputs, compiled.runtime_executable()
 
 
 def _compile(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
     """Compiles, and leaves JAX's own cache out: what was read from there cannot be written again.
 
-    Nothing of this name is ever written there, so nothing is found.
+    Nothing named "kept_score_batch" is ever written there, so nothing is found.
     """
     name = "jax_persistent_cache_min_compile_time_secs"
     before = getattr(jax.config, name)
@@ -169,17 +181,27 @@ def _compile(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
         jax.config.update(name, before)
 
 
-def _loaded(outputs: tuple[str, ...], executable: bytes) -> Score:
-    """The function that an executable is."""
+def _deserialised(data: bytes) -> Any:
+    """An executable that XLA serialised."""
     from jaxlib import xla_client
 
+    host_sort.register()
     device = jax.devices()[0]
-    loaded = device.client.deserialize_executable(executable, executable_devices=xla_client.DeviceList((device,)))
+    return device.client.deserialize_executable(data, executable_devices=xla_client.DeviceList((device,)))
+
+
+def _loaded(outputs: tuple[str, ...], executable: Any) -> Score:
+    """The function that an executable is."""
+    device = jax.devices()[0]
 
     def score(variables: PyTree, images: np.ndarray | jax.Array) -> Prediction[jax.Array]:
         arguments = [*jax.tree.leaves(variables), jax.device_put(images, device)]
-        results = loaded.execute_sharded(arguments).disassemble_into_single_device_arrays()
-        return Prediction(**{"score": None} | {name: shards[0] for name, shards in zip(outputs, results, strict=True)})
+
+        def start() -> list[jax.Array]:
+            results = executable.execute_sharded(arguments).disassemble_into_single_device_arrays()
+            return [shards[0] for shards in results]
+
+        return Prediction(**{"score": None} | dict(zip(outputs, awaited(start), strict=True)))
 
     return score
 

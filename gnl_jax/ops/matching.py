@@ -5,6 +5,7 @@ it is sorted once and no training image has to be stored. `alpha` in [0, 1] is t
 published `lamda` is 1 - alpha) and may be traced.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -13,6 +14,7 @@ from jax import lax
 from jaxtyping import Float, Int32
 
 from gnl_jax.array_types import Array, Scalar
+from gnl_jax.ops.host_sort import requested, sort_rows
 
 
 def sort_features(features: Float[Array, "*b h w c"]) -> Float[Array, "*b h*w c"]:
@@ -91,15 +93,19 @@ def _sorted_with_index(values: Array, packing: _Packing) -> Array:
     """
     half, whole, n = packing
 
-    def of_rows(values: Array) -> Array:
+    def by_xla(keys: Array) -> Array:
+        return lax.sort(keys, dimension=-1, is_stable=False)
+
+    def of_rows(values: Array, sort: Callable[[Array], Array] = by_xla) -> Array:
         zero = jnp.zeros((), values.dtype)
         bits = lax.bitcast_convert_type(jnp.where(values == zero, zero, values), half)
         bits = jnp.where(bits >> (n - 1), ~bits, bits | half(1 << (n - 1)))
-        index = lax.broadcasted_iota(whole, values.shape, values.ndim - 1)
-        return lax.sort((bits.astype(whole) << n) | index, dimension=-1, is_stable=False)
+        keys = (bits.astype(whole) << n) | lax.broadcasted_iota(whole, values.shape, values.ndim - 1)
+        return sort(keys)
 
     def in_pieces(values: Array) -> Array:
-        return jnp.concatenate([of_rows(piece) for piece in jnp.array_split(values, PIECES)])
+        sort = sort_rows if requested() else by_xla
+        return jnp.concatenate([of_rows(piece, sort) for piece in jnp.array_split(values, PIECES)])
 
     rows = values.shape[0]
     if values.ndim == 1 or not isinstance(rows, int) or rows < PIECES:  # an exported program takes any number of images
