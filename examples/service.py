@@ -33,6 +33,7 @@ import gnl_jax
 from gnl_jax.deploy.onnx.runtime import load as load_onnx
 from gnl_jax.detection.inspection import ERROR, Inspected
 from gnl_jax.detection.rows import row
+from gnl_jax.machine import keep_threads_apart
 
 MOST_BYTES = 100 * 2**20
 AT_ONCE, WAITING = 2, 8
@@ -50,7 +51,11 @@ class Inspector(Protocol):
 
 def open_file(path: str) -> Inspector:
     """A detector's file, or a model with its manifest beside it. Raises ValueError naming what is damaged."""
-    return load_onnx(path) if path.endswith(".onnx") else gnl_jax.load(path)
+    if path.endswith(".onnx"):
+        return load_onnx(path)
+    detector = gnl_jax.load(path)
+    keep_threads_apart()  # the first part after a rest is not late
+    return detector
 
 
 def make_app(

@@ -32,6 +32,7 @@ from gnl_jax.deploy.onnx.run import RUNS, in_batches
 from gnl_jax.detection.artifact import load
 from gnl_jax.detection.inspection import reader
 from gnl_jax.files import write_atomic
+from gnl_jax.machine import keep_threads_apart
 
 RUNTIMES = ("onnxruntime", "openvino", "onnxruntime_floats", "openvino_floats")
 ROOT = Path(__file__).parent.parent.parent
@@ -63,6 +64,7 @@ def answerer(model: str) -> Answer:
 
 def detector_answers(file: str) -> Answer:
     detector = load(file)
+    keep_threads_apart()  # as `gnl-jax score` does
 
     def answer(images: np.ndarray) -> dict[str, np.ndarray]:
         prediction = detector(images)

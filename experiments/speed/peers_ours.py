@@ -6,6 +6,7 @@ import gnl_jax
 from experiments.speed.peers_program import Job, Score, System, main
 from gnl_jax.config import METHODS, set_method
 from gnl_jax.detection.options import inspection_config
+from gnl_jax.machine import keep_threads_apart
 
 
 def our_config(job: Job) -> Any:
@@ -30,6 +31,7 @@ def fit(job: Job) -> None:
 
 def load(job: Job) -> Score:
     detector = gnl_jax.load(job["model"])
+    keep_threads_apart()  # as `gnl-jax score` does
     return lambda images: gnl_jax.predict(detector, images).score
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from gnl_jax import console
+from gnl_jax.machine import keep_threads_apart
 from gnl_jax.text import printable
 
 if TYPE_CHECKING:
@@ -39,11 +40,13 @@ class Opened(NamedTuple):
 def open_detector(path: str) -> Opened:
     """Reads a detector and tries its probe on this device. Raises ArtifactError naming the file.
 
-    Its compiled program is kept for the next command (`console.programs_folder`).
+    Its compiled program is kept for the next command (`console.programs_folder`), and the first image after a rest is
+    not late (`machine.keep_threads_apart`).
     """
     from gnl_jax.detection.artifact import load
 
     detector = load(path, programs=console.programs_folder())
+    keep_threads_apart()
     return Opened(detector, hashlib.sha256(Path(path).read_bytes()).hexdigest(), Path(path))
 
 
