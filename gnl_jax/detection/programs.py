@@ -191,11 +191,16 @@ def _deserialised(data: bytes) -> Any:
 
 
 def _loaded(outputs: tuple[str, ...], executable: Any) -> Score:
-    """The function that an executable is."""
-    device = jax.devices()[0]
+    """The function that an executable is; it takes arrays of other devices to its own."""
+    (device,) = executable.local_devices()
+
+    def here(array: np.ndarray | jax.Array) -> jax.Array:
+        if isinstance(array, jax.Array) and array.devices() == {device}:
+            return array
+        return jax.device_put(array, device)
 
     def score(variables: PyTree, images: np.ndarray | jax.Array) -> Prediction[jax.Array]:
-        arguments = [*jax.tree.leaves(variables), jax.device_put(images, device)]
+        arguments = [here(array) for array in (*jax.tree.leaves(variables), images)]
 
         def start() -> list[jax.Array]:
             results = executable.execute_sharded(arguments).disassemble_into_single_device_arrays()

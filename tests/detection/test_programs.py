@@ -35,6 +35,22 @@ heavy = [name for name in ("flax", "optax", "orbax", "sklearn", "matplotlib") if
 print(json.dumps([row(result), heavy]))
 """
 
+# Scores with variables of the second device, by a program compiled for the first, and the other way round.
+TWO_DEVICES = """
+import jax, jax.numpy as jnp, numpy as np
+from gnl_jax.detection.programs import kept_score
+from gnl_jax.methods.base import Prediction
+
+first, second = jax.devices()
+images = np.ones((2, 4), np.uint8)
+for own, other in ((first, second), (second, first)):
+    score = kept_score(lambda: lambda w, x: Prediction(x @ w), folder=None, about={})
+    for device in (own, other):
+        with jax.default_device(device):
+            result = score(jnp.arange(4.0), jnp.asarray(images)).score
+        assert result.devices() == {own} and result.tolist() == [6, 6]
+"""
+
 
 def program():
     """A function that leaves an argument unused and has no drift."""
@@ -138,6 +154,15 @@ def test_what_nobody_used_is_removed(tmp_path):
     kept_score(program, folder=tmp_path, about={"a": 2})(VARIABLES, IMAGES)
     assert len(list(tmp_path.iterdir())) == 1
     assert not path.exists()
+
+
+@pytest.mark.slow
+def test_arrays_of_another_device_are_taken_to_its_own():
+    environment = {**os.environ, "XLA_FLAGS": os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=2"}
+    done = subprocess.run(
+        [sys.executable, "-c", TWO_DEVICES], capture_output=True, text=True, timeout=100, env=environment
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.slow
