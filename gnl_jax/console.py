@@ -1,5 +1,7 @@
 """How a program begins and ends: a log to read, compiled programs kept, what was expected to fail as one line."""
 
+import atexit
+import contextlib
 import hashlib
 import logging
 import os
@@ -46,7 +48,24 @@ def run(main: Callable[[], Result], *, status: Callable[[Exception], int] = lamb
         sys.exit(status(error))
     except KeyboardInterrupt:
         print("interrupted; what was saved stands", file=sys.stderr)
+        end_at_exit(130)
         sys.exit(130)
+
+
+def end_at_exit(status: int) -> None:
+    """Ends this process with a status as soon as its threads have ended, instead of taking it apart.
+
+    What was interrupted may still compile, or wait for a line of stdin, in a thread that nobody can stop; Python and
+    XLA crash when they take apart what it uses. Threads that are to be waited for are, as always.
+    """
+
+    def end() -> None:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
+                stream.flush()
+        os._exit(status)
+
+    atexit.register(end)
 
 
 def parse_flags(argv: Sequence[str], *, define: Callable[[], object] = lambda: None) -> list[str]:

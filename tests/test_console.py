@@ -40,6 +40,42 @@ def test_exit_status_and_last_words(code, status, err):
     assert (done.returncode, done.stderr) == (status, err)
 
 
+WAITS = """
+import sys, threading, time
+from gnl_jax import console
+
+def main():
+    threading.Thread(target=sys.stdin.readline, daemon=True).start()
+    print("waits")
+    time.sleep(0.2)
+    raise KeyboardInterrupt
+
+console.run(main)
+"""
+
+
+def test_what_waits_for_a_line_of_stdin_ends_when_interrupted():
+    """Python cannot take stdin apart while a thread reads it, and would abort."""
+    with subprocess.Popen(
+        [sys.executable, "-c", WAITS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.wait(100) == 130
+        assert (process.stdout.read(), process.stderr.read()) == ("waits\n", "interrupted; what was saved stands\n")
+
+
+def test_threads_are_waited_for_when_interrupted(tmp_path):
+    code = f"""
+import threading, time
+def write():
+    time.sleep(1)
+    open({str(tmp_path / "written")!r}, "w").close()
+threading.Thread(target=write).start()
+raise KeyboardInterrupt
+"""
+    assert program(code).returncode == 130
+    assert (tmp_path / "written").exists()
+
+
 def test_what_was_not_expected_keeps_its_traceback():
     done = program("{}['key']")
     assert done.returncode == 1
