@@ -55,10 +55,11 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(autouse=True)
 def commands_keep_to_themselves(monkeypatch):
-    """A command called in this process leaves its log, compiled programs, XLA's flags and exit as they are."""
+    """A command called in this process leaves its log, programs, XLA's flags, threads and exit as they are."""
     for name in ("show_log", "keep_compiled_programs", "programs_folder", "use_library_products"):
         monkeypatch.setattr(f"gnl_jax.console.{name}", lambda: None)
     monkeypatch.setattr("gnl_jax.console.end_at_exit", lambda status: None)
+    monkeypatch.setattr("gnl_jax.cli.arguments.keep_threads_apart", lambda: 0)
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ import pytest
 from fitted import ARCH, digits, fitted, write_images
 from PIL import Image
 
+from gnl_jax.cli import arguments
 from gnl_jax.cli import fit as cli_fit
 from gnl_jax.cli import teacher as cli_teacher
 from gnl_jax.cli.main import main, parser
@@ -72,6 +73,13 @@ def test_every_input_has_a_row_in_order(line, tmp_path, capsys):
     assert all(json.loads(row["boxes"]) for row in rows[17:22])
     assert re.search(r"23 images: 2 ERROR, \d+ OK, \d+ REVIEW", err)
     assert status == 3
+
+
+def test_a_detector_that_is_opened_has_a_core_for_each_thread(line, monkeypatch):
+    bound = []
+    monkeypatch.setattr(arguments, "keep_threads_apart", lambda: bound.append(True))
+    assert arguments.open_detector(str(line.detector)).path == line.detector
+    assert bound == [True]
 
 
 @pytest.mark.slow

@@ -45,7 +45,7 @@ import sys, threading, time
 from gnl_jax import console
 
 def main():
-    threading.Thread(target=sys.stdin.readline, daemon=True).start()
+    threading.Thread(target=sys.stdin.buffer.readline, daemon=True).start()
     print("waits")
     time.sleep(0.2)
     raise KeyboardInterrupt

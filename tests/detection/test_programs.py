@@ -16,6 +16,8 @@ from gnl_jax.detection.artifact import load, save
 from gnl_jax.detection.detector import predict
 from gnl_jax.detection.programs import kept_score, pack_program, unpack_program
 from gnl_jax.methods.base import Prediction
+from gnl_jax.ops.host_sort import TARGET
+from gnl_jax.ops.matching import sort_features
 
 VARIABLES = {"w": jnp.arange(12.0).reshape(3, 4), "banks": {"0": {"owners": jnp.arange(3)}}, "alpha": jnp.float32(0.5)}
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3), np.uint8)
@@ -78,6 +80,18 @@ def test_it_is_traced_into_another_program(tmp_path):
     exported = jax.export.export(jax.jit(lambda images: score(VARIABLES, images).score))(sample)
     np.testing.assert_array_equal(exported.call(IMAGES), jax.jit(program())(VARIABLES, IMAGES).score)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_it_sorts_is_sorted_by_numpy(tmp_path):
+    """The kept program names it; scores are those of XLA's sort."""
+
+    def make():
+        return lambda variables, images: Prediction(sort_features(images * variables["alpha"])[:, 3, 0])
+
+    score = kept_score(make, folder=tmp_path, about={})
+    np.testing.assert_array_equal(score(VARIABLES, IMAGES).score, make()(VARIABLES, IMAGES).score)
+    (path,) = tmp_path.iterdir()
+    assert TARGET.encode() in path.read_bytes()
 
 
 def test_a_folder_that_can_only_be_read(tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gnl_jax.ops.host_sort import TARGET, register, sort_rows, sorting_on_host
+from gnl_jax.ops.host_sort import TARGET, sort_rows, sorting_on_host
 from gnl_jax.ops.matching import efdm, sort_features
 
 RNG = np.random.default_rng(0)
@@ -110,7 +110,3 @@ print(call(np.ones((2, 2), np.uint32)))
     assert done.returncode == -6
     assert "invalid literal for int() with base 10: 'two'" in done.stderr
     assert done.stdout == ""
-
-
-def test_it_is_registered_once():
-    assert register() is register() is None
