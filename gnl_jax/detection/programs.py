@@ -32,7 +32,7 @@ from gnl_jax.files import write_atomic
 from gnl_jax.machine import processor, usable_cores
 from gnl_jax.methods.base import Prediction
 from gnl_jax.ops import host_sort
-from gnl_jax.ops.host_sort import sorting_on_host
+from gnl_jax.ops.cpu_program import for_this_cpu
 
 PyTree = Any
 Score = Callable[[PyTree, np.ndarray | jax.Array], Prediction[jax.Array]]
@@ -49,8 +49,9 @@ def kept_score(make: Callable[[], Score], *, folder: Path | None, about: Mapping
     """A scoring function whose compiled program is read from a folder, or written there once it is compiled.
 
     A program that is damaged, or that this jaxlib cannot read, is compiled again. Where it cannot be kept, scoring
-    goes on without. Several threads may call it, and it may be traced into another program. For one device. Features
-    are sorted by NumPy (`ops/host_sort.py`), and the process does not end before the program has.
+    goes on without. Several threads may call it, and it may be traced into another program. For one CPU: features are
+    sorted by NumPy (`ops/host_sort.py`), wide maps are convolved in bands (`nn/bands.py`), and the process does not end
+    before the program has.
 
     Args:
         make: returns the function, to be jitted; called only where the folder has no program for the arguments.
@@ -153,14 +154,14 @@ def _find(make: Callable[[], Score], folder: Path, key: dict, variables: PyTree,
 
 
 def _compiled(score: Score, variables: PyTree, images, *, keep: bool) -> tuple[tuple[str, ...], Any]:
-    """(names of the outputs, XLA's executable) of a function, which sorts with NumPy on a CPU."""
+    """(names of the outputs, XLA's executable) of a function, written for this CPU."""
 
     def score_batch(variables: PyTree, images: jax.Array) -> Prediction[jax.Array]:
         return score(variables, images)
 
     if keep:
         score_batch.__name__ = "kept_score_batch"
-    with sorting_on_host():
+    with for_this_cpu():
         lowered = jax.jit(score_batch, keep_unused=True).lower(variables, images)
     outputs = tuple(n for n, value in zip(Prediction._fields, lowered.out_info, strict=True) if value is not None)
     compiled = _compile(lowered) if keep else lowered.compile()

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from gnl_jax.array_types import Array
 from gnl_jax.nn.batch_norm import BatchNorm
 from gnl_jax.nn.blocks import architecture, stage
-from gnl_jax.nn.layers import Conv
+from gnl_jax.nn.layers import Conv, max_pool_3x3
 
 Match = Callable[[int, Float[Array, "n h w c"]], Float[Array, "n h w c"]]
 
@@ -38,7 +38,7 @@ class ResNet(nn.Module):
             raise ValueError(f"images: got shape {images.shape}, expected [b s s 3] with s a multiple of 32")
         x = Conv(64, 7, stride=2, name="conv1")(images)
         x = nn.relu(BatchNorm(name="bn1")(x))
-        x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+        x = max_pool_3x3(x)
         stages = []
         for k in (1, 2, 3):
             change = "same" if k == 1 else "down"

@@ -5,17 +5,14 @@ uint64 take 0.7 ms on one core instead of 8.8 (an EPYC with AVX-512; 1.5 with AV
 have one ascending order, so the results are the same.
 
 A program that calls Python must end before the interpreter does, or the process hangs, and it runs where Python has
-this package. So no program contains such a call that was not traced under `sorting_on_host`: neither an exported one
+this package. So no program contains such a call that was not traced under `for_this_cpu`: neither an exported one
 nor one of your own.
 """
 
-import contextlib
-import contextvars
 import ctypes
 import functools
 import os
 import traceback
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -28,22 +25,6 @@ _STATUS_RETURNING = 3  # XLA's API_VERSION_STATUS_RETURNING_UNIFIED: (out, opera
 _Function = ctypes.CFUNCTYPE(
     None, ctypes.c_void_p, ctypes.c_void_p, ctypes.POINTER(ctypes.c_char), ctypes.c_size_t, ctypes.c_void_p
 )
-_asked = contextvars.ContextVar("sorting_on_host", default=False)
-
-
-@contextlib.contextmanager
-def sorting_on_host() -> Iterator[None]:
-    """What is traced in this context, on this thread, sorts with NumPy where it runs on a CPU."""
-    token = _asked.set(True)
-    try:
-        yield
-    finally:
-        _asked.reset(token)
-
-
-def requested() -> bool:
-    """Whether what is traced now may call NumPy."""
-    return _asked.get()
 
 
 def sort_rows(keys: Array) -> Array:

@@ -14,7 +14,8 @@ from jax import lax
 from jaxtyping import Float, Int32
 
 from gnl_jax.array_types import Array, Scalar
-from gnl_jax.ops.host_sort import requested, sort_rows
+from gnl_jax.ops.cpu_program import is_for_this_cpu
+from gnl_jax.ops.host_sort import sort_rows
 
 
 def sort_features(features: Float[Array, "*b h w c"]) -> Float[Array, "*b h*w c"]:
@@ -104,7 +105,7 @@ def _sorted_with_index(values: Array, packing: _Packing) -> Array:
         return sort(keys)
 
     def in_pieces(values: Array) -> Array:
-        sort = sort_rows if requested() else by_xla
+        sort = sort_rows if is_for_this_cpu() else by_xla
         return jnp.concatenate([of_rows(piece, sort) for piece in jnp.array_split(values, PIECES)])
 
     rows = values.shape[0]

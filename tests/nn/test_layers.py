@@ -20,6 +20,7 @@ from gnl_jax.nn.layers import (
     conv2d_transpose_2x2,
     kaiming_normal_fan_out,
     live_taps,
+    max_pool_3x3,
     torch_conv_transpose_uniform,
 )
 
@@ -212,6 +213,17 @@ def test_conv2d_transpose_by_its_definition():
         expected[:, 2 * i + a, 2 * j + d] = x[:, i, j] @ kernel[a, d]
     with jax.enable_x64(True):
         np.testing.assert_allclose(conv2d_transpose_2x2(x, kernel), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(2, 8, 10, 3), (1, 7, 9, 2), (1, 1, 2, 1)])
+def test_max_pool_is_that_of_a_reduced_window(shape):
+    x = RNG.standard_normal(shape, np.float32)
+    x.flat[0], x.flat[1] = np.nan, -np.inf
+    window = functools.partial(nn.max_pool, window_shape=(3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+    for dtype in (jnp.float32, jnp.bfloat16):
+        found, expected = (jax.jit(f)(x.astype(dtype)) for f in (max_pool_3x3, window))
+        assert found.dtype == expected.dtype == dtype
+        np.testing.assert_array_equal(found.astype(np.float32), expected.astype(np.float32))
 
 
 def test_kaiming_normal_fan_out():

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gnl_jax.ops.host_sort import TARGET, sort_rows, sorting_on_host
+from gnl_jax.ops.cpu_program import for_this_cpu
+from gnl_jax.ops.host_sort import TARGET, sort_rows
 from gnl_jax.ops.matching import efdm, sort_features
 
 RNG = np.random.default_rng(0)
@@ -25,7 +26,7 @@ def matched(content, reference):
 
 
 def lowered(function, *arguments):
-    with sorting_on_host():
+    with for_this_cpu():
         return jax.jit(function).lower(*arguments)
 
 
@@ -60,7 +61,7 @@ def test_no_other_program_calls_numpy():
     arguments = CONTENT, REFERENCES[0]
     assert TARGET in lowered(lambda *a: matched(*a), *arguments).as_text()
     assert TARGET not in jax.jit(lambda *a: matched(*a)).lower(*arguments).as_text()
-    with sorting_on_host():
+    with for_this_cpu():
         exported = jax.export.export(jax.jit(lambda *a: matched(*a)), platforms=("cuda",))(*arguments)
     assert TARGET not in exported.mlir_module()
     assert TARGET not in jax.export.export(jax.jit(lambda *a: matched(*a)))(*arguments).mlir_module()
@@ -70,11 +71,11 @@ def test_the_request_holds_for_one_thread_and_ends():
     def sorts():
         return TARGET in jax.jit(lambda c: sort_features(c)).lower(CONTENT).as_text()
 
-    with sorting_on_host(), ThreadPoolExecutor(1) as pool:
+    with for_this_cpu(), ThreadPoolExecutor(1) as pool:
         assert sorts()
         assert not pool.submit(sorts).result()
     assert not sorts()
-    with pytest.raises(KeyError), sorting_on_host():
+    with pytest.raises(KeyError), for_this_cpu():
         raise KeyError
     assert not sorts()
 

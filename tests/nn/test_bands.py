@@ -1,0 +1,81 @@
+"""Convolutions in bands of rows: the same bits as the whole map's, and only where a CPU's program asks for them."""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+
+from gnl_jax.nn import bands
+from gnl_jax.nn.bands import bands_of, conv_in_bands
+from gnl_jax.nn.layers import _library_conv, conv2d
+from gnl_jax.ops.cpu_program import for_this_cpu
+
+RNG = np.random.default_rng(0)
+STAGE_1 = (1, 64, 64, 64), (3, 3, 64, 64)
+
+
+def normal(*shape):
+    return RNG.standard_normal(shape, np.float32)
+
+
+@pytest.fixture(autouse=True)
+def two_cores(monkeypatch):
+    monkeypatch.setattr(bands, "usable_cores", lambda: 2)
+
+
+@pytest.mark.parametrize("count", [2, 4, 8])
+@pytest.mark.parametrize(
+    ("size", "stride", "shape"),
+    [
+        (3, 1, (1, 16, 17, 5)),
+        (3, 2, (1, 16, 15, 5)),
+        (3, 2, (2, 32, 16, 3)),
+        (7, 2, (1, 32, 30, 3)),
+        (5, 1, (1, 8, 9, 4)),
+    ],
+)
+def test_the_bits_are_those_of_the_whole_map(count, size, stride, shape):
+    x, kernel, padding = normal(*shape), normal(size, size, shape[-1], 6), size // 2
+    found = jax.jit(functools.partial(conv_in_bands, stride=stride, padding=padding, bands=count))(x, kernel)
+    expected = jax.jit(lambda x, kernel: _library_conv(x, kernel, stride, padding))(x, kernel)
+    assert found.shape == expected.shape
+    assert np.asarray(found).tobytes() == np.asarray(expected).tobytes()
+
+
+def test_a_map_that_is_one_tile_is_convolved_in_bands():
+    x, kernel = normal(*STAGE_1[0]), normal(*STAGE_1[1])
+
+    def lowered():
+        return jax.jit(lambda x, kernel: conv2d(x, kernel, padding=1)).lower(x, kernel)
+
+    plain = lowered()
+    with for_this_cpu():
+        banded = lowered()
+    assert "1x10x528x64" in banded.as_text()  # 8 rows and the two around them; 8 times 64 and 2 columns
+    assert "1x10x528x64" not in plain.as_text() + lowered().as_text()
+    expected, found = (np.asarray(program.compile()(x, kernel)) for program in (plain, banded))
+    assert found.tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("x", "kernel", "stride", "count"),
+    [
+        (*STAGE_1, 1, 8),
+        ((1, 256, 256, 3), (7, 7, 3, 64), 2, 8),
+        ((1, 56, 56, 64), (3, 3, 64, 64), 1, 8),  # 224 x 224
+        ((1, 60, 60, 64), (3, 3, 64, 64), 1, 4),
+        ((1, 61, 61, 64), (3, 3, 64, 64), 1, 1),  # nothing divides its rows
+        ((1, 128, 128, 64), (3, 3, 64, 64), 1, 1),  # several tiles as it is
+        ((1, 32, 32, 128), (3, 3, 128, 128), 1, 1),
+        ((1, 16, 16, 32), (3, 3, 32, 32), 1, 1),  # soon done
+        ((2, 64, 64, 64), (3, 3, 64, 64), 1, 1),
+    ],
+)
+def test_how_many_bands(x, kernel, stride, count, monkeypatch):
+    given = {"stride": stride, "padding": kernel[0] // 2}
+    assert bands_of(x, kernel, **given) == 1
+    with for_this_cpu():
+        assert bands_of(x, kernel, **given) == count
+        monkeypatch.setattr(bands, "usable_cores", lambda: 1)
+        assert bands_of(x, kernel, **given) == 1
