@@ -2,7 +2,7 @@
 
 python experiments/folder_shifts.py --good=PARTS/train/good --condition=id=PARTS/test --condition=dusk=DUSK/test \
     [--corrupt=brightness,contrast,defocus_blur,gaussian_noise --severity=3] [--method=matched_bank] [--seed=0] \
-    [--alpha=0.5] [--out=FILE.json]
+    [--alpha=0.5] [--workdir=RUN] [--out=FILE.json]
 
 A condition is a folder with good/ beside a folder for each kind of defect; the first one is also corrupted, at native
 size. The threshold is that of `gnl-jax fit --review 5%`, from calibration images alone. Parts are counted.
@@ -35,6 +35,7 @@ METHOD = flags.DEFINE_string("method", "matched_bank", "As for `gnl-jax fit`.")
 SIZE = flags.DEFINE_integer("size", 256, "Side in pixels of the images that the networks see.")
 SEED = flags.DEFINE_integer("seed", 0, "Of the division into bank and calibration.")
 ALPHA = flags.DEFINE_float("alpha", None, "Weight of the good images' style in matching; the method's own otherwise.")
+WORKDIR = flags.DEFINE_string("workdir", None, "Training is kept there; another --alpha then trains no more.")
 OUT = flags.DEFINE_string("out", None, "Also write settings and results to this JSON file.")
 
 
@@ -43,7 +44,8 @@ def run():
     config.seed, config.dataset.size = SEED.value, SIZE.value
     if ALPHA.value is not None:
         config.eval.alpha = ALPHA.value
-    detector = fit(GOOD.value, config, options=FitOptions(review="5%", group_by=GROUP_BY.value), say=print)
+    options = FitOptions(review="5%", group_by=GROUP_BY.value)
+    detector = fit(GOOD.value, config, options=options, workdir=WORKDIR.value, say=print)
     print("| matching | condition | AUROC | good parts flagged, % | defects caught, % |\n|---|---|---|---|---|")
     conditions = [(name, folder, None) for name, _, folder in (text.partition("=") for text in CONDITION.value)]
     conditions += [(name, conditions[0][1], name) for name in CORRUPT.value]
