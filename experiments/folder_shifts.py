@@ -5,8 +5,7 @@ python experiments/folder_shifts.py --good=PARTS/train/good --condition=id=PARTS
     [--alpha=0.5] [--workdir=RUN] [--out=FILE.json]
 
 A condition is a folder with good/ beside a folder for each kind of defect; the first one is also corrupted, at native
-size. The threshold is that of `gnl-jax fit --review 5%`, from calibration images alone. Parts are counted.
-`result_tables.py` makes the tables of docs/results.md from such JSON files.
+size. The threshold is that of `gnl-jax fit --review 5%`, from calibration images alone.
 """
 
 import json

@@ -42,6 +42,7 @@ def table(results: list[dict], key: str) -> list[str]:
 
 def tables(folder: Path) -> Iterator[tuple[str, list[str]]]:
     """(what it shows, lines) of every table."""
+    yield "summary", summary(folder)
     titles = {"auroc": "image AUROC", "flagged": "good parts flagged, %", "caught": "defective parts caught, %"}
     for data, results in read_results(folder).items():
         for key, title in titles.items():
@@ -52,6 +53,47 @@ def tables(folder: Path) -> Iterator[tuple[str, list[str]]]:
     for classes in sorted(folder.glob("classes_*/")):
         rows = [row for path in sorted(classes.glob("*.json")) for row in json.loads(path.read_text())["rows"]]
         yield f"{classes.name}: image AUROC", classes_table(rows)
+
+
+FOLDERS = {"tiles": "magnetic tiles", "screw": "screw"}  # AUROC, good parts flagged and defective ones caught
+EVALUATED = {
+    "digits": "MNIST / MNIST-M",
+    "classes_pacs": "PACS",
+    "classes_cifar10": "CIFAR-10",
+}  # AUROC as trained on / shifted
+
+
+def summary(folder: Path) -> list[str]:
+    """Lines of one table: a row for each method and matching, a column for each set of data, means in %.
+
+    Of evaluations only those classes count that every method of the column was run on.
+    """
+    cells: dict[tuple[str, str], dict[str, str]] = defaultdict(lambda: dict.fromkeys([*FOLDERS, *EVALUATED], "–"))
+    for data in FOLDERS:
+        found = defaultdict(list)
+        for path in folder.glob(f"{data}_*.json"):
+            result = json.loads(path.read_text())
+            if path.stem == f"{data}_{result['method']}_{result['seed']}":
+                for row in result["rows"]:
+                    found[result["method"], row["matching"]].append([row["auroc"], row["flagged"], row["caught"]])
+        for name, rows in found.items():
+            cells[name][data] = " / ".join(f"{sum(column) / len(column):.1f}" for column in zip(*rows, strict=True))
+    for data in EVALUATED:
+        found = defaultdict(dict)
+        for path in sorted((folder / data).glob("*.json")):
+            for row in json.loads(path.read_text())["rows"]:
+                shifted = row["auroc"]["ood"].values()
+                pair = 100 * row["auroc"]["id"], 100 * sum(shifted) / len(shifted)
+                found[row["method"], row["matching"]["kind"]][row["normal"]] = pair
+        shared = set.intersection(*map(set, found.values())) if found else set()
+        for name, rows in found.items():
+            means = (sum(rows[normal][i] for normal in shared) / len(shared) for i in (0, 1))
+            cells[name][data] = " / ".join(f"{mean:.1f}" for mean in means)
+    titles = FOLDERS | EVALUATED
+    lines = [f"| method | matching | {' | '.join(titles.values())} |", "|---" * (len(titles) + 2) + "|"]
+    for (method, matching), row in sorted(cells.items(), key=lambda item: (item[0][0], item[0][1] == "none")):
+        lines.append(f"| {method} | {matching} | {' | '.join(row[data] for data in titles)} |")
+    return lines
 
 
 def classes_table(rows: list[dict]) -> list[str]:

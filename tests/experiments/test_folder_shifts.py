@@ -7,7 +7,7 @@ import programs
 import pytest
 from fitted import write_images
 
-from experiments.result_rows import cell, classes_table, digits_table, table, tables
+from experiments.result_rows import cell, classes_table, digits_table, summary, table, tables
 from experiments.result_tables import ROOT
 
 RNG = np.random.default_rng(0)
@@ -54,6 +54,33 @@ def test_a_table_of_digits_by_hand():
     ]
     with pytest.raises(ValueError, match=r"other, none: got \[0, 1\] seeds"):
         digits_table({"first": first, "other": [row("7", "none", 1, 0.5)]})
+
+
+def test_a_summary_by_hand(tmp_path):
+    def fit(matching, auroc, flagged, caught):
+        return {"matching": matching, "condition": "id", "auroc": auroc, "flagged": flagged, "caught": caught}
+
+    def row(method, normal, plain, *shifted):
+        ood = dict(zip(("dusk", "fog"), shifted, strict=True))
+        return {"method": method, "normal": normal, "matching": {"kind": "none"}, "auroc": {"id": plain, "ood": ood}}
+
+    for seed, rows in enumerate(
+        [[fit("none", 80.0, 1.0, 40.0), fit("efdm", 90.0, 2.0, 50.0)], [fit("none", 84.0, 3.0, 46.0)]]
+    ):
+        (tmp_path / f"tiles_bank_{seed}.json").write_text(json.dumps({"method": "bank", "seed": seed, "rows": rows}))
+    # An experiment of its own, which is no part of the summary.
+    other = {"method": "bank", "seed": 0, "rows": [fit("none", 1.0, 1.0, 1.0)]}
+    (tmp_path / "screw_contrast_bank_0.json").write_text(json.dumps(other))
+    (tmp_path / "classes_pacs").mkdir()
+    rows = [row("bank", "dog", 0.9, 0.8, 0.6), row("bank", "cat", 0.7, 0.5, 0.5), row("gnl", "dog", 0.6, 0.5, 0.4)]
+    (tmp_path / "classes_pacs" / "all.json").write_text(json.dumps({"rows": rows}))
+    assert summary(tmp_path) == [
+        "| method | matching | magnetic tiles | screw | MNIST / MNIST-M | PACS | CIFAR-10 |",
+        "|---|---|---|---|---|---|---|",
+        "| bank | efdm | 90.0 / 2.0 / 50.0 | – | – | – | – |",
+        "| bank | none | 82.0 / 2.0 / 43.0 | – | – | 90.0 / 70.0 | – |",
+        "| gnl | none | – | – | – | 60.0 / 45.0 | – |",
+    ]
 
 
 def test_a_table_of_classes_by_hand():
