@@ -40,6 +40,19 @@ def table(results: list[dict], key: str) -> list[str]:
     return lines
 
 
+def intervals_table(results: list[dict]) -> list[str]:
+    """Lines of a table of single fits: the AUROC and its interval."""
+    conditions = list(dict.fromkeys(row["condition"] for result in results for row in result["rows"]))
+    lines = [f"| method | matching | {' | '.join(conditions)} |", "|---" * (len(conditions) + 2) + "|"]
+    for result in results:
+        for matching in dict.fromkeys(row["matching"] for row in result["rows"]):
+            rows = {row["condition"]: row for row in result["rows"] if row["matching"] == matching}
+            cells = (rows[name] for name in conditions)
+            shown = ("{:.1f} ({:.0f} to {:.0f})".format(row["auroc"], *row["interval"]) for row in cells)
+            lines.append(f"| {result['method']} | {matching} | {' | '.join(shown)} |")
+    return lines
+
+
 def tables(folder: Path) -> Iterator[tuple[str, list[str]]]:
     """(what it shows, lines) of every table."""
     yield "summary", summary(folder)
@@ -47,6 +60,8 @@ def tables(folder: Path) -> Iterator[tuple[str, list[str]]]:
     for data, results in read_results(folder).items():
         for key, title in titles.items():
             yield f"{data}: {title}", table(results, key)
+    for data, results in read_results(folder / "intervals").items():
+        yield f"{data}: image AUROC, 95 % interval", intervals_table(results)
     for digits in sorted(folder.glob("digit*/")):
         rows = {path.stem: json.loads(path.read_text())["rows"] for path in sorted(digits.glob("*.json"))}
         yield f"{digits.name}: image AUROC, MNIST / MNIST-M", digits_table(rows)

@@ -7,7 +7,7 @@ import programs
 import pytest
 from fitted import write_images
 
-from experiments.result_rows import cell, classes_table, digits_table, summary, table, tables
+from experiments.result_rows import cell, classes_table, digits_table, intervals_table, summary, table, tables
 from experiments.result_tables import ROOT
 
 RNG = np.random.default_rng(0)
@@ -54,6 +54,19 @@ def test_a_table_of_digits_by_hand():
     ]
     with pytest.raises(ValueError, match=r"other, none: got \[0, 1\] seeds"):
         digits_table({"first": first, "other": [row("7", "none", 1, 0.5)]})
+
+
+def test_a_table_of_intervals_by_hand():
+    def row(matching, condition, *numbers):
+        return {"matching": matching, "condition": condition, "auroc": numbers[0], "interval": numbers[1:]}
+
+    rows = [row(matching, name, 80.04, 71.4, 88.6) for name in ("id", "dusk") for matching in ("efdm", "none")]
+    assert intervals_table([{"method": "a", "rows": rows}]) == [
+        "| method | matching | id | dusk |",
+        "|---|---|---|---|",
+        "| a | efdm | 80.0 (71 to 89) | 80.0 (71 to 89) |",
+        "| a | none | 80.0 (71 to 89) | 80.0 (71 to 89) |",
+    ]
 
 
 def test_a_summary_by_hand(tmp_path):
@@ -128,6 +141,8 @@ def test_results_of_a_small_fit(tmp_path):
     ]
     for row in found["rows"]:
         assert (row["good_parts"], row["bad_parts"]) == (4, 6)
+        low, high = row["interval"]
+        assert 0 <= low <= row["auroc"] <= high <= 100
     assert found["rows"][0]["auroc"] == 100
     assert found["rows"][0]["caught"] == 100
     assert f"| efdm | id | 100.0 | {found['rows'][0]['flagged']:.1f} | 100.0 |" in done.stdout
