@@ -1,9 +1,10 @@
-"""The convolution of one image in bands of rows that lie side by side, for CPUs: the same bits on more cores.
+"""The convolution of one image in bands of rows that lie side by side, for CPUs: the same products on more cores.
 
 XLA's convolution on a CPU (YNNPACK) is divided among cores along the output's width and features, never along its
 rows, in tiles of about 64 x 64 for 3x3x64. One image's map of 64x64x64 is a single tile, so it takes 2.6 ms on one core
 and on two. Eight bands of its rows, each with the rows around it, side by side, are several tiles: two residual blocks
-11.4 -> 6.9 ms on two cores, copies included (AVX-512 Xeon). In a batch the copies cost as much as is gained.
+11.4 -> 6.9 ms on two cores, copies included, with the same bits (AVX-512 Xeon). In a batch the copies cost as much as
+is gained.
 """
 
 import jax.numpy as jnp
@@ -39,7 +40,7 @@ def bands_of(shape: tuple[int, ...], kernel: tuple[int, ...], *, stride: int, pa
 def conv_in_bands(
     x: Float[Array, "b h w c"], kernel: Float[Array, "k k c o"], *, stride: int, padding: int, bands: int
 ) -> Float[Array, "b oh ow o"]:
-    """The convolution of `layers.conv2d`, to the bit; bands must divide oh."""
+    """The convolution of `layers.conv2d`; bands must divide oh."""
     size, width = kernel.shape[0], x.shape[2]
     batch, rows, columns, features = output_shape(x.shape, kernel.shape, stride=stride, padding=padding)
     rows //= bands
