@@ -20,19 +20,13 @@ ROW = 4_300_000  # products of a row of outputs from which on XLA divides it its
 WORK = 20_000_000  # products of a convolution below which copies cost more than the second core gains
 
 
-def output_shape(
-    shape: tuple[int, ...], kernel: tuple[int, ...], *, stride: int, padding: int
-) -> tuple[int, int, int, int]:
-    """(b, oh, ow, o) for images [b h w c] and a kernel [k k c o]."""
-    rows, columns = ((n + 2 * padding - kernel[0]) // stride + 1 for n in shape[1:3])
-    return shape[0], rows, columns, kernel[3]
-
-
-def bands_of(shape: tuple[int, ...], kernel: tuple[int, ...], *, stride: int, padding: int) -> int:
-    """In how many bands images [b h w c] are best convolved with a kernel [k k c o]; 1: as they are."""
-    batch, rows, columns, features = output_shape(shape, kernel, stride=stride, padding=padding)
-    row = columns * features * kernel[0] * kernel[1] * kernel[2]
-    if not is_for_this_cpu() or usable_cores() == 1 or batch != 1 or row > ROW or rows * row < WORK:
+def bands_of(x: Float[Array, "b h w c"], kernel: Float[Array, "k k c o"], *, stride: int, padding: int) -> int:
+    """In how many bands the images are best convolved; 1: as they are."""
+    if not is_for_this_cpu() or usable_cores() == 1 or x.shape[0] != 1:
+        return 1
+    rows, columns = _output_size(x, kernel, stride, padding)
+    row = columns * kernel.size
+    if row > ROW or rows * row < WORK:
         return 1
     return next(bands for bands in (MOST, MOST // 2, MOST // 4, 1) if rows % bands == 0)
 
@@ -41,8 +35,8 @@ def conv_in_bands(
     x: Float[Array, "b h w c"], kernel: Float[Array, "k k c o"], *, stride: int, padding: int, bands: int
 ) -> Float[Array, "b oh ow o"]:
     """The convolution of `layers.conv2d`; bands must divide oh."""
-    size, width = kernel.shape[0], x.shape[2]
-    batch, rows, columns, features = output_shape(x.shape, kernel.shape, stride=stride, padding=padding)
+    size, features, width = kernel.shape[0], kernel.shape[3], x.shape[2]
+    rows, columns = _output_size(x, kernel, stride, padding)
     rows //= bands
     pitch = -(-(width + 2 * padding) // stride)  # columns of outputs from one band to the next
     right = pitch * stride - width - padding
@@ -53,5 +47,11 @@ def conv_in_bands(
         x, kernel, (stride, stride), [(0, 0), (0, size - 1)], dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
     # What lies between two bands is cut off.
-    y = y[:, :, : bands * pitch].reshape(batch, rows, bands, pitch, features)[:, :, :, :columns]
-    return jnp.moveaxis(y, 2, 1).reshape(batch, bands * rows, columns, features)
+    y = y[:, :, : bands * pitch].reshape(-1, rows, bands, pitch, features)[:, :, :, :columns]
+    return jnp.moveaxis(y, 2, 1).reshape(-1, bands * rows, columns, features)
+
+
+def _output_size(x: Array, kernel: Array, stride: int, padding: int) -> tuple[int, int]:
+    """(oh, ow)."""
+    rows, columns = ((n + 2 * padding - kernel.shape[0]) // stride + 1 for n in x.shape[1:3])
+    return rows, columns

@@ -124,7 +124,7 @@ def conv2d(
         patches = jnp.concatenate(_windows(x, kernel=size, stride=stride, padding=padding), axis=-1)
         return patches @ kernel.reshape(-1, features)
     batch = x.reshape(-1, *x.shape[-3:])
-    if (bands := bands_of(batch.shape, kernel.shape, stride=stride, padding=padding)) > 1:
+    if (bands := bands_of(batch, kernel, stride=stride, padding=padding)) > 1:
         y = conv_in_bands(batch, kernel, stride=stride, padding=padding, bands=bands)
     else:
         y = (_conv if features >= WIDE_FEATURES else _library_conv)(batch, kernel, stride, padding)

@@ -1,5 +1,6 @@
 """Convolutions in bands of rows: the numbers of the whole map's, and only where a CPU's program asks for them."""
 
+import contextlib
 import functools
 
 import jax
@@ -74,9 +75,20 @@ def test_a_map_that_is_one_tile_is_convolved_in_bands():
     ],
 )
 def test_how_many_bands(x, kernel, stride, count, monkeypatch):
-    given = {"stride": stride, "padding": kernel[0] // 2}
-    assert bands_of(x, kernel, **given) == 1
+    def found():
+        return bands_of(np.zeros(x, np.float32), np.zeros(kernel, np.float32), stride=stride, padding=kernel[0] // 2)
+
+    assert found() == 1
     with for_this_cpu():
-        assert bands_of(x, kernel, **given) == count
+        assert found() == count
         monkeypatch.setattr(bands, "usable_cores", lambda: 1)
-        assert bands_of(x, kernel, **given) == 1
+        assert found() == 1
+
+
+def test_any_number_of_images_can_be_exported():
+    (count,) = jax.export.symbolic_shape("b")
+    x, kernel = (jax.ShapeDtypeStruct(shape, np.float32) for shape in ((count, *STAGE_1[0][1:]), STAGE_1[1]))
+    for context in (contextlib.nullcontext(), for_this_cpu()):
+        with context:
+            exported = jax.export.export(jax.jit(lambda x, kernel: conv2d(x, kernel, padding=1)))(x, kernel)
+        assert exported.out_avals[0].shape == x.shape
