@@ -131,9 +131,10 @@ def test_results_of_a_small_fit(tmp_path):
             f"--condition=id={tmp_path / 'test'}",
             f"--condition=dusk={tmp_path / 'dusk'}",
         ),
-        *("--corrupt=contrast", "--size=64", f"--out={out}"),
+        *("--corrupt=contrast", "--size=64", f"--out={out}", f"--workdir={tmp_path / 'run'}"),
     )
     assert done.returncode == 0, done.stderr
+    assert list((tmp_path / "run").iterdir())
     found = json.loads(out.read_text())
     assert (found["method"], found["seed"], found["size"]) == ("matched_bank", 0, 64)
     assert [(row["matching"], row["condition"]) for row in found["rows"]] == [
