@@ -244,6 +244,25 @@ def test_memory_is_kept_for_what_trains_on_small_images(started_anew, monkeypatc
     assert len(started_anew) == (settings is not None)
 
 
+@pytest.mark.parametrize(
+    ("command", "given", "expected"),
+    [("score", None, "X86_V4"), ("score", "AVX512_ICL", "AVX512_ICL"), ("info", None, None)],
+)
+def test_numpy_is_told_how_to_sort_before_it_is_there(command, given, expected):
+    code = f"""
+import os, sys
+import gnl_jax.cli.main as cli
+cli.numpy_settings = lambda: {{"NPY_DISABLE_CPU_FEATURES": "X86_V4"}}
+cli.main = lambda: print(os.environ.get("NPY_DISABLE_CPU_FEATURES"), "numpy" in sys.modules)
+sys.argv = ["gnl-jax", "{command}"]
+cli.script()
+"""
+    env = {name: value for name, value in os.environ.items() if name != "NPY_DISABLE_CPU_FEATURES"}
+    env |= {} if given is None else {"NPY_DISABLE_CPU_FEATURES": given}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=100)
+    assert done.stdout == f"{expected} False\n"
+
+
 @pytest.mark.parametrize("library", ["musl", "", None])
 def test_memory_of_another_c_library(started_anew, monkeypatch, library):
     monkeypatch.setattr(console.os, "confstr", lambda name: library)

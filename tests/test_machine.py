@@ -41,3 +41,31 @@ def test_nothing_is_bound_elsewhere(monkeypatch):
 
 def test_a_thread_that_has_ended_has_no_name(tmp_path):
     assert machine._name(tmp_path / "4711") == ""
+
+
+ZEN_4 = {"vendor_id": "AuthenticAMD", "cpu family": "25", "flags": "avx2 avx512f avx512bw"}
+
+
+@pytest.mark.parametrize(
+    ("cpu", "numpy", "expected"),
+    [
+        (ZEN_4, "2.4.6", {"NPY_DISABLE_CPU_FEATURES": "X86_V4"}),
+        (ZEN_4, "2.10.0rc1", {"NPY_DISABLE_CPU_FEATURES": "X86_V4"}),
+        (ZEN_4, "2.3.5", {"NPY_DISABLE_CPU_FEATURES": "AVX512_SKX"}),
+        (ZEN_4 | {"flags": "avx2"}, "2.4.6", {}),  # Zen 3
+        (ZEN_4 | {"cpu family": "26"}, "2.4.6", {}),  # Zen 5
+        (ZEN_4 | {"vendor_id": "GenuineIntel"}, "2.4.6", {}),
+        ({}, "2.4.6", {}),  # another system
+    ],
+)
+def test_numpy_sorts_without_avx512_on_zen_4_alone(cpu, numpy, expected, monkeypatch):
+    monkeypatch.setattr(machine, "_cpuinfo", lambda: cpu)
+    monkeypatch.setattr(machine.importlib.metadata, "version", lambda name: numpy)
+    assert machine.numpy_settings() == expected
+
+
+@pytest.mark.skipif(not machine.numpy_settings(), reason="this processor sorts fast as it is")
+def test_numpy_knows_what_it_is_told():
+    command = [sys.executable, "-W", "error", "-c", "import numpy"]
+    done = subprocess.run(command, env=dict(os.environ) | machine.numpy_settings(), capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

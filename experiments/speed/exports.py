@@ -32,7 +32,7 @@ from gnl_jax.deploy.onnx.run import RUNS, in_batches
 from gnl_jax.detection.artifact import load
 from gnl_jax.detection.inspection import reader
 from gnl_jax.files import write_atomic
-from gnl_jax.machine import keep_threads_apart
+from gnl_jax.machine import keep_threads_apart, numpy_settings
 
 RUNTIMES = ("onnxruntime", "openvino", "onnxruntime_floats", "openvino_floats")
 ROOT = Path(__file__).parent.parent.parent
@@ -117,7 +117,8 @@ def be_a_program() -> None:
 
 def run_programs(models: list[str], folder: Path) -> dict[str, dict[str, Any]]:
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = dict(os.environ) | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": os.pathsep.join(paths)}
+    environment = numpy_settings() | dict(os.environ)  # as `gnl-jax score` has
+    environment |= {"JAX_PLATFORMS": "cpu", "PYTHONPATH": os.pathsep.join(paths)}
 
     def command(model: str, *more: str) -> list[str]:
         return [sys.executable, __file__, f"--serve={model}", f"--squares={folder / 'squares.npy'}", *more]

@@ -6,6 +6,7 @@ are named, and none is decided on or counted; 4 the detector's file was refused;
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -13,6 +14,7 @@ from gnl_jax import console
 from gnl_jax.cli import add, compare, example, export, fit, fit_all, info, recalibrate, remove, score, shift, weights
 from gnl_jax.cli.arguments import FAILED, REFUSED, UNREADABLE, USAGE, UsageError
 from gnl_jax.cli.failures import in_one_sentence
+from gnl_jax.machine import numpy_settings
 from gnl_jax.version import __version__
 
 COMMANDS = {
@@ -56,11 +58,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def script() -> int:
-    """The console command: `main`, in a process whose memory is prepared for what takes long."""
+    """The console command: `main`, in a process that is prepared for what takes long, or for deciding fast."""
     if (command := sys.argv[1:2] and sys.argv[1]) in ("fit", "fit-all", "compare"):
         args, trains = parser().parse_args(), compare.trains if command == "compare" else fit.trains
         kept = trains(args) and (args.size or KEPT_UP_TO + 1) <= KEPT_UP_TO
         console.keep_memory(console.KEPT_MEMORY if kept else console.ONE_HEAP)
+    if command == "score":
+        os.environ.update(numpy_settings() | os.environ)
     return main()
 
 

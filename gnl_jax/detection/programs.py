@@ -27,7 +27,7 @@ import jax
 import numpy as np
 from absl import logging
 
-from gnl_jax.detection.awaited import awaited
+from gnl_jax.detection.bound_program import Bound, Program
 from gnl_jax.files import write_atomic
 from gnl_jax.machine import processor, usable_cores
 from gnl_jax.methods.base import Prediction
@@ -59,24 +59,31 @@ def kept_score(make: Callable[[], Score], *, folder: Path | None, about: Mapping
         about: JSON-able: what the program depends on beside the shapes of its arguments, the code of this package,
             versions, processor and XLA's flags, which are all part of its key.
     """
-    programs: dict[Any, Score] = {}
+    programs: dict[Any, Program] = {}
     lock = threading.Lock()
+    last: list[Bound] = []  # the call before, which a detector's next one repeats
 
     def score(variables: PyTree, images: np.ndarray | jax.Array) -> Prediction[jax.Array]:
         leaves, tree = jax.tree.flatten(variables)
         if any(isinstance(x, jax.core.Tracer) for x in (*leaves, images)):  # part of another program
             return make()(variables, images)
+        for bound in last:
+            if bound.takes(leaves, tree, images):
+                return bound.program.run(bound.arguments, images)
         shapes = (*((x.shape, x.dtype.name) for x in leaves), (images.shape, images.dtype.name))
         if (found := programs.get((tree, shapes))) is None:
             with lock:
                 if (found := programs.get((tree, shapes))) is None:
                     if folder is None:
-                        found = _loaded(*_compiled(make(), variables, images, keep=False))
+                        found = Program(*_compiled(make(), variables, images, keep=False))
                     else:
                         key = {"about": about, "tree": str(tree), "shapes": _plain(shapes), **surroundings()}
                         found = _find(make, folder, _plain(key), variables, images)
                     programs[tree, shapes] = found
-        return found(variables, images)
+        arguments = [found.here(leaf) for leaf in leaves]
+        if all(isinstance(leaf, jax.Array) for leaf in leaves):  # NumPy's can change
+            last[:] = [Bound(found, leaves, tree, images.shape, images.dtype, arguments)]
+        return found.run(arguments, images)
 
     return score
 
@@ -123,13 +130,13 @@ def unpack_program(data: bytes, key: Mapping[str, Any]) -> tuple[tuple[str, ...]
     return tuple(head["outputs"]), data[end + 1 :]
 
 
-def _find(make: Callable[[], Score], folder: Path, key: dict, variables: PyTree, images) -> Score:
+def _find(make: Callable[[], Score], folder: Path, key: dict, variables: PyTree, images) -> Program:
     """The program of the folder, or a new one, which is then written there."""
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
     path = folder / f"{name}{SUFFIX}"
     try:
         outputs, data = unpack_program(path.read_bytes(), key)
-        found = _loaded(outputs, _deserialised(data))
+        found = Program(outputs, _deserialised(data))
         with contextlib.suppress(OSError):  # a folder to be read alone
             os.utime(path)
         return found
@@ -138,10 +145,10 @@ def _find(make: Callable[[], Score], folder: Path, key: dict, variables: PyTree,
     except Exception as error:  # XLA's own errors have no common class
         logging.info("%s: %s; it is compiled again", path, error)
     outputs, executable = _compiled(make(), variables, images, keep=True)
-    score = _loaded(outputs, executable)
+    score = Program(outputs, executable)
     try:
         data = executable.serialize()
-        again, expected = _loaded(outputs, _deserialised(data))(variables, images), score(variables, images)
+        again, expected = Program(outputs, _deserialised(data))(variables, images), score(variables, images)
         for name, a, b in zip(Prediction._fields, again, expected, strict=True):
             if (a is None) != (b is None) or (a is not None and np.asarray(a).tobytes() != np.asarray(b).tobytes()):
                 raise ValueError(f"read back, it returns another {name}")
@@ -189,27 +196,6 @@ def _deserialised(data: bytes) -> Any:
     host_sort.register()
     device = jax.devices()[0]
     return device.client.deserialize_executable(data, executable_devices=xla_client.DeviceList((device,)))
-
-
-def _loaded(outputs: tuple[str, ...], executable: Any) -> Score:
-    """The function that an executable is; it takes arrays of other devices to its own."""
-    (device,) = executable.local_devices()
-
-    def here(array: np.ndarray | jax.Array) -> jax.Array:
-        if isinstance(array, jax.Array) and array.devices() == {device}:
-            return array
-        return jax.device_put(array, device)
-
-    def score(variables: PyTree, images: np.ndarray | jax.Array) -> Prediction[jax.Array]:
-        arguments = [here(array) for array in (*jax.tree.leaves(variables), images)]
-
-        def start() -> list[jax.Array]:
-            results = executable.execute_sharded(arguments).disassemble_into_single_device_arrays()
-            return [shards[0] for shards in results]
-
-        return Prediction(**{"score": None} | dict(zip(outputs, awaited(start), strict=True)))
-
-    return score
 
 
 def _forget(folder: Path) -> None:

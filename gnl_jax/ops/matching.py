@@ -133,12 +133,12 @@ def efdm(
     _check(content, reference)
     *_, h, w, c = content.shape
     order = stable_order(_by_channel(content)).reshape(-1, c, h * w)
-
-    def placed(order, values):
-        return jnp.zeros_like(values).at[order].set(values, unique_indices=True)
-
-    style = jax.vmap(jax.vmap(placed), in_axes=(0, None))(order, reference.T)
-    style = jnp.moveaxis(style, 1, 2).reshape(content.shape)
+    # Where the value of each image, channel and rank goes in an array of the content's layout, which is then complete.
+    image, channel = (lax.broadcasted_iota(jnp.int32, order.shape, axis) for axis in (0, 1))
+    place = (image * (h * w) + order) * c + channel
+    values = jnp.broadcast_to(reference.T, order.shape)
+    style = jnp.zeros(order.size, reference.dtype).at[place.ravel()].set(values.ravel(), unique_indices=True)
+    style = style.reshape(content.shape)
     content = content.astype(jnp.promote_types(content.dtype, style.dtype))
     # Not c + alpha (v - c): in this form the ends are exact and rounding never reverses two values.
     return (1 - alpha) * content + alpha * style

@@ -34,18 +34,15 @@ def nearest(
     """
 
     def one(queries: Array, half_norms: Array) -> tuple[Array, Array]:
-        likeness = queries @ bank.T - half_norms[None]
-        # Two plain reductions: XLA's argmax on a CPU takes several times as long.
-        most = likeness.max(axis=-1, keepdims=True)
-        index = lax.broadcasted_iota(jnp.int32, likeness.shape, 1)
-        rows = jnp.where(likeness == most, index, jnp.int32(len(bank))).min(axis=-1)
-        rows = jnp.minimum(rows, len(bank) - 1)  # nothing equals a NaN; its distance is one
-        return jnp.sqrt(jnp.sum(jnp.square(queries - bank[rows]), axis=-1)), rows
+        return _first_nearest(queries @ bank.T - half_norms[None], queries, bank, axis=1)
+
+    def block(queries: Array, half_norms: Array) -> tuple[Array, Array]:
+        return _first_nearest(bank @ queries.T - half_norms[:, None], queries, bank, axis=0)
 
     def of_image(queries: jax.Array, half_norms: jax.Array) -> tuple[jax.Array, jax.Array]:
         if len(queries) <= BLOCK:
             return one(queries, half_norms)
-        return lax.platform_dependent(queries, half_norms, cpu=functools.partial(_in_blocks, one), default=one)
+        return lax.platform_dependent(queries, half_norms, cpu=functools.partial(_in_blocks, block), default=one)
 
     *lead, n, c = queries.shape
     if n == 1 and half_norms.ndim == 1:
@@ -60,10 +57,24 @@ def nearest(
     return distances.reshape(*lead, n), rows.reshape(*lead, n)
 
 
-def _in_blocks(one: Callable, queries: Array, half_norms: Array) -> tuple[Array, Array]:
-    """`one` for `BLOCK` queries after the other: on a CPU their products with all rows stay in the cache."""
+def _first_nearest(likeness: Array, queries: Array, bank: Array, *, axis: int) -> tuple[Array, Array]:
+    """(distances, rows) where the likeness of rows, along an axis, is largest; the first of equals."""
+    # Two plain reductions: XLA's argmax on a CPU takes several times as long.
+    index = lax.broadcasted_iota(jnp.int32, likeness.shape, axis)
+    most = likeness.max(axis, keepdims=True)
+    rows = jnp.where(likeness == most, index, jnp.int32(len(bank))).min(axis)
+    rows = jnp.minimum(rows, len(bank) - 1)  # nothing equals a NaN; its distance is one
+    return jnp.sqrt(jnp.sum(jnp.square(queries - bank[rows]), axis=-1)), rows
+
+
+def _in_blocks(block: Callable, queries: Array, half_norms: Array) -> tuple[Array, Array]:
+    """`BLOCK` queries after the other: on a CPU their products with all rows stay in the cache.
+
+    The bank is the product's left side: XLA rearranges the right one, here the queries and not the bank, for each
+    block (1,024 queries of 384 channels, 4,000 rows: 22.7 -> 18.7 ms on two cores of an AVX-512 EPYC, the same bits).
+    """
     blocks = jnp.pad(queries, ((0, -len(queries) % BLOCK), (0, 0))).reshape(-1, BLOCK, queries.shape[-1])
-    distances, rows = lax.map(lambda block: one(block, half_norms), blocks)
+    distances, rows = lax.map(lambda queries: block(queries, half_norms), blocks)
     return distances.reshape(-1)[: len(queries)], rows.reshape(-1)[: len(queries)]
 
 

@@ -82,6 +82,30 @@ def test_it_is_traced_into_another_program(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_same_variables_are_bound_once_and_others_count():
+    calls = []
+    variables = dict(VARIABLES)
+    score = kept_score(lambda: calls.append(True) or program(), folder=None, about=KEY)
+    expected = bits(score(variables, IMAGES))
+    assert bits(score(variables, IMAGES)) == expected
+    assert bits(score(variables, IMAGES + 1)) == bits(program()(variables, IMAGES + 1)) != expected
+    variables["alpha"] = jnp.float32(2)  # the same dictionary with another array
+    assert bits(score(variables, IMAGES)) == bits(program()(variables, IMAGES)) != expected
+    assert bits(score(VARIABLES, IMAGES)) == expected
+    assert calls == [True]
+    assert score(VARIABLES, IMAGES[:1]).score.shape == (1,)
+    assert bits(score(VARIABLES, IMAGES)) == expected
+    assert len(calls) == 2
+
+
+def test_arrays_of_numpy_may_change_between_calls():
+    variables = {"w": np.arange(12, dtype=np.float32).reshape(3, 4), "alpha": np.float32(1)}
+    score = kept_score(program, folder=None, about=KEY)
+    before = score(variables, IMAGES)
+    variables["w"] *= 2
+    np.testing.assert_array_equal(score(variables, IMAGES).score, 2 * before.score)
+
+
 def test_what_it_sorts_is_sorted_by_numpy(tmp_path):
     """The kept program names it; scores are those of XLA's sort."""
 

@@ -36,9 +36,19 @@ def test_a_row_of_the_bank_is_at_distance_zero():
     assert rows.dtype == jnp.int32
 
 
-def test_the_first_of_equal_rows_is_named():
+@pytest.mark.parametrize("repeats", [1, 2 * BLOCK // 50 + 1])
+def test_the_first_of_equal_rows_is_named(repeats):
     bank = jnp.concatenate([BANK, BANK])
-    np.testing.assert_array_equal(nearest(BANK, bank, half_squared_norms(bank))[1], np.arange(50))
+    distances, rows = nearest(jnp.tile(BANK, (repeats, 1)), bank, half_squared_norms(bank))
+    np.testing.assert_array_equal(rows, np.tile(np.arange(50), repeats))
+    assert float(distances.max()) == 0
+
+
+def test_what_is_not_a_number_has_no_distance_in_a_block():
+    queries = jnp.tile(BANK, (2 * BLOCK // 50 + 1, 1)).at[BLOCK + 1, 3].set(jnp.nan)
+    distances, rows = nearest(queries, BANK, half_squared_norms(BANK))
+    np.testing.assert_array_equal(np.flatnonzero(np.isnan(distances)), [BLOCK + 1])
+    assert rows.max() < 50
 
 
 def test_rows_that_do_not_count_are_never_nearest():
