@@ -136,11 +136,17 @@ def conv2d_transpose_2x2(x: Float[Array, "*b h w c"], kernel: Float[Array, "2 2 
 
     The windows do not overlap, so it is matrix products and a rearrangement.
     """
-    *lead, h, w, _ = x.shape
-    # Four products rather than one: the kernel, larger than the activations, is never rearranged.
-    y = jnp.stack([x @ kernel[a, d] for a in (0, 1) for d in (0, 1)], axis=-2)
-    y = jnp.moveaxis(y.reshape(*lead, h, w, 2, 2, -1), -3, -4)
-    return y.reshape(*lead, 2 * h, 2 * w, -1)
+    *lead, h, w, c = x.shape
+    features, positions = kernel.shape[-1], math.prod(x.shape[:-1])
+    if isinstance(positions, int) and positions <= features:  # an exported program takes any number of images
+        # x four times is no larger than the kernel, which then is not copied.
+        copies = jnp.broadcast_to(x.reshape(positions, c), (4, positions, c))
+        y = jnp.moveaxis(copies @ kernel.reshape(4, c, features), 0, -2)
+    else:
+        # Four products rather than one: the kernel is never rearranged.
+        y = jnp.stack([x @ kernel[a, d] for a in (0, 1) for d in (0, 1)], axis=-2)
+    y = jnp.moveaxis(y.reshape(*lead, h, w, 2, 2, features), -3, -4)
+    return y.reshape(*lead, 2 * h, 2 * w, features)
 
 
 def max_pool_3x3(x: Float[Array, "*b h w c"]) -> Float[Array, "*b oh ow c"]:

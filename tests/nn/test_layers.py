@@ -199,16 +199,18 @@ def test_tiny_maps_are_products_over_data_alone():
     assert lowered.cost_analysis()["flops"] == pytest.approx(2 * 5 * 4 * 4 * 8 * 6, rel=0.01)
 
 
-def test_transposed_convolution_of_leading_axes():
-    x, kernel = RNG.standard_normal((2, 3, 4, 5, 6)), RNG.standard_normal((2, 2, 6, 7))
+@pytest.mark.parametrize("features", [7, 200])
+def test_transposed_convolution_of_leading_axes(features):
+    x, kernel = RNG.standard_normal((2, 3, 4, 5, 6)), RNG.standard_normal((2, 2, 6, features))
     with jax.enable_x64(True):
         expected = [conv2d_transpose_2x2(row, kernel) for row in jnp.asarray(x)]
         np.testing.assert_allclose(conv2d_transpose_2x2(x, kernel), expected, atol=1e-12)
 
 
-def test_conv2d_transpose_by_its_definition():
-    x, kernel = RNG.standard_normal((2, 3, 4, 5)), RNG.standard_normal((2, 2, 5, 6))
-    expected = np.empty((2, 6, 8, 6))
+@pytest.mark.parametrize("features", [6, 24, 30])  # fewer than the 24 positions, as many, and more
+def test_conv2d_transpose_by_its_definition(features):
+    x, kernel = RNG.standard_normal((2, 3, 4, 5)), RNG.standard_normal((2, 2, 5, features))
+    expected = np.empty((2, 6, 8, features))
     for i, j, a, d in itertools.product(range(3), range(4), range(2), range(2)):
         expected[:, 2 * i + a, 2 * j + d] = x[:, i, j] @ kernel[a, d]
     with jax.enable_x64(True):
