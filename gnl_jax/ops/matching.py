@@ -133,12 +133,14 @@ def efdm(
     _check(content, reference)
     *_, h, w, c = content.shape
     order = stable_order(_by_channel(content)).reshape(-1, c, h * w)
-    # Where the value of each image, channel and rank goes in an array of the content's layout, which is then complete.
-    image, channel = (lax.broadcasted_iota(jnp.int32, order.shape, axis) for axis in (0, 1))
-    place = (image * (h * w) + order) * c + channel
-    values = jnp.broadcast_to(reference.T, order.shape)
-    style = jnp.zeros(order.size, reference.dtype).at[place.ravel()].set(values.ravel(), unique_indices=True)
-    style = style.reshape(content.shape)
+    # Where the value of each channel and rank goes in an image of the content's layout, which is then complete.
+    place = order * c + lax.broadcasted_iota(jnp.int32, order.shape, 1)
+    values = reference.T.ravel()
+
+    def placed(place: Array) -> Array:
+        return jnp.zeros_like(values).at[place].set(values, unique_indices=True)
+
+    style = jax.vmap(placed)(place.reshape(-1, values.size)).reshape(content.shape)
     content = content.astype(jnp.promote_types(content.dtype, style.dtype))
     # Not c + alpha (v - c): in this form the ends are exact and rounding never reverses two values.
     return (1 - alpha) * content + alpha * style
