@@ -25,6 +25,8 @@ def run(arguments: list[str]):
                 for (condition, points), (colour, marker, style) in zip(curves[panel].items(), LINES):
                     x, y = zip(*sorted(points.items()))
                     ax.plot(x, y, style, color=colour, marker=marker, markersize=3, linewidth=1.1, label=condition)
+                if panel == "flagged":
+                    ax.set_ylim(bottom=0, top=max(1, ax.get_ylim()[1]))
                 ax.set_ylabel(label)
                 ax.set_xlabel("α")
                 ax.grid(axis="y", color="0.9", linewidth=0.6)
