@@ -31,7 +31,7 @@ from gnl_jax.config import METHODS
 from gnl_jax.detection.options import inspection_config
 from gnl_jax.detection.threshold import make_rule, parse_rate
 from gnl_jax.files import write_atomic
-from gnl_jax.machine import usable_cores
+from gnl_jax.machine import numpy_settings, usable_cores
 from gnl_jax.named_methods import BANKS
 from gnl_jax.nn.pretrained import load_teacher
 from gnl_jax.nn.torch_keys import to_torch
@@ -92,7 +92,7 @@ def make_programs(workdir: Path) -> dict[str, Program]:
     env = {name: value for name, value in os.environ.items() if name not in ("GLIBC_TUNABLES", "PYTHONPATH")}
     env |= {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "OMP_NUM_THREADS": str(usable_cores())}
     env["JAX_COMPILATION_CACHE_DIR"] = str(workdir / "xla")  # of this comparison alone
-    ours = Program((sys.executable, "-m", "experiments.speed.peers_ours"), env)
+    ours = Program((sys.executable, "-m", "experiments.speed.peers_ours"), numpy_settings() | env)  # as `gnl-jax score`
     theirs = Program((PEER_PYTHON.value, "-m", "experiments.speed.peers_anomalib"), env)
     return {f"gnl_jax {name}": ours._replace(memory=our_memory(name)) for name in OURS.value} | {
         f"anomalib {name}": theirs._replace(memory=console.KEPT_MEMORY if name == TRAINED else "")

@@ -101,12 +101,22 @@ def test_the_same_variables_are_bound_once_and_others_count():
     assert len(calls) == 2
 
 
+def test_the_same_variables_are_looked_at_once(monkeypatch):
+    score, looked_at, here = kept_score(program, folder=None, about=KEY), [], programs.Program.here
+    monkeypatch.setattr(programs.Program, "here", lambda self, array: looked_at.append(array) or here(self, array))
+    score(VARIABLES, IMAGES)
+    assert len(looked_at) == len(jax.tree.leaves(VARIABLES)) + 1
+    score(VARIABLES, IMAGES)
+    assert looked_at[-1] is IMAGES
+    assert len(looked_at) == len(jax.tree.leaves(VARIABLES)) + 2
+
+
 def test_arrays_of_numpy_may_change_between_calls():
     variables = {"w": np.arange(12, dtype=np.float32).reshape(3, 4), "alpha": np.float32(1)}
     score = kept_score(program, folder=None, about=KEY)
-    before = score(variables, IMAGES)
+    before = np.array(score(variables, IMAGES).score)  # awaited: until then the program may read the arrays themselves
     variables["w"] *= 2
-    np.testing.assert_array_equal(score(variables, IMAGES).score, 2 * before.score)
+    np.testing.assert_array_equal(score(variables, IMAGES).score, 2 * before)
 
 
 def test_what_it_sorts_is_sorted_by_numpy(tmp_path):
