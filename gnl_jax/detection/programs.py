@@ -31,7 +31,7 @@ from gnl_jax.detection.bound_program import Bound, Program
 from gnl_jax.files import write_atomic
 from gnl_jax.machine import processor, usable_cores
 from gnl_jax.methods.base import Prediction
-from gnl_jax.ops import host_sort
+from gnl_jax.ops import host_sort, kept_value
 from gnl_jax.ops.cpu_program import for_this_cpu
 
 PyTree = Any
@@ -50,8 +50,8 @@ def kept_score(make: Callable[[], Score], *, folder: Path | None, about: Mapping
 
     A program that is damaged, or that this jaxlib cannot read, is compiled again. Where it cannot be kept, scoring
     goes on without. Several threads may call it, and it may be traced into another program. For one CPU: features are
-    sorted by NumPy (`ops/host_sort.py`), wide maps are convolved in bands (`nn/bands.py`), and the process does not end
-    before the program has.
+    sorted by NumPy (`ops/host_sort.py`), wide maps are convolved in bands (`nn/bands.py`), sums are computed once
+    (`ops/kept_value.py`), and the process does not end before the program has.
 
     Args:
         make: returns the function, to be jitted; called only where the folder has no program for the arguments.
@@ -194,6 +194,7 @@ def _deserialised(data: bytes) -> Any:
     from jaxlib import xla_client
 
     host_sort.register()
+    kept_value.register()
     device = jax.devices()[0]
     return device.client.deserialize_executable(data, executable_devices=xla_client.DeviceList((device,)))
 

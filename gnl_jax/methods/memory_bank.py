@@ -19,6 +19,7 @@ from gnl_jax.methods.base import Prediction
 from gnl_jax.methods.scoring import hold_region
 from gnl_jax.nn.apply import outputs
 from gnl_jax.ops.drift import channel_deviation, drift_score, middle_ranks
+from gnl_jax.ops.kept_value import kept_value
 from gnl_jax.ops.matching import MATCHINGS
 from gnl_jax.ops.nearest import DISTANCES, nearest, reweighted_score, top_mean
 from gnl_jax.ops.patches import EMBEDDINGS, distance_map
@@ -65,7 +66,8 @@ def matched_stages(
         if matching == "none" or stage not in options.matched:
             return features
         with jax.named_scope("matching"):
-            return MATCHINGS[matching](features, references[str(stage)], alpha=weight).astype(features.dtype)
+            matched = MATCHINGS[matching](features, references[str(stage)], alpha=weight)
+            return kept_value(matched.astype(features.dtype))
 
     with jax.named_scope("teacher"):
         if options.embedding == "class":

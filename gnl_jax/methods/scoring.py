@@ -15,6 +15,7 @@ from gnl_jax.methods.reverse_distillation import Model
 from gnl_jax.nn.apply import outputs
 from gnl_jax.nn.resnet import Match
 from gnl_jax.ops.drift import channel_deviation, drift_score, middle_ranks
+from gnl_jax.ops.kept_value import kept_value
 from gnl_jax.ops.matching import MATCHINGS, sort_features
 from gnl_jax.ops.scoremap import image_score, score_map
 
@@ -93,7 +94,8 @@ def match_hook(references: Sequence[Float[Array, "_ _"]], *, matching: str, alph
 
     @jax.named_scope("matching")
     def match(stage: int, features: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
-        return MATCHINGS[matching](features, references[stage - 1], alpha=alpha).astype(features.dtype)
+        matched = MATCHINGS[matching](features, references[stage - 1], alpha=alpha)
+        return kept_value(matched.astype(features.dtype))
 
     return match
 

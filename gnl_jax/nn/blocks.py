@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 from gnl_jax.array_types import Array
 from gnl_jax.nn.batch_norm import BatchNorm
 from gnl_jax.nn.layers import Conv, ConvTranspose2x2
+from gnl_jax.ops.kept_value import kept_value
 
 
 class Architecture(NamedTuple):
@@ -70,7 +71,7 @@ class BasicBlock(nn.Module):
         y = _resample(self.features, self.change, kernel_size=3, name="conv1")(x)
         y = nn.relu(BatchNorm(name="bn1")(y, valid))
         y = BatchNorm(name="bn2")(Conv(self.features, 3, name="conv2")(y), valid)
-        return nn.relu(y + _shortcut(x, valid, features=self.features, change=self.change))
+        return kept_value(nn.relu(y + _shortcut(x, valid, features=self.features, change=self.change)))
 
 
 class BottleneckBlock(nn.Module):
@@ -89,7 +90,7 @@ class BottleneckBlock(nn.Module):
         y = _resample(self.inner, self.change, kernel_size=3, name="conv2")(y)
         y = nn.relu(BatchNorm(name="bn2")(y, valid))
         y = BatchNorm(name="bn3")(Conv(self.features, 1, name="conv3")(y), valid)
-        return nn.relu(y + _shortcut(x, valid, features=self.features, change=self.change))
+        return kept_value(nn.relu(y + _shortcut(x, valid, features=self.features, change=self.change)))
 
 
 def stage(

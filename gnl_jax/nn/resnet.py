@@ -12,6 +12,7 @@ from gnl_jax.array_types import Array
 from gnl_jax.nn.batch_norm import BatchNorm
 from gnl_jax.nn.blocks import architecture, stage
 from gnl_jax.nn.layers import Conv, max_pool_3x3
+from gnl_jax.ops.kept_value import kept_value
 
 Match = Callable[[int, Float[Array, "n h w c"]], Float[Array, "n h w c"]]
 
@@ -38,7 +39,7 @@ class ResNet(nn.Module):
             raise ValueError(f"images: got shape {images.shape}, expected [b s s 3] with s a multiple of 32")
         x = Conv(64, 7, stride=2, name="conv1")(images)
         x = nn.relu(BatchNorm(name="bn1")(x))
-        x = max_pool_3x3(x)
+        x = kept_value(max_pool_3x3(x))
         stages = []
         for k in (1, 2, 3):
             change = "same" if k == 1 else "down"

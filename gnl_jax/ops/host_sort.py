@@ -13,15 +13,13 @@ import ctypes
 import functools
 import os
 import traceback
-from typing import Any
 
-import jax
 import numpy as np
 
 from gnl_jax.array_types import Array
+from gnl_jax.ops import foreign
 
 TARGET = "gnl_jax_sort_rows"  # what a program calls; kept programs hold this name
-_STATUS_RETURNING = 3  # XLA's API_VERSION_STATUS_RETURNING_UNIFIED: (out, operands, text, its length, status)
 _Function = ctypes.CFUNCTYPE(
     None, ctypes.c_void_p, ctypes.c_void_p, ctypes.POINTER(ctypes.c_char), ctypes.c_size_t, ctypes.c_void_p
 )
@@ -30,24 +28,14 @@ _Function = ctypes.CFUNCTYPE(
 def sort_rows(keys: Array) -> Array:
     """Unsigned integers [... n] -> the same, the last axis ascending; for programs that run on a CPU."""
     register()
-    call = jax.ffi.ffi_call(
-        TARGET,
-        jax.ShapeDtypeStruct(keys.shape, keys.dtype),
-        vmap_method="sequential",  # the text below says how many rows there are
-        input_output_aliases={0: 0},
-        custom_call_api_version=_STATUS_RETURNING,
-        legacy_backend_config=f"{keys.dtype.name} {keys.size // keys.shape[-1]} {keys.shape[-1]}",
-    )
-    return call(keys)
+    text = f"{keys.dtype.name} {keys.size // keys.shape[-1]} {keys.shape[-1]}"
+    return foreign.in_place(TARGET, keys, text=text, vmap_method="sequential")  # the text says how many rows there are
 
 
 @functools.cache
 def register() -> None:
     """Lets programs of this process call NumPy; needed before one that was kept by another process is loaded."""
-    new = ctypes.pythonapi.PyCapsule_New
-    new.restype, new.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
-    capsule: Any = new(ctypes.cast(_sort_in_place, ctypes.c_void_p), b"xla._CUSTOM_CALL_TARGET", None)
-    jax.ffi.register_ffi_target(TARGET, capsule, platform="cpu", api_version=0)
+    foreign.register(TARGET, _sort_in_place)
 
 
 @_Function

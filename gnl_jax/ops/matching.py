@@ -32,10 +32,13 @@ def sort_features(features: Float[Array, "*b h w c"]) -> Float[Array, "*b h*w c"
     if packing is None:
         ascending = jnp.sort(values, axis=-1)
     else:
-        with jax.enable_x64(True):
-            bits = (_sorted_with_index(values, packing) >> packing.bits).astype(packing.half)
         sign = packing.half(1 << (packing.bits - 1))
-        ascending = lax.bitcast_convert_type(jnp.where(bits & sign, bits ^ sign, ~bits), values.dtype)
+
+        def value(pairs: Array) -> Array:
+            bits = (pairs >> packing.bits).astype(packing.half)
+            return lax.bitcast_convert_type(jnp.where(bits & sign, bits ^ sign, ~bits), values.dtype)
+
+        ascending = _of_sorted_pairs(value, values, packing)
     return jnp.moveaxis(ascending.reshape(-1, c, h * w), 1, 2).reshape(*lead, h * w, c)
 
 
@@ -82,15 +85,14 @@ def stable_order(values: Float[Array, "*b n"]) -> Int32[Array, "*b n"]:
     packing = _packing(values)
     if packing is None:
         return jnp.argsort(values, axis=-1, stable=True).astype(jnp.int32)
-    with jax.enable_x64(True):
-        return (_sorted_with_index(values, packing) & packing.whole((1 << packing.bits) - 1)).astype(jnp.int32)
+    return _of_sorted_pairs(lambda pairs: pairs.astype(packing.half).astype(jnp.int32), values, packing)
 
 
-def _sorted_with_index(values: Array, packing: _Packing) -> Array:
-    """Floats [... n] -> unsigned integers [... n], the last axis ascending: (bits that order as the floats do, index).
+def _of_sorted_pairs(part: Callable[[Array], Array], values: Array, packing: _Packing) -> Array:
+    """What `part` takes of pairs (bits that order as the floats do, index) of values [... n], the last axis ascending.
 
-    Packed in one integer and sorted as such: exact, stable and, on a CPU, 8 times faster than `jnp.argsort` and 4 times
-    than `jnp.sort`.
+    A pair is one unsigned integer and sorted as such: exact, stable and, on a CPU, 8 times faster than `jnp.argsort`
+    and 4 times than `jnp.sort`. Where pieces are sorted, only what is taken of them is joined: half as many bytes.
     """
     half, whole, n = packing
 
@@ -101,8 +103,9 @@ def _sorted_with_index(values: Array, packing: _Packing) -> Array:
         zero = jnp.zeros((), values.dtype)
         bits = lax.bitcast_convert_type(jnp.where(values == zero, zero, values), half)
         bits = jnp.where(bits >> (n - 1), ~bits, bits | half(1 << (n - 1)))
-        keys = (bits.astype(whole) << n) | lax.broadcasted_iota(whole, values.shape, values.ndim - 1)
-        return sort(keys)
+        with jax.enable_x64(True):
+            pairs = (bits.astype(whole) << n) | lax.broadcasted_iota(whole, values.shape, values.ndim - 1)
+            return part(sort(pairs))
 
     def in_pieces(values: Array) -> Array:
         sort = sort_rows if is_for_this_cpu() else by_xla
@@ -121,7 +124,7 @@ def efdm(
 
     The reference is sorted; the result has the wider of their dtypes. Ties (ReLU zeros) take their ranks in raster
     order; torch's default sort leaves that order open. Per channel and image one sort, after which the reference's
-    values are scattered to where the content's of the same rank came from.
+    values are added where the content's of the same rank came from.
 
     >>> content = jnp.array([[[[3.0], [1.0], [2.0]]]])  # [b=1 h=1 w=3 c=1]
     >>> reference = jnp.array([[10.0], [20.0], [30.0]])  # [h*w=3 c=1]
@@ -133,17 +136,16 @@ def efdm(
     _check(content, reference)
     *_, h, w, c = content.shape
     order = stable_order(_by_channel(content)).reshape(-1, c, h * w)
-    # Where the value of each channel and rank goes in an image of the content's layout, which is then complete.
+    # Where the value of each channel and rank belongs in an image of the content's layout.
     place = order * c + lax.broadcasted_iota(jnp.int32, order.shape, 1)
-    values = reference.T.ravel()
-
-    def placed(place: Array) -> Array:
-        return jnp.zeros_like(values).at[place].set(values, unique_indices=True)
-
-    style = jax.vmap(placed)(place.reshape(-1, values.size)).reshape(content.shape)
-    content = content.astype(jnp.promote_types(content.dtype, style.dtype))
+    style = alpha * reference.T.ravel()
     # Not c + alpha (v - c): in this form the ends are exact and rounding never reverses two values.
-    return (1 - alpha) * content + alpha * style
+    content = (1 - alpha) * content.astype(jnp.promote_types(content.dtype, reference.dtype))
+
+    def matched(image: Array, place: Array) -> Array:
+        return image.at[place].add(style.astype(image.dtype), unique_indices=True)
+
+    return jax.vmap(matched)(content.reshape(-1, style.size), place.reshape(-1, style.size)).reshape(content.shape)
 
 
 def mixstyle(

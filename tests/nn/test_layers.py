@@ -23,6 +23,7 @@ from gnl_jax.nn.layers import (
     max_pool_3x3,
     torch_conv_transpose_uniform,
 )
+from gnl_jax.ops.cpu_program import for_this_cpu
 
 RNG = np.random.default_rng(0)
 
@@ -251,3 +252,28 @@ def test_modules_pad_as_torch():
     explicit = nn.Conv(3, (3, 3), strides=2, use_bias=False, padding=1).apply(variables, x)
     np.testing.assert_allclose(y, explicit, atol=1e-5)
     assert np.abs(y - same).max() > 0.1
+
+
+@pytest.mark.parametrize(
+    ("images", "stride", "features", "of_patches"),
+    [(1, 2, 96, True), (2, 2, 96, False), (1, 1, 96, False), (1, 2, 80, False)],
+)
+def test_one_images_strided_convolution_with_a_large_kernel_is_a_product(
+    images, stride, features, of_patches, monkeypatch
+):
+    x, kernel = (RNG.standard_normal(shape, np.float32) for shape in ((images, 18, 18, 4), (3, 3, 4, features)))
+    monkeypatch.setattr(gnl_jax.nn.layers, "LARGE_KERNEL", kernel.size)
+
+    def lowered():
+        return jax.jit(lambda x, kernel: conv2d(x, kernel, stride=stride, padding=1)).lower(x, kernel)
+
+    plain = lowered()
+    with for_this_cpu():
+        program = lowered()
+    assert "convolution" in plain.as_text()
+    assert ("convolution" not in program.as_text()) == of_patches
+    expected, found = (np.asarray(p.compile()(x, kernel)) for p in (plain, program))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+    monkeypatch.setattr(gnl_jax.nn.layers, "LARGE_KERNEL", kernel.size + 1)
+    with for_this_cpu():
+        assert "convolution" in lowered().as_text()
