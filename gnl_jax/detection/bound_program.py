@@ -1,24 +1,38 @@
 """A detector's compiled program, and the variables that it was called with before."""
 
 import operator
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from gnl_jax.detection.awaited import awaited
+from gnl_jax.detection.axis_order import Orders, turned
 from gnl_jax.methods.base import Prediction
 
 PyTree = Any
 
 
+class Calling(NamedTuple):
+    """What a compiled program returns, fields of `Prediction`, and the order of axes that it takes variables in."""
+
+    outputs: tuple[str, ...]
+    orders: Orders
+
+
 class Program:
     """A function of (variables, images) that was compiled."""
 
-    def __init__(self, outputs: tuple[str, ...], executable: Any):
-        """The names of what XLA's executable returns, fields of `Prediction`, and the executable."""
-        self._outputs, self._executable = outputs, executable
+    def __init__(self, calling: Calling, executable: Any):
+        """How XLA's executable is called, and the executable."""
+        self._calling, self._executable = calling, executable
         (self._device,) = executable.local_devices()
+
+    def arguments(self, leaves: Sequence[np.ndarray | jax.Array]) -> list[jax.Array]:
+        """Leaves of variables as it takes them."""
+        orders = self._calling.orders
+        return [self.here(turned(x, orders[i]) if i in orders else x) for i, x in enumerate(leaves)]
 
     def here(self, array: np.ndarray | jax.Array) -> jax.Array:
         """An array where this program takes it."""
@@ -27,18 +41,18 @@ class Program:
         return jax.device_put(array, self._device)
 
     def run(self, arguments: list[jax.Array], images: np.ndarray | jax.Array) -> Prediction[jax.Array]:
-        """What it returns for variables, whose leaves are `here`."""
+        """What it returns for variables, given as `arguments` has them."""
         arguments = [*arguments, self.here(images)]
 
         def start() -> list[jax.Array]:
             results = self._executable.execute_sharded(arguments).disassemble_into_single_device_arrays()
             return [shards[0] for shards in results]
 
-        return Prediction(**{"score": None} | dict(zip(self._outputs, awaited(start), strict=True)))
+        return Prediction(**{"score": None} | dict(zip(self._calling.outputs, awaited(start), strict=True)))
 
     def __call__(self, variables: PyTree, images: np.ndarray | jax.Array) -> Prediction[jax.Array]:
         """The same for variables that may be elsewhere."""
-        return self.run([self.here(leaf) for leaf in jax.tree.leaves(variables)], images)
+        return self.run(self.arguments(jax.tree.leaves(variables)), images)
 
 
 class Bound(NamedTuple):

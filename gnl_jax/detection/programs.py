@@ -27,7 +27,8 @@ import jax
 import numpy as np
 from absl import logging
 
-from gnl_jax.detection.bound_program import Bound, Program
+from gnl_jax.detection.axis_order import orders_of, with_orders
+from gnl_jax.detection.bound_program import Bound, Calling, Program
 from gnl_jax.files import write_atomic
 from gnl_jax.machine import processor, usable_cores
 from gnl_jax.methods.base import Prediction
@@ -80,7 +81,7 @@ def kept_score(make: Callable[[], Score], *, folder: Path | None, about: Mapping
                         key = {"about": about, "tree": str(tree), "shapes": _plain(shapes), **surroundings()}
                         found = _find(make, folder, _plain(key), variables, images)
                     programs[tree, shapes] = found
-        arguments = [found.here(leaf) for leaf in leaves]
+        arguments = found.arguments(leaves)
         if all(isinstance(leaf, jax.Array) for leaf in leaves):  # NumPy's can change
             last[:] = [Bound(found, leaves, tree, images.shape, images.dtype, arguments)]
         return found.run(arguments, images)
@@ -111,14 +112,15 @@ def source_digest() -> str:
     return digest.hexdigest()
 
 
-def pack_program(key: Mapping[str, Any], outputs: tuple[str, ...], executable: bytes) -> bytes:
+def pack_program(key: Mapping[str, Any], calling: Calling, executable: bytes) -> bytes:
     """The content of a program's file."""
-    rest = json.dumps({"key": key, "outputs": outputs}, sort_keys=True).encode() + b"\n" + executable
+    head = {"key": key, "outputs": calling.outputs, "orders": calling.orders}
+    rest = json.dumps(head, sort_keys=True).encode() + b"\n" + executable
     return MAGIC + hashlib.sha256(rest).digest() + rest
 
 
-def unpack_program(data: bytes, key: Mapping[str, Any]) -> tuple[tuple[str, ...], bytes]:
-    """(outputs, executable). Raises ValueError for a file that is damaged, or of another program."""
+def unpack_program(data: bytes, key: Mapping[str, Any]) -> tuple[Calling, bytes]:
+    """(how it is called, executable). Raises ValueError for a file that is damaged, or of another program."""
     if not data.startswith(MAGIC):
         raise ValueError("no compiled program")
     if hashlib.sha256(memoryview(data)[_HASHED_FROM:]).digest() != data[len(MAGIC) : _HASHED_FROM]:
@@ -127,7 +129,8 @@ def unpack_program(data: bytes, key: Mapping[str, Any]) -> tuple[tuple[str, ...]
     head = json.loads(data[_HASHED_FROM:end])
     if head["key"] != key:
         raise ValueError("the program of another detector, processor or version")
-    return tuple(head["outputs"]), data[end + 1 :]
+    orders = {int(i): tuple(order) for i, order in head["orders"].items()}
+    return Calling(tuple(head["outputs"]), orders), data[end + 1 :]
 
 
 def _find(make: Callable[[], Score], folder: Path, key: dict, variables: PyTree, images) -> Program:
@@ -135,8 +138,8 @@ def _find(make: Callable[[], Score], folder: Path, key: dict, variables: PyTree,
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
     path = folder / f"{name}{SUFFIX}"
     try:
-        outputs, data = unpack_program(path.read_bytes(), key)
-        found = Program(outputs, _deserialised(data))
+        calling, data = unpack_program(path.read_bytes(), key)
+        found = Program(calling, _deserialised(data))
         with contextlib.suppress(OSError):  # a folder to be read alone
             os.utime(path)
         return found
@@ -144,35 +147,37 @@ def _find(make: Callable[[], Score], folder: Path, key: dict, variables: PyTree,
         pass
     except Exception as error:  # XLA's own errors have no common class
         logging.info("%s: %s; it is compiled again", path, error)
-    outputs, executable = _compiled(make(), variables, images, keep=True)
-    score = Program(outputs, executable)
+    calling, executable = _compiled(make(), variables, images, keep=True)
+    score = Program(calling, executable)
     try:
         data = executable.serialize()
-        again, expected = Program(outputs, _deserialised(data))(variables, images), score(variables, images)
+        again, expected = Program(calling, _deserialised(data))(variables, images), score(variables, images)
         for name, a, b in zip(Prediction._fields, again, expected, strict=True):
             if (a is None) != (b is None) or (a is not None and np.asarray(a).tobytes() != np.asarray(b).tobytes()):
                 raise ValueError(f"read back, it returns another {name}")
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, pack_program(key, outputs, data))
+        write_atomic(path, pack_program(key, calling, data))
         _forget(path.parent)
     except Exception as error:  # as above; scoring does not need the file
         logging.info("%s: the compiled program is not kept: %s", path, error)
     return score
 
 
-def _compiled(score: Score, variables: PyTree, images, *, keep: bool) -> tuple[tuple[str, ...], Any]:
-    """(names of the outputs, XLA's executable) of a function, written for this CPU."""
+def _compiled(score: Score, variables: PyTree, images, *, keep: bool) -> tuple[Calling, Any]:
+    """(how it is called, XLA's executable) of a function, written for this CPU."""
 
     def score_batch(variables: PyTree, images: jax.Array) -> Prediction[jax.Array]:
         return score(variables, images)
 
-    if keep:
-        score_batch.__name__ = "kept_score_batch"
     with for_this_cpu():
-        lowered = jax.jit(score_batch, keep_unused=True).lower(variables, images)
-    outputs = tuple(n for n, value in zip(Prediction._fields, lowered.out_info, strict=True) if value is not None)
+        traced = jax.jit(score_batch, keep_unused=True).trace(variables, images)
+    outputs = tuple(n for n, value in zip(Prediction._fields, traced.out_info, strict=True) if value is not None)
+    calling = Calling(outputs, orders_of(traced.jaxpr, len(jax.tree.leaves(variables))))
+    function, arguments = with_orders(traced.jaxpr, calling.orders)
+    function.__name__ = "kept_score_batch" if keep else "score_batch"
+    lowered = jax.jit(function, keep_unused=True).lower(*arguments)
     compiled = _compile(lowered) if keep else lowered.compile()
-    return outputs, compiled.runtime_executable()
+    return calling, compiled.runtime_executable()
 
 
 def _compile(lowered: jax.stages.Lowered) -> jax.stages.Compiled:

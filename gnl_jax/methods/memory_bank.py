@@ -200,9 +200,8 @@ def _drift(stages: Stages, drift: PyTree | None, measured: tuple[int, ...]) -> F
     """How far the stages, as they are before matching, are from those of the good images."""
     if drift is None:
         return None
-    deviations = [
-        channel_deviation(middle_ranks(stages.before[k - 1]), drift["barycentre"][str(k)][0]) for k in measured
-    ]
+    of_each = jax.vmap(channel_deviation, in_axes=(None, 0))
+    deviations = [of_each(middle_ranks(stages.before[k - 1]), drift["barycentre"][str(k)])[0] for k in measured]
     return drift_score(deviations, [drift["spread"][str(k)][0] for k in measured])
 
 

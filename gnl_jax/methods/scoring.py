@@ -131,7 +131,8 @@ def score_batch(
             return match(stage, features) if match else features
 
         with jax.named_scope("teacher"):
-            stages = outputs(model.teacher, variables["teacher"], x, hook)
+            # Together: otherwise a CPU begins with the student, and two convolutions run on one core each.
+            stages = kept_value(outputs(model.teacher, variables["teacher"], x, hook))
         _, decoded = outputs(model.student, variables["student"], stages)
         with jax.named_scope("score map"):
             result = score_map(stages, decoded, size=size)

@@ -25,8 +25,9 @@ def middle_ranks(features: Float[Array, "*b h w c"]) -> Float[Array, "*b m c"]:
 
 def channel_deviation(ranks: Float[Array, "*b m c"], barycentre: Float[Array, "m c"]) -> Float[Array, "*b c"]:
     """Mean over ranks of |ranks - barycentre|, the 1-Wasserstein distance per channel."""
-    barycentre = jnp.expand_dims(barycentre, range(ranks.ndim - 2))
-    return jnp.mean(jnp.abs(ranks - barycentre), axis=-2)
+    # Channels first, as they were sorted: nothing is transposed for it.
+    ranks, barycentre = jnp.swapaxes(ranks, -1, -2), jnp.expand_dims(barycentre.T, range(ranks.ndim - 2))
+    return jnp.mean(jnp.abs(ranks - barycentre), axis=-1)
 
 
 def drift_score(deviations: Sequence[Float[Array, "b _"]], spreads: Sequence[Float[Array, "_"]]) -> Float[Array, "b"]:

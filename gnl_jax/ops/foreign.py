@@ -1,6 +1,7 @@
-"""Functions of the host that a compiled program calls on a CPU, on an array in place."""
+"""Functions of the host that a compiled program calls on a CPU, on arrays in place."""
 
 import ctypes
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -18,14 +19,14 @@ def register(target: str, function: Any) -> None:
     jax.ffi.register_ffi_target(target, capsule, platform="cpu", api_version=0)
 
 
-def in_place(target: str, x: Array, *, text: str, vmap_method: str) -> Array:
-    """What a registered function has made of x. `text` is given to it; `vmap_method` as in `jax.ffi.ffi_call`."""
+def in_place(target: str, arrays: Sequence[Array], *, text: str, vmap_method: str) -> list[Array]:
+    """What a registered function has made of arrays. `text` is given to it; `vmap_method` as in `jax.ffi.ffi_call`."""
     call = jax.ffi.ffi_call(
         target,
-        jax.ShapeDtypeStruct(x.shape, x.dtype),
+        [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in arrays],
         vmap_method=vmap_method,
-        input_output_aliases={0: 0},
+        input_output_aliases={i: i for i in range(len(arrays))},
         custom_call_api_version=_STATUS_RETURNING,
         legacy_backend_config=text,
     )
-    return call(x)
+    return call(*arrays)

@@ -29,7 +29,10 @@ def sort_rows(keys: Array) -> Array:
     """Unsigned integers [... n] -> the same, the last axis ascending; for programs that run on a CPU."""
     register()
     text = f"{keys.dtype.name} {keys.size // keys.shape[-1]} {keys.shape[-1]}"
-    return foreign.in_place(TARGET, keys, text=text, vmap_method="sequential")  # the text says how many rows there are
+    (ascending,) = foreign.in_place(
+        TARGET, [keys], text=text, vmap_method="sequential"
+    )  # the text has the rows' number
+    return ascending
 
 
 @functools.cache

@@ -8,26 +8,33 @@ an image of a memory bank 285 -> 250 ms, the same bits (two cores of an AVX-512 
 
 import ctypes
 import functools
+from typing import Any
 
+import jax
 from jax import lax
 
-from gnl_jax.array_types import Array
 from gnl_jax.ops import foreign
 from gnl_jax.ops.cpu_program import is_for_this_cpu
+
+PyTree = Any
 
 TARGET = "gnl_jax_kept_value"  # what a program calls; kept programs hold this name
 
 
-def kept_value(x: Array) -> Array:
-    """x, of any shape and dtype, computed once in programs for this CPU (`for_this_cpu`); elsewhere x as it is."""
+def kept_value(x: PyTree) -> PyTree:
+    """x, arrays of any shape and dtype, computed once in programs for this CPU (`for_this_cpu`); elsewhere as it is.
+
+    Of several arrays all are there before one of them is read.
+    """
     if not is_for_this_cpu():
         return x
     return lax.platform_dependent(x, cpu=_through_a_function, default=lambda x: x)
 
 
-def _through_a_function(x: Array) -> Array:
+def _through_a_function(x: PyTree) -> PyTree:
     register()
-    return foreign.in_place(TARGET, x, text="", vmap_method="expand_dims")
+    arrays, tree = jax.tree.flatten(x)
+    return jax.tree.unflatten(tree, foreign.in_place(TARGET, arrays, text="", vmap_method="expand_dims"))
 
 
 @functools.cache

@@ -13,6 +13,7 @@ import pytest
 
 from gnl_jax.detection import programs
 from gnl_jax.detection.artifact import load, save
+from gnl_jax.detection.bound_program import Calling
 from gnl_jax.detection.detector import predict
 from gnl_jax.detection.programs import kept_score, pack_program, unpack_program
 from gnl_jax.methods.base import Prediction
@@ -184,8 +185,9 @@ def test_a_damaged_program_is_compiled_again(tmp_path):
 
 
 def test_every_altered_byte_is_refused():
-    whole = pack_program(KEY, ("score",), bytes(range(256)))
-    assert unpack_program(whole, KEY) == (("score",), bytes(range(256)))
+    calling = Calling(("score",), {3: (0, 2, 1)})
+    whole = pack_program(KEY, calling, bytes(range(256)))
+    assert unpack_program(whole, KEY) == (calling, bytes(range(256)))
     for i in range(len(whole)):
         with pytest.raises(ValueError, match=r"no compiled program|SHA-256"):
             unpack_program(whole[:i] + bytes([whole[i] ^ 1]) + whole[i + 1 :], KEY)
