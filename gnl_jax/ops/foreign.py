@@ -19,7 +19,7 @@ def register(target: str, function: Any) -> None:
     jax.ffi.register_ffi_target(target, capsule, platform="cpu", api_version=0)
 
 
-def in_place(target: str, arrays: Sequence[Array], *, text: str, vmap_method: str) -> list[Array]:
+def in_place(target: str, arrays: Sequence[Array], *, text: str, vmap_method: str) -> Sequence[Array]:
     """What a registered function has made of arrays. `text` is given to it; `vmap_method` as in `jax.ffi.ffi_call`."""
     call = jax.ffi.ffi_call(
         target,
