@@ -8,7 +8,8 @@ import jax
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Var, jaxpr_as_fun
 
-Orders = dict[int, tuple[int, ...]]  # by the place of an argument: which of its axes comes first, second, ...
+from gnl_jax.detection.bound_program import Orders
+
 LEAST = 4096  # values of an array below which turning it costs nothing
 
 
@@ -43,8 +44,3 @@ def with_orders(traced: ClosedJaxpr, orders: Orders) -> tuple[Any, list[jax.Shap
         for i, x in enumerate(traced.in_avals)
     ]
     return function, taken
-
-
-def turned(array: np.ndarray | jax.Array, order: tuple[int, ...]) -> np.ndarray:
-    """An array with its axes in an order, its values in that order in memory."""
-    return np.ascontiguousarray(np.asarray(array).transpose(order))

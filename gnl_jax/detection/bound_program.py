@@ -8,10 +8,10 @@ import jax
 import numpy as np
 
 from gnl_jax.detection.awaited import awaited
-from gnl_jax.detection.axis_order import Orders, turned
 from gnl_jax.methods.base import Prediction
 
 PyTree = Any
+Orders = dict[int, tuple[int, ...]]  # by the place of an argument: which of its axes comes first, second, ...
 
 
 class Calling(NamedTuple):
@@ -19,6 +19,11 @@ class Calling(NamedTuple):
 
     outputs: tuple[str, ...]
     orders: Orders
+
+
+def turned(array: np.ndarray | jax.Array, order: tuple[int, ...]) -> np.ndarray:
+    """An array with its axes in an order, its values in that order in memory."""
+    return np.ascontiguousarray(np.asarray(array).transpose(order))
 
 
 class Program:

@@ -27,7 +27,6 @@ import jax
 import numpy as np
 from absl import logging
 
-from gnl_jax.detection.axis_order import orders_of, with_orders
 from gnl_jax.detection.bound_program import Bound, Calling, Program
 from gnl_jax.files import write_atomic
 from gnl_jax.machine import processor, usable_cores
@@ -165,6 +164,7 @@ def _find(make: Callable[[], Score], folder: Path, key: dict, variables: PyTree,
 
 def _compiled(score: Score, variables: PyTree, images, *, keep: bool) -> tuple[Calling, Any]:
     """(how it is called, XLA's executable) of a function, written for this CPU."""
+    from gnl_jax.detection.axis_order import orders_of, with_orders  # whose imports a kept program does not need
 
     def score_batch(variables: PyTree, images: jax.Array) -> Prediction[jax.Array]:
         return score(variables, images)

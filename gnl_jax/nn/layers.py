@@ -123,9 +123,9 @@ def conv2d(
     """Cross-correlation with a kernel, padding < k zeros on all four sides, as torch's Conv2d.
 
     Several leading axes are one batch, for the kernel's gradient too: vmapped, that would be a convolution for each.
-    A 1x1 kernel is a matrix product over pixels; a small output is one matrix product over patches, a tiny one a
-    product for each position, without the taps that only meet padding; anything else is lax's, for one image
-    on a CPU in bands (`bands.py`).
+    A 1x1 kernel is a matrix product over pixels; a small output, and in detectors' programs on a CPU what a large
+    kernel strides over, is one matrix product over patches, a tiny one a product for each position, without the taps
+    that only meet padding; anything else is lax's, in those programs in bands (`bands.py`).
     """
     size, _, _, features = kernel.shape
     if size == 1 and padding == 0:

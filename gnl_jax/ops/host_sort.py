@@ -28,10 +28,9 @@ _Function = ctypes.CFUNCTYPE(
 def sort_rows(keys: Array) -> Array:
     """Unsigned integers [... n] -> the same, the last axis ascending; for programs that run on a CPU."""
     register()
-    text = f"{keys.dtype.name} {keys.size // keys.shape[-1]} {keys.shape[-1]}"
-    (ascending,) = foreign.in_place(
-        TARGET, [keys], text=text, vmap_method="sequential"
-    )  # the text has the rows' number
+    rows = keys.size // keys.shape[-1]  # of this array: several are sorted one after the other
+    text = f"{keys.dtype.name} {rows} {keys.shape[-1]}"
+    (ascending,) = foreign.in_place(TARGET, [keys], text=text, vmap_method="sequential")
     return ascending
 
 

@@ -6,8 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gnl_jax.detection import artifact, axis_order, programs
-from gnl_jax.detection.axis_order import orders_of, turned, with_orders
+from gnl_jax.detection import artifact, axis_order
+from gnl_jax.detection.axis_order import orders_of, with_orders
+from gnl_jax.detection.bound_program import turned
 from gnl_jax.detection.programs import kept_score
 from gnl_jax.methods.base import Prediction
 
@@ -89,7 +90,7 @@ def test_a_detectors_references_and_barycentres_are_turned(monkeypatch, tmp_path
         seen.extend(traced.in_avals[i].shape for i in orders)
         return orders
 
-    monkeypatch.setattr(programs, "orders_of", noted)
+    monkeypatch.setattr(axis_order, "orders_of", noted)
     monkeypatch.setattr(axis_order, "LEAST", 1)
     detector, _ = fitted.fitted()
     artifact.save(detector, tmp_path / "digits.gnl")
